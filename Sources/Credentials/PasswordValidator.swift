@@ -1,0 +1,119 @@
+/// One rule a field breaks: Django's `ValidationError`, with its code, message and parameters.
+public struct FieldError: Sendable, Equatable {
+  /// A parameter of the message, so that a frontend can word its own.
+  public enum Parameter: Sendable, Equatable {
+    case int(Int)
+    case string(String)
+  }
+
+  /// Stable, for programs: `password_too_short`.
+  public var code: String
+  /// For people, in English.
+  public var message: String
+  /// Django's `params`, by name.
+  public var parameters: [String: Parameter]
+
+  public init(code: String, message: String, parameters: [String: Parameter] = [:]) {
+    self.code = code
+    self.message = message
+    self.parameters = parameters
+  }
+
+  /// Django's error for a field that is missing or empty.
+  public static let required = FieldError(code: "required", message: "This field is required.")
+  /// Django's `ProhibitNullCharactersValidator`.
+  public static let nullCharacters = FieldError(code: "null_characters_not_allowed", message: "Null characters are not allowed.")
+}
+
+/// What a rule may know of the user whose password is set: Django's `DEFAULT_USER_ATTRIBUTES`.
+public struct UserAttributes: Sendable, Equatable {
+  public var username: String
+  public var firstName: String
+  public var lastName: String
+  public var email: String
+
+  public init(username: String, firstName: String, lastName: String, email: String) {
+    self.username = username
+    self.firstName = firstName
+    self.lastName = lastName
+    self.email = email
+  }
+}
+
+/// One rule for new passwords: a validator of Django's `AUTH_PASSWORD_VALIDATORS`.
+public protocol PasswordValidator: Sendable {
+  /// The rule in a sentence, shown before the user types.
+  var helpText: String { get }
+
+  /// The rule that `password` breaks, or nil. Lengths count code points, as Python does.
+  func validate(_ password: String, user: UserAttributes) -> FieldError?
+}
+
+/// The validators of Django's project template, in its order, and a maximum that Django lacks.
+public func defaultPasswordValidators() -> [any PasswordValidator] {
+  [
+    UserAttributeSimilarityValidator(), MinimumLengthValidator(), MaximumLengthValidator(), CommonPasswordValidator(), NumericPasswordValidator(),
+  ]
+}
+
+/// Django's `MinimumLengthValidator`.
+public struct MinimumLengthValidator: PasswordValidator {
+  private let minimum: Int
+
+  public init(minimum: Int = 8) { self.minimum = minimum }
+
+  public var helpText: String { "Your password must contain at least \(count(minimum))." }
+
+  public func validate(_ password: String, user: UserAttributes) -> FieldError? {
+    guard password.unicodeScalars.count < minimum else { return nil }
+    return FieldError(
+      code: "password_too_short", message: "This password is too short. It must contain at least \(count(minimum)).",
+      parameters: ["min_length": .int(minimum)])
+  }
+}
+
+/// Ours: Django has no maximum. Far above any pass phrase, it bounds what a stranger makes us hash; a longer one is refused, never cut.
+public struct MaximumLengthValidator: PasswordValidator {
+  private let maximum: Int
+
+  public init(maximum: Int = 1024) { self.maximum = maximum }
+
+  public var helpText: String { "Your password must contain at most \(count(maximum))." }
+
+  public func validate(_ password: String, user: UserAttributes) -> FieldError? {
+    guard password.unicodeScalars.count > maximum else { return nil }
+    return FieldError(
+      code: "password_too_long", message: "This password is too long. It must contain at most \(count(maximum)).",
+      parameters: ["max_length": .int(maximum)])
+  }
+}
+
+/// Django's `NumericPasswordValidator`: digits of every script count.
+public struct NumericPasswordValidator: PasswordValidator {
+  public init() {}
+
+  public var helpText: String { "Your password can’t be entirely numeric." }
+
+  public func validate(_ password: String, user: UserAttributes) -> FieldError? {
+    guard !password.isEmpty, password.unicodeScalars.allSatisfy(\.isPythonDigit) else { return nil }
+    return FieldError(code: "password_entirely_numeric", message: "This password is entirely numeric.")
+  }
+}
+
+/// Django's `CommonPasswordValidator`, with its list.
+public struct CommonPasswordValidator: PasswordValidator {
+  /// Django's `common-passwords.txt.gz`, unpacked: 19,640 passwords, collected by Royce Williams.
+  private static let list = Set(
+    PackageResources.common_passwords_txt.split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) })
+
+  public init() {}
+
+  public var helpText: String { "Your password can’t be a commonly used password." }
+
+  public func validate(_ password: String, user: UserAttributes) -> FieldError? {
+    guard Self.list.contains(password.pythonLowercased.stripped) else { return nil }
+    return FieldError(code: "password_too_common", message: "This password is too common.")
+  }
+}
+
+private func count(_ characters: Int) -> String { "\(characters) character\(characters == 1 ? "" : "s")" }

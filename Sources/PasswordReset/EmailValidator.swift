@@ -1,0 +1,76 @@
+import Foundation
+
+/// Django's `EmailValidator`: whether a text is a mail address. It keeps CR, LF, spaces and lists out of everything behind it.
+public enum EmailValidator {
+  /// RFC 3696 section 3, as in Django.
+  private static let maximumLength = 320
+
+  /// Whether Django accepts `address`.
+  public static func accepts(_ address: String) -> Bool {
+    let scalars = Array(address.unicodeScalars)
+    guard scalars.count <= maximumLength, let at = scalars.lastIndex(of: "@") else { return false }
+    let local = scalars[..<at]
+    return (isDotAtom(local) || isQuotedString(local)) && isDomain(Array(scalars[(at + 1)...]))
+  }
+
+  private static func isDotAtom(_ local: ArraySlice<Unicode.Scalar>) -> Bool {
+    local.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { atom in
+      !atom.isEmpty && atom.allSatisfy { isLetter($0) || isDigit($0) || "-!#$%&'*+/=?^_`{}|~".unicodeScalars.contains($0) }
+    }
+  }
+
+  /// `"…"`, without blanks; behind a backslash any character may stand but NUL, LF and CR.
+  private static func isQuotedString(_ local: ArraySlice<Unicode.Scalar>) -> Bool {
+    guard local.count >= 2, local.first == "\"", local.last == "\"" else { return false }
+    var escaped = false
+    for scalar in local.dropFirst().dropLast() {
+      guard scalar.isASCII, !["\0", "\n", "\r"].contains(scalar) else { return false }
+      if escaped {
+        escaped = false
+      } else if scalar == "\\" {
+        escaped = true
+      } else if ["\"", "\t", " "].contains(scalar) {
+        return false
+      }
+    }
+    return !escaped
+  }
+
+  private static func isDomain(_ domain: [Unicode.Scalar]) -> Bool {
+    if domain == Array("localhost".unicodeScalars) || isAddressLiteral(domain) { return true }
+    let labels = domain.split(separator: ".", omittingEmptySubsequences: false)
+    guard labels.count >= 2, let top = labels.last else { return false }
+    return labels.dropLast().allSatisfy(isLabel) && isLabel(top) && isTopLevel(top)
+  }
+
+  private static func isLabel(_ label: ArraySlice<Unicode.Scalar>) -> Bool {
+    (1...63).contains(label.count) && label.first != "-" && label.last != "-"
+      && label.allSatisfy { isLetter($0) || isDigit($0) || isInternational($0) || $0 == "-" }
+  }
+
+  /// At least two characters and no digits, but for an `xn--` label.
+  private static func isTopLevel(_ label: ArraySlice<Unicode.Scalar>) -> Bool {
+    let punycode = Array("xn--".unicodeScalars)
+    if label.count > 4, label.prefix(4).map({ $0.properties.lowercaseMapping }) == punycode.map(String.init) {
+      return label.dropFirst(4).allSatisfy { isLetter($0) || isDigit($0) }
+    }
+    return label.count >= 2 && !label.contains(where: isDigit)
+  }
+
+  /// `[192.0.2.1]` or `[2001:db8::1]`.
+  private static func isAddressLiteral(_ domain: [Unicode.Scalar]) -> Bool {
+    guard domain.count > 2, domain.first == "[", domain.last == "]" else { return false }
+    let text = domain.dropFirst().dropLast().map(String.init).joined()
+    var buffer = in6_addr()
+    return inet_pton(AF_INET, text, &buffer) == 1 || inet_pton(AF_INET6, text, &buffer) == 1
+  }
+
+  /// `[A-Z]` under Python's `IGNORECASE`, which takes four letters more: they reach their own account or none (CVE-2019-19844).
+  private static func isLetter(_ scalar: Unicode.Scalar) -> Bool {
+    ("a"..."z").contains(scalar) || ("A"..."Z").contains(scalar) || ["ı", "İ", "ſ", "\u{212A}"].contains(scalar)
+  }
+
+  private static func isDigit(_ scalar: Unicode.Scalar) -> Bool { ("0"..."9").contains(scalar) }
+
+  private static func isInternational(_ scalar: Unicode.Scalar) -> Bool { ("\u{A1}"..."\u{FFFF}").contains(scalar) }
+}

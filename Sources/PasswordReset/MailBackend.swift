@@ -1,0 +1,38 @@
+public import Foundation
+
+/// A mail to one person, before it is put into MIME.
+public struct EmailMessage: Sendable, Equatable {
+  /// A mailbox, `Site <noreply@example.com>` or a bare address.
+  public var sender: String
+  /// A bare address, exactly one.
+  public var recipient: String
+  public var subject: String
+  /// Plain text, lines ended by `\n`.
+  public var body: String
+  /// Without angle brackets; the same for every try of one mail, so that a receiver can drop a duplicate.
+  public var messageID: String
+  public var date: Date
+
+  public init(sender: String, recipient: String, subject: String, body: String, messageID: String, date: Date) {
+    self.sender = sender
+    self.recipient = recipient
+    self.subject = subject
+    self.body = body
+    self.messageID = messageID
+    self.date = date
+  }
+}
+
+/// Hands mails on: to an SMTP server, a terminal, a file. Django's `EMAIL_BACKEND`.
+public protocol MailBackend: Sendable {
+  /// Returns when the message is safely handed over. Called for several messages at once.
+  func send(_ message: EmailMessage) async throws(MailError)
+}
+
+/// Why a mail was not handed over. The reasons are for the operator; they hold no token, and an address only where the mail server repeats it.
+public enum MailError: Error, Sendable, Equatable {
+  /// It may work later: the server is away, busy or wrongly set up.
+  case transient(reason: String)
+  /// It never will: the server refused this very mail for good.
+  case permanent(reason: String)
+}

@@ -1,0 +1,93 @@
+public import Foundation
+
+/// One thing the outbox owes somebody. None of them holds a token: tokens are made when the mail is sent.
+public enum OutboxItem: Sendable, Equatable {
+  /// Somebody asked for a reset. Whom it concerns, if anybody, is looked up by the worker.
+  case request(Identifier)
+  /// One of several accounts that a request concerns.
+  case resetMail(userID: Int64)
+  /// The password of this user was changed; `recipient` is the address at that moment.
+  case changedMail(userID: Int64, recipient: String)
+}
+
+/// An item in the outbox, taken on a lease.
+public struct OutboxEntry: Sendable, Equatable {
+  public var id: Int64
+  public var item: OutboxItem
+  /// A language tag, as asked for.
+  public var locale: String?
+  /// The `X-Request-Id` of the request that caused it.
+  public var requestID: String
+  public var createdAt: Date
+  /// How often it was taken, this time included. It marks the lease: an outcome counts only while it is unchanged.
+  public var attempts: Int
+
+  public init(id: Int64, item: OutboxItem, locale: String?, requestID: String, createdAt: Date, attempts: Int) {
+    self.id = id
+    self.item = item
+    self.locale = locale
+    self.requestID = requestID
+    self.createdAt = createdAt
+    self.attempts = attempts
+  }
+}
+
+/// How the handling of an entry ended.
+public enum OutboxOutcome: Sendable, Equatable {
+  /// Dealt with; the row goes.
+  case done
+  /// The request concerns several accounts: a `resetMail` each takes its place, at once.
+  case split(userIDs: [Int64])
+  /// It may succeed later.
+  case retry(at: Date, reason: String)
+  /// It never will: the row stays, as a dead letter.
+  case bury(reason: String)
+}
+
+/// What the audit records of a reset.
+public enum AuditEvent: String, Sendable, CaseIterable {
+  /// A request that concerned no account which may have a mail.
+  case noAccount = "no_account"
+  /// A mail held back by the limit of its address.
+  case suppressed
+  /// A mail that the backend took.
+  case mailed
+  /// A mail given up.
+  case mailFailed = "mail_failed"
+  /// A new password.
+  case reset
+}
+
+/// One line of the audit.
+public struct AuditRecord: Sendable, Equatable {
+  public var event: AuditEvent
+  public var userID: Int64?
+  /// A keyed hash of the address or user name, so that the audit can be searched for one but not read as a list of people.
+  public var identifierKey: String?
+
+  public init(_ event: AuditEvent, userID: Int64? = nil, identifierKey: String? = nil) {
+    self.event = event
+    self.userID = userID
+    self.identifierKey = identifierKey
+  }
+}
+
+/// The durable queue between a request and its mail.
+public protocol OutboxStore: Sendable {
+  /// Returns when the request is on disk, to be taken from `due` on.
+  func enqueue(_ identifier: Identifier, locale: String?, requestID: String, at now: Date, due: Date) async throws(StoreError)
+
+  /// Takes up to `limit` entries that are due, oldest first. Nobody else gets them before `leaseEnd`; after it they are due again.
+  func claim(limit: Int, at now: Date, leaseEnd: Date) async throws(StoreError) -> [OutboxEntry]
+
+  /// Records how an entry ended and what the audit says of it, in one step; nothing if the lease is no longer held.
+  func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError)
+
+  /// When the next entry is due; nil if there is none.
+  func nextDue() async throws(StoreError) -> Date?
+
+  /// Counts this request's mail to an address against the limits; false if one of them is used up. A request counts once however often it is
+  /// tried, and the count survives a restart.
+  /// - Parameter addressKey: a keyed hash of the address.
+  func reserveMail(to addressKey: String, requestID: String, limits: [RateLimit], at now: Date) async throws(StoreError) -> Bool
+}

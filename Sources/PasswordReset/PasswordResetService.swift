@@ -1,0 +1,115 @@
+public import Credentials
+public import Foundation
+
+/// Why an operation was not carried out.
+public enum PasswordResetError: Error, Sendable, Equatable {
+  /// The input breaks a rule; whatever link was used stays usable.
+  case validation(FormErrors)
+  /// The link does not, or no longer, set a password; `expired` tells one that is genuine but too old.
+  case link(expired: Bool)
+  /// Not now: the database or the hashing pool cannot take it. Nothing was changed.
+  case unavailable(reason: String)
+}
+
+/// The three operations. Everything else is transport, storage and mail.
+public struct PasswordResetService: Sendable {
+  private let users: any UserStore
+  private let outbox: any OutboxStore
+  private let tokenGenerator: PasswordResetTokenGenerator
+  private let hasher: any PasswordHasher
+  private let validators: [any PasswordValidator]
+  private let hashing: HashingPool
+  private let bell: Bell
+  private let now: @Sendable () -> Date
+
+  public init(
+    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, hasher: any PasswordHasher,
+    validators: [any PasswordValidator], hashing: HashingPool, bell: Bell, now: @escaping @Sendable () -> Date
+  ) {
+    self.users = users
+    self.outbox = outbox
+    self.tokenGenerator = tokenGenerator
+    self.hasher = hasher
+    self.validators = validators
+    self.hashing = hashing
+    self.bell = bell
+    self.now = now
+  }
+
+  /// The rules for new passwords, a sentence each.
+  public var passwordRules: [String] { validators.map(\.helpText) }
+
+  /// Takes a request for a mail: when it returns, the request is on disk.
+  ///
+  /// It asks nothing about users, so it cannot tell whether there is one: the worker finds out after the reply.
+  public func requestReset(_ form: PasswordResetForm, requestID: String) async throws(PasswordResetError) {
+    let (identifier, locale) = try validated { () throws(FormErrors) in try form.clean() }
+    let now = now()
+    // The delay sets the worker's activity apart from the reply; a hundredth of a second is nothing to a mail.
+    let due = now.addingTimeInterval(.random(in: 0.005...0.03))
+    try await available { () throws(StoreError) in
+      try await outbox.enqueue(identifier, locale: locale, requestID: requestID, at: now, due: due)
+    }
+    bell.ring()
+  }
+
+  /// What the link is good for. It changes nothing, so a mail scanner that opens the link spends nothing.
+  public func checkLink(uidb64: String, token: String) async throws(PasswordResetError) -> LinkState {
+    try await resolve(uidb64: uidb64, token: token).state
+  }
+
+  /// Sets the password that the form holds, if the link is good.
+  ///
+  /// The order is link, fields, hash, swap: a wrong link costs no hashing, a weak password spends no link, and of any number of calls with one
+  /// link the database lets one win.
+  public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, requestID: String) async throws(PasswordResetError) {
+    let (user, state) = try await resolve(uidb64: uidb64, token: token)
+    guard case .valid = state, let user else { throw .link(expired: state == .expired) }
+    let password = try validated { () throws(FormErrors) in try form.clean(for: user.attributes, validators: validators) }
+    let encoded = try await hash(password)
+    let won = try await available { () throws(StoreError) in
+      try await users.setPassword(encoded, for: user, requestID: requestID, at: now())
+    }
+    guard won else { throw .link(expired: false) }
+    bell.ring()
+  }
+
+  private func resolve(uidb64: String, token: String) async throws(PasswordResetError) -> (User?, state: LinkState) {
+    var user: User?
+    if let id = UIDB64.decode(uidb64) {
+      user = try await available { () throws(StoreError) in try await users.user(id: id) }
+    }
+    // Nobody's token is checked too, so that an unknown user takes as long as a wrong token.
+    let nobody = TokenSubject(id: 0, password: "", lastLogin: nil, email: "")
+    let verdict = tokenGenerator.check(token, for: user?.tokenSubject ?? nobody, at: now())
+    guard let user, user.isActive else { return (nil, .invalid) }
+    return switch verdict {
+    case .valid(let expiresAt): (user, .valid(expiresAt: expiresAt))
+    case .expired: (user, .expired)
+    case .invalid: (user, .invalid)
+    }
+  }
+
+  private func hash(_ password: String) async throws(PasswordResetError) -> String {
+    do {
+      return try await hashing.run { [hasher] in try hasher.encode(password) }
+    } catch {
+      throw .unavailable(reason: "password hashing: \(error)")
+    }
+  }
+
+  private func validated<Result>(_ check: () throws(FormErrors) -> Result) throws(PasswordResetError) -> Result {
+    do { return try check() } catch { throw .validation(error) }
+  }
+
+  private func available<Result>(_ work: () async throws(StoreError) -> Result) async throws(PasswordResetError) -> Result {
+    do {
+      return try await work()
+    } catch {
+      switch error {
+      case .unavailable(let reason): throw .unavailable(reason: reason)
+      case .overloaded: throw .unavailable(reason: "too many requests are waiting for the disk")
+      }
+    }
+  }
+}

@@ -1,0 +1,33 @@
+public import Foundation
+
+/// Where the link in the mail leads: `RESET_URL`, a frontend's page or this service itself, with `{uid}` and `{token}` in it.
+///
+/// It comes from the configuration alone. A link built from a request's `Host` would let a stranger have tokens mailed to their own site.
+public struct ResetURL: Sendable {
+  private let template: String
+
+  /// Nil unless both placeholders are there and it is an `http` or `https` URL.
+  public init?(_ template: String) {
+    guard template.contains("{uid}"), template.contains("{token}"), template.hasPrefix("https://") || template.hasPrefix("http://") else { return nil }
+    self.template = template
+  }
+
+  /// `https` or `http`.
+  var scheme: String { template.hasPrefix("https://") ? "https" : "http" }
+
+  /// The host, with the port if there is one: Django's `domain`.
+  var domain: String { String(template.dropFirst(scheme.count + 3).prefix { !"/?#".contains($0) }) }
+
+  func link(uid: String, token: String) -> String {
+    template.replacingOccurrences(of: "{uid}", with: uid).replacingOccurrences(of: "{token}", with: token)
+  }
+}
+
+/// What a link is good for.
+public enum LinkState: Sendable, Equatable {
+  case valid(expiresAt: Date)
+  /// Genuine, but too old.
+  case expired
+  /// Forged, malformed, used, of no user, or of one who may not log in. Nothing tells these apart.
+  case invalid
+}

@@ -1,0 +1,44 @@
+import Foundation
+import GRDB
+
+/// How each connection is set up, and how that is checked.
+extension SQLiteStore {
+  /// What must be read back from every kind of connection. WAL lets readers and the writer work side by side; `synchronous=FULL` syncs the log on
+  /// each commit, without which an accepted request could be lost with the power; `trusted_schema=OFF` keeps a doctored file from calling functions.
+  private static let pragmas: KeyValuePairs = [
+    "journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000", "foreign_keys": "1", "trusted_schema": "0",
+  ]
+
+  static func configuration(onStatement: (@Sendable (String) -> Void)?) -> Configuration {
+    var configuration = Configuration()
+    configuration.label = "password-reset"
+    configuration.foreignKeysEnabled = true
+    configuration.busyMode = .timeout(5)
+    configuration.prepareDatabase { db in
+      try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")
+      if let onStatement {
+        db.trace { event in
+          if case .statement(let statement) = event { onStatement(statement.sql) }
+        }
+      }
+    }
+    return configuration
+  }
+
+  static func checkPragmas(_ db: Database) throws {
+    for (name, expected) in pragmas {
+      let value = try String.fetchOne(db, sql: "PRAGMA \(name)")
+      guard value == expected else { throw StoreOpenError.unsafeSetting("\(name)=\(expected)") }
+    }
+  }
+
+  /// Makes the file with mode 0600 if there is none; SQLite gives its log files the mode of the database.
+  static func createOwnerOnly(_ path: String) throws {
+    let descriptor = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0o600)
+    if descriptor >= 0 {
+      close(descriptor)
+    } else if errno != EEXIST {
+      throw StoreOpenError.cannotOpen(path: path, reason: String(cString: strerror(errno)))
+    }
+  }
+}

@@ -1,0 +1,107 @@
+import GRDB
+
+extension SQLiteStore {
+  /// The columns of Django's `auth_user` that are read or written here.
+  private static let userColumns = [
+    "id", "password", "last_login", "is_superuser", "username", "first_name", "last_name", "email", "is_staff", "is_active", "date_joined",
+  ]
+
+  /// Brings the schema up to date; a database that is keeps as it is. Safe when two processes start together.
+  public func migrate() throws(StoreOpenError) {
+    do {
+      do {
+        try migrateOnce()
+      } catch is DatabaseError {
+        // Another process was faster: what it has applied is applied, and the rest is tried again.
+        try migrateOnce()
+      }
+    } catch let error as StoreOpenError {
+      throw error
+    } catch {
+      throw .cannotOpen(path: pool.path, reason: "\(error)")
+    }
+  }
+
+  private func migrateOnce() throws {
+    let migrator = Self.migrator
+    if try pool.read(migrator.hasBeenSuperseded) { throw StoreOpenError.newerSchema }
+    try migrator.migrate(pool)
+    try pool.write { db in
+      let present = Set(try db.columns(in: "auth_user").map(\.name))
+      let missing = Self.userColumns.filter { !present.contains($0) }
+      guard missing.isEmpty else { throw StoreOpenError.foreignUserTable(missing: missing) }
+      // Not a migration: when Django alters its table it makes it anew, without this index.
+      try db.execute(sql: "CREATE INDEX IF NOT EXISTS password_reset_auth_user_email ON auth_user (email COLLATE NOCASE)")
+    }
+  }
+
+  /// Append only: a migration that was released is never changed.
+  private static var migrator: DatabaseMigrator {
+    var migrator = DatabaseMigrator()
+    migrator.registerMigration("1 auth_user") { db in
+      // As Django's own migrations leave it on SQLite.
+      try db.execute(
+        sql: """
+          CREATE TABLE IF NOT EXISTS "auth_user" (
+            "id" integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+            "password" varchar(128) NOT NULL,
+            "last_login" datetime NULL,
+            "is_superuser" bool NOT NULL,
+            "username" varchar(150) NOT NULL UNIQUE,
+            "last_name" varchar(150) NOT NULL,
+            "email" varchar(254) NOT NULL,
+            "is_staff" bool NOT NULL,
+            "is_active" bool NOT NULL,
+            "date_joined" datetime NOT NULL,
+            "first_name" varchar(150) NOT NULL
+          )
+          """)
+    }
+    migrator.registerMigration("2 outbox") { db in
+      try db.execute(
+        sql: """
+          CREATE TABLE password_reset_outbox (
+            id INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL CHECK (kind IN ('request_email', 'request_username', 'reset_mail', 'changed_mail')),
+            -- The address or user name that was typed, or the recipient of a 'changed_mail'.
+            identifier TEXT CHECK (identifier <> ''),
+            user_id INTEGER,
+            locale TEXT,
+            request_id TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            -- From when on it may be taken; a lease is a date in the future. Times are milliseconds since 1970.
+            due_at INTEGER NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+            last_error TEXT,
+            buried_at INTEGER,
+            CHECK ((kind = 'reset_mail') = (identifier IS NULL)),
+            CHECK ((kind IN ('reset_mail', 'changed_mail')) = (user_id IS NOT NULL))
+          ) STRICT;
+          CREATE INDEX password_reset_outbox_due ON password_reset_outbox (due_at) WHERE buried_at IS NULL;
+          -- One row for each mail that counts against the limit of its address.
+          CREATE TABLE password_reset_mail_window (
+            address_key TEXT NOT NULL,
+            request_id TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            PRIMARY KEY (address_key, request_id)
+          ) STRICT, WITHOUT ROWID;
+          CREATE INDEX password_reset_mail_window_at ON password_reset_mail_window (at);
+          """)
+    }
+    migrator.registerMigration("3 audit") { db in
+      try db.execute(
+        sql: """
+          CREATE TABLE password_reset_audit (
+            id INTEGER PRIMARY KEY,
+            at INTEGER NOT NULL,
+            event TEXT NOT NULL,
+            user_id INTEGER,
+            identifier_key TEXT,
+            request_id TEXT NOT NULL
+          ) STRICT;
+          CREATE INDEX password_reset_audit_at ON password_reset_audit (at);
+          """)
+    }
+    return migrator
+  }
+}

@@ -1,0 +1,118 @@
+public import Foundation
+import GRDB
+public import PasswordReset
+
+/// The row format of `password_reset_outbox`.
+enum OutboxRow {
+  static func columns(of identifier: Identifier) -> (kind: String, identifier: String) {
+    switch identifier {
+    case .email(let address): ("request_email", address)
+    case .username(let name): ("request_username", name)
+    }
+  }
+
+  /// Nil for a row that no release ever wrote.
+  static func entry(_ row: Row) -> OutboxEntry? {
+    guard let id = try? row.decode(Int64.self, forColumn: "id"), let item = item(row),
+      let requestID = try? row.decode(String.self, forColumn: "request_id"),
+      let createdAt = try? row.decode(Int64.self, forColumn: "created_at"),
+      let attempts = try? row.decode(Int.self, forColumn: "attempts")
+    else { return nil }
+    return OutboxEntry(
+      id: id, item: item, locale: row["locale"] as? String, requestID: requestID, createdAt: Date(milliseconds: createdAt), attempts: attempts)
+  }
+
+  private static func item(_ row: Row) -> OutboxItem? {
+    let identifier = row["identifier"] as? String
+    let userID = row["user_id"] as? Int64
+    return switch (row["kind"] as? String, identifier, userID) {
+    case ("request_email", let address?, _): .request(.email(address))
+    case ("request_username", let name?, _): .request(.username(name))
+    case ("reset_mail", _, let userID?): .resetMail(userID: userID)
+    case ("changed_mail", let recipient?, let userID?): .changedMail(userID: userID, recipient: recipient)
+    default: nil
+    }
+  }
+}
+
+extension SQLiteStore: OutboxStore {
+  public func enqueue(_ identifier: Identifier, locale: String?, requestID: String, at now: Date, due: Date) async throws(StoreError) {
+    try await intents.add(.init(identifier: identifier, locale: locale, requestID: requestID, createdAt: now, due: due))
+  }
+
+  public func claim(limit: Int, at now: Date, leaseEnd: Date) async throws(StoreError) -> [OutboxEntry] {
+    try await write { db in
+      let rows = try Row.fetchAll(
+        db.cachedStatement(
+          sql: """
+            UPDATE password_reset_outbox SET due_at = ?, attempts = attempts + 1 WHERE id IN (
+              SELECT id FROM password_reset_outbox WHERE buried_at IS NULL AND due_at <= ? ORDER BY due_at LIMIT ?
+            ) RETURNING *
+            """), arguments: [leaseEnd.milliseconds, now.milliseconds, limit])
+      return try rows.compactMap { row in
+        if let entry = OutboxRow.entry(row) { return entry }
+        try Self.bury(id: row["id"], reason: "the row is damaged", at: now, in: db)
+        return nil
+      }
+    }
+  }
+
+  public func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError) {
+    try await write { db in
+      let held = try Bool.fetchOne(
+        db, sql: "SELECT attempts = ? AND buried_at IS NULL FROM password_reset_outbox WHERE id = ?", arguments: [entry.attempts, entry.id])
+      guard held == true else { return }
+      switch outcome {
+      case .done: try Self.remove(entry, in: db)
+      case .split(let userIDs):
+        try Self.remove(entry, in: db)
+        for userID in userIDs { try Self.insertResetMail(userID: userID, insteadOf: entry, at: now, in: db) }
+      case .retry(let date, let reason):
+        try db.execute(
+          sql: "UPDATE password_reset_outbox SET due_at = ?, last_error = ? WHERE id = ?", arguments: [date.milliseconds, reason, entry.id])
+      case .bury(let reason): try Self.bury(id: entry.id, reason: reason, at: now, in: db)
+      }
+      if let audit { try Self.insert(audit, requestID: entry.requestID, at: now, in: db) }
+    }
+  }
+
+  public func nextDue() async throws(StoreError) -> Date? {
+    try await read { db in
+      try Int64.fetchOne(db, sql: "SELECT min(due_at) FROM password_reset_outbox WHERE buried_at IS NULL").map(Date.init(milliseconds:))
+    }
+  }
+
+  public func reserveMail(to addressKey: String, requestID: String, limits: [RateLimit], at now: Date) async throws(StoreError) -> Bool {
+    try await write { db in
+      let longest = limits.map(\.seconds).max() ?? 0
+      try db.execute(
+        sql: "DELETE FROM password_reset_mail_window WHERE at < ?", arguments: [now.addingTimeInterval(-Double(longest)).milliseconds])
+      for limit in limits {
+        let count = try Int.fetchOne(
+          db, sql: "SELECT count(*) FROM password_reset_mail_window WHERE address_key = ? AND request_id <> ? AND at > ?",
+          arguments: [addressKey, requestID, now.addingTimeInterval(-Double(limit.seconds)).milliseconds])
+        if let count, count >= limit.count { return false }
+      }
+      try db.execute(
+        sql: "INSERT OR IGNORE INTO password_reset_mail_window (address_key, request_id, at) VALUES (?, ?, ?)",
+        arguments: [addressKey, requestID, now.milliseconds])
+      return true
+    }
+  }
+
+  private static func remove(_ entry: OutboxEntry, in db: Database) throws {
+    try db.execute(sql: "DELETE FROM password_reset_outbox WHERE id = ?", arguments: [entry.id])
+  }
+
+  private static func insertResetMail(userID: Int64, insteadOf entry: OutboxEntry, at now: Date, in db: Database) throws {
+    try db.execute(
+      sql: """
+        INSERT INTO password_reset_outbox (kind, user_id, locale, request_id, created_at, due_at) VALUES ('reset_mail', ?, ?, ?, ?, ?)
+        """, arguments: [userID, entry.locale, entry.requestID, entry.createdAt.milliseconds, now.milliseconds])
+  }
+
+  private static func bury(id: Int64, reason: String, at now: Date, in db: Database) throws {
+    try db.execute(
+      sql: "UPDATE password_reset_outbox SET buried_at = ?, last_error = ? WHERE id = ?", arguments: [now.milliseconds, reason, id])
+  }
+}

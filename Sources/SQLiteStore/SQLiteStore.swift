@@ -1,0 +1,89 @@
+import Foundation
+import GRDB
+public import PasswordReset
+
+/// Users, outbox and audit in one SQLite file, alone or beside an existing Django site.
+public struct SQLiteStore: Sendable {
+  let pool: DatabasePool
+  let intents: GroupCommit
+
+  /// Opens the file, makes it (readable by its owner only) if there is none, and checks that every safety setting took hold.
+  ///
+  /// - Parameter onStatement: sees every SQL statement before it runs, without its values.
+  public init(path: String, onStatement: (@Sendable (String) -> Void)? = nil) throws(StoreOpenError) {
+    do {
+      try Self.createOwnerOnly(path)
+      pool = try DatabasePool(path: path, configuration: Self.configuration(onStatement: onStatement))
+      try pool.read(Self.checkPragmas)
+      try pool.barrierWriteWithoutTransaction(Self.checkPragmas)
+    } catch let error as StoreOpenError {
+      throw error
+    } catch {
+      throw .cannotOpen(path: path, reason: "\(error)")
+    }
+    intents = GroupCommit(pool: pool)
+  }
+
+  /// Whether the database answers.
+  public func ping() async throws(StoreError) {
+    try await read { db in _ = try Int.fetchOne(db, sql: "SELECT 1") }
+  }
+
+  /// Reads outside any transaction of the writer.
+  func read<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
+    try await call { done in pool.asyncRead { db in done(Swift.Result { try work(db.get()) }) } }
+  }
+
+  /// One immediate transaction: all or nothing. Unlike GRDB's `async` calls it does not stop half-way when the caller is cancelled.
+  func write<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
+    try await call { done in pool.asyncWrite(work, completion: { _, result in done(result) }) }
+  }
+
+  private func call<Result: Sendable>(_ start: (@escaping @Sendable (Swift.Result<Result, any Error>) -> Void) -> Void) async throws(StoreError) -> Result {
+    do {
+      return try await withCheckedThrowingContinuation { continuation in start { continuation.resume(with: $0) } }
+    } catch {
+      throw StoreError(error)
+    }
+  }
+}
+
+/// Why the database cannot be used. The texts are for the operator.
+public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
+  case cannotOpen(path: String, reason: String)
+  /// A setting that keeps promises did not take hold.
+  case unsafeSetting(String)
+  /// The file was written by a newer release.
+  case newerSchema
+  /// There is an `auth_user` that is not Django's.
+  case foreignUserTable(missing: [String])
+
+  public var description: String {
+    switch self {
+    case .cannotOpen(let path, let reason): "cannot open the database \(path): \(reason)"
+    case .unsafeSetting(let setting): "the database does not keep the setting \(setting)"
+    case .newerSchema: "the database was written by a newer release of password-reset; run that release, or restore a backup"
+    case .foreignUserTable(let missing): "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", "))"
+    }
+  }
+}
+
+extension StoreError {
+  init(_ error: any Error) {
+    if let error = error as? StoreError {
+      self = error
+    } else if let error = error as? DatabaseError {
+      // The message and the code, without the statement's values.
+      self = .unavailable(reason: "SQLite error \(error.extendedResultCode.rawValue): \(error.message ?? "unknown")")
+    } else {
+      self = .unavailable(reason: "\(error)")
+    }
+  }
+}
+
+/// Times are kept as whole milliseconds since 1970.
+extension Date {
+  var milliseconds: Int64 { Int64((timeIntervalSince1970 * 1000).rounded(.down)) }
+
+  init(milliseconds: Int64) { self.init(timeIntervalSince1970: Double(milliseconds) / 1000) }
+}

@@ -1,0 +1,94 @@
+public import Foundation
+import GRDB
+public import PasswordReset
+
+extension SQLiteStore: UserStore {
+  private static let columns = "id, username, email, first_name, last_name, password, last_login, is_active"
+
+  public func users(matching identifier: Identifier) async throws(StoreError) -> [User] {
+    // SQLite's NOCASE folds ASCII only, as the LIKE does that Django's `iexact` becomes; the index serves it, which it could not do for LIKE.
+    let (condition, value) =
+      switch identifier {
+      case .email(let address): ("email = ? COLLATE NOCASE", address)
+      case .username(let name): ("username = ?", name)
+      }
+    return try await read { db in
+      try Row.fetchAll(
+        db.cachedStatement(sql: "SELECT \(Self.columns) FROM auth_user WHERE \(condition) ORDER BY id"), arguments: [value]
+      ).compactMap(Self.user)
+    }
+  }
+
+  public func user(id: Int64) async throws(StoreError) -> User? {
+    try await read { db in
+      try Row.fetchOne(db.cachedStatement(sql: "SELECT \(Self.columns) FROM auth_user WHERE id = ?"), arguments: [id]).flatMap(Self.user)
+    }
+  }
+
+  public func setPassword(_ encoded: String, for user: User, requestID: String, at now: Date) async throws(StoreError) -> Bool {
+    try await write { db in
+      // Everything the token is bound to must still be as it was when the token was checked. Text is compared by its bytes.
+      try db.execute(
+        sql: """
+          UPDATE auth_user SET password = ?
+          WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND replace(substr(last_login, 1, 19), 'T', ' ') IS ? AND is_active
+          """, arguments: [encoded, user.id, user.password, user.email, user.lastLogin])
+      guard db.changesCount == 1 else { return false }
+      try Self.insert(AuditRecord(.reset, userID: user.id), requestID: requestID, at: now, in: db)
+      if !user.email.isEmpty {
+        try db.execute(
+          sql: """
+            INSERT INTO password_reset_outbox (kind, identifier, user_id, request_id, created_at, due_at) VALUES ('changed_mail', ?, ?, ?, ?, ?)
+            """, arguments: [user.email, user.id, requestID, now.milliseconds, now.milliseconds])
+      }
+      return true
+    }
+  }
+
+  /// Adds a user as Django's `create_user` does.
+  /// - Returns: the new key; nil if the user name is taken.
+  public func addUser(username: String, email: String, password: String, at now: Date) async throws(StoreError) -> Int64? {
+    try await write { db in
+      try db.execute(
+        sql: """
+          INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)
+          VALUES (?, 0, ?, '', '', ?, 0, 1, ?) ON CONFLICT (username) DO NOTHING
+          """, arguments: [password, username, email, Self.djangoTime(now)])
+      return db.changesCount == 1 ? db.lastInsertedRowID : nil
+    }
+  }
+
+  /// Users in the order of their keys, from behind `id` on.
+  public func users(after id: Int64, limit: Int) async throws(StoreError) -> [User] {
+    try await read { db in
+      try Row.fetchAll(
+        db, sql: "SELECT \(Self.columns) FROM auth_user WHERE id > ? ORDER BY id LIMIT ?", arguments: [id, limit]
+      ).compactMap(Self.user)
+    }
+  }
+
+  /// Nil for a damaged row: no guess about an account is a safe one.
+  private static func user(_ row: Row) -> User? {
+    guard let id = row["id"] as? Int64, let username = row["username"] as? String, let email = row["email"] as? String,
+      let password = row["password"] as? String, let isActive = row["is_active"] as? Int64, let lastLogin = lastLogin(row)
+    else { return nil }
+    return User(
+      id: id, username: username, email: email, firstName: row["first_name"] as? String ?? "", lastName: row["last_name"] as? String ?? "",
+      password: password, lastLogin: lastLogin, isActive: isActive != 0)
+  }
+
+  /// The column as Django prints it for a token: to the second, without a zone. Nil for a value that is no time.
+  private static func lastLogin(_ row: Row) -> String?? {
+    guard let stored = row["last_login"] else { return .some(nil) }
+    guard let text = stored as? String, text.count >= 19 else { return nil }
+    let time = text.prefix(19).replacingOccurrences(of: "T", with: " ")
+    let shape = time.map { $0.isASCII && $0.isNumber ? "0" : $0 }
+    return String(shape) == "0000-00-00 00:00:00" ? .some(time) : nil
+  }
+
+  /// `2026-11-20 22:09:52.123456` in UTC, as Django writes a time to SQLite.
+  private static func djangoTime(_ date: Date) -> String {
+    let text = date.ISO8601Format(.init(includingFractionalSeconds: true, timeZone: .gmt))
+    return text.replacingOccurrences(of: "T", with: " ").replacingOccurrences(of: "Z", with: "000")
+  }
+}

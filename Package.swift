@@ -61,7 +61,10 @@ let package = Package(
         "PasswordReset", "CCurl", "CGMime",
         .product(name: "Mustache", package: "swift-mustache"),
       ],
-      resources: [.embedInCode("Templates/password_reset_email.txt")],
+      resources: [
+        .embedInCode("Templates/password_changed_email.txt"), .embedInCode("Templates/password_changed_subject.txt"),
+        .embedInCode("Templates/password_reset_email.txt"), .embedInCode("Templates/password_reset_subject.txt"),
+      ],
       swiftSettings: strict
     ),
     .target(
@@ -84,7 +87,9 @@ let package = Package(
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict
     ),

@@ -35,4 +35,10 @@ public enum MailError: Error, Sendable, Equatable {
   case transient(reason: String)
   /// It never will: the server refused this very mail for good.
   case permanent(reason: String)
+
+  public var reason: String {
+    switch self {
+    case .transient(let reason), .permanent(let reason): reason
+    }
+  }
 }

@@ -10,6 +10,19 @@ public struct ResetURL: Sendable {
   public init?(_ template: String) {
     guard template.contains("{uid}"), template.contains("{token}"), template.hasPrefix("https://") || template.hasPrefix("http://") else { return nil }
     self.template = template
+    guard !domain.isEmpty, !domain.contains("@"), !template.contains(where: \.isWhitespace) else { return nil }
+  }
+
+  /// This service's own page, as it listens by default.
+  public static let ofService = ResetURL(unchecked: "http://localhost:8080/password-reset/{uid}/{token}")
+
+  private init(unchecked template: String) { self.template = template }
+
+  /// Whether a token is safe on its way there: by `https`, or on this machine.
+  public var isProtected: Bool {
+    let host = domain.hasPrefix("[") ? domain.prefix { $0 != "]" } + "]" : domain.prefix { $0 != ":" }
+    return scheme == "https" || host == "localhost" || host == "[::1]"
+      || host.hasPrefix("127.") && host.allSatisfy { $0.isNumber || $0 == "." }
   }
 
   /// `https` or `http`.

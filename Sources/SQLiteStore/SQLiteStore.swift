@@ -29,6 +29,11 @@ public struct SQLiteStore: Sendable {
     try await read { db in _ = try Int.fetchOne(db, sql: "SELECT 1") }
   }
 
+  /// Whether SQLite finds the file sound. Reads all of it.
+  public func isIntact() async throws(StoreError) -> Bool {
+    try await read { db in try String.fetchOne(db, sql: "PRAGMA quick_check") == "ok" }
+  }
+
   /// Reads outside any transaction of the writer.
   func read<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
     try await call { done in pool.asyncRead { db in done(Swift.Result { try work(db.get()) }) } }

@@ -1,0 +1,77 @@
+import Credentials
+import Foundation
+import HTTPAPI
+import Hummingbird
+import Logging
+import Mail
+import PasswordReset
+import SQLiteStore
+import ServiceLifecycle
+
+/// What the service takes from outside: tests put their own in its place.
+struct World: Sendable {
+  var now: @Sendable () -> Date = { Date() }
+  /// In the place of the configured mail backend.
+  var mailBackend: (any MailBackend)?
+  var hasher: any PasswordHasher = PBKDF2SHA256PasswordHasher()
+  var outboxPolicy = OutboxPolicy()
+  /// Sees every SQL statement, without its values.
+  var onStatement: (@Sendable (String) -> Void)?
+  /// Called with the port when the server listens.
+  var onListening: @Sendable (Int) -> Void = { _ in }
+}
+
+/// Builds the whole service from its settings. The one place where the parts meet; tests call it too.
+func buildApplication(_ settings: Settings, world: World = World(), logger: Logger) throws -> some ApplicationProtocol {
+  let store = try SQLiteStore(path: settings.databasePath, onStatement: world.onStatement)
+  try store.migrate()
+  let backend = try world.mailBackend ?? settings.email.makeBackend(now: world.now())
+  let templates = try MailTemplates(siteName: settings.siteName, sender: settings.email.sender)
+  let bell = Bell()
+  let tokenGenerator = PasswordResetTokenGenerator(
+    secretKey: settings.secretKey, fallbacks: settings.secretKeyFallbacks, timeout: settings.passwordResetTimeout, timeZone: settings.timeZone)
+
+  var policy = world.outboxPolicy
+  policy.mailLimits = settings.mailLimits
+  policy.lease = max(policy.lease, TimeInterval(3 * settings.email.smtp.timeout))
+  let courier = Courier(
+    users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: IdentifierHasher(secretKey: settings.secretKey),
+    resetURL: settings.resetURL, timeout: settings.passwordResetTimeout, compose: templates.compose, backend: backend, policy: policy, now: world.now)
+  let worker = OutboxWorker(outbox: store, courier: courier, policy: policy, bell: bell, logger: logger, now: world.now)
+
+  let cores = ProcessInfo.processInfo.activeProcessorCount
+  let service = PasswordResetService(
+    users: store, outbox: store, tokenGenerator: tokenGenerator, hasher: world.hasher, validators: defaultPasswordValidators(),
+    hashing: HashingPool(slots: cores, queueLimit: 32 * cores), bell: bell, now: world.now)
+  let api = API(service: service, isReady: { await store.isReady() })
+  return Application(
+    router: api.router(),
+    configuration: .init(address: .hostname(settings.httpHost, port: settings.httpPort), reuseAddress: true),
+    services: [worker],
+    onServerRunning: { world.onListening($0.localAddress?.port ?? settings.httpPort) },
+    logger: logger)
+}
+
+extension EmailSettings {
+  /// The configured backend. Throws if its folder cannot be made.
+  func makeBackend(now: Date) throws -> any MailBackend {
+    switch backend {
+    case .smtp: SMTPBackend(smtp)
+    case .console: ConsoleBackend()
+    case .file: try FileBackend(folder: folder ?? ".", now: now)
+    case .memory: MemoryBackend()
+    case .dummy: DummyBackend()
+    }
+  }
+}
+
+extension SQLiteStore {
+  fileprivate func isReady() async -> Bool {
+    do {
+      try await ping()
+      return true
+    } catch {
+      return false
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import ArgumentParser
+import Foundation
+import PasswordReset
+import SQLiteStore
+
+/// The command line.
+@main
+struct PasswordResetCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "password-reset",
+    abstract: "Django's password reset as one small service.",
+    discussion: """
+      Start it for a try with `password-reset serve --dev`: it needs no configuration, prints its mails, and has a demo user.
+      Everything else is set by the environment; docs/configuration.md lists the settings.
+
+      Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong configuration.
+      """,
+    version: "0.1.0",
+    subcommands: [ServeCommand.self, MigrateCommand.self, UsersCommand.self, SendTestEmailCommand.self, CheckCommand.self]
+  )
+}
+
+/// A failure that the operator can mend: a sentence on standard error and an exit code, in the place of a crash.
+struct Failure: Error {
+  /// `EX_CONFIG` of sysexits.h.
+  static let configuration: Int32 = 78
+
+  var message: String
+  var code: Int32 = 1
+
+  /// Runs a command's work, and ends it with its exit code if it fails.
+  static func report<Result>(_ work: () async throws -> Result) async throws -> Result {
+    do {
+      return try await work()
+    } catch let error as Failure {
+      throw exit(error.message, error.code)
+    } catch let error as SettingsError {
+      throw exit("\(error)", configuration)
+    } catch let error as StoreOpenError {
+      throw exit("\(error)", configuration)
+    } catch let error as StoreError {
+      throw exit("the database cannot be used: \(error)", 1)
+    }
+  }
+
+  private static func exit(_ message: String, _ code: Int32) -> ExitCode {
+    printError(message)
+    return ExitCode(code)
+  }
+}
+
+/// A line on standard error.
+func printError(_ message: String) { FileHandle.standardError.write(Data((message + "\n").utf8)) }
+
+/// The database that the environment names, with its schema up to date.
+func openStore() throws -> SQLiteStore {
+  let store = try SQLiteStore(path: Settings.databasePath(environment: ProcessInfo.processInfo.environment))
+  try store.migrate()
+  return store
+}

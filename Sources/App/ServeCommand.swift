@@ -1,0 +1,77 @@
+import ArgumentParser
+import Credentials
+import Foundation
+import Hummingbird
+import Logging
+import NIOCore
+import PasswordReset
+import SQLiteStore
+import ServiceLifecycle
+import UnixSignals
+
+struct ServeCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "serve",
+    abstract: "Run the service until it is told to stop.",
+    discussion: """
+      Brings the database's schema up to date, listens on HTTP_HOST and HTTP_PORT, and sends the mails that are owed. On SIGTERM or SIGINT it
+      takes no new requests, finishes what is under way, and exits 0.
+      """
+  )
+
+  /// Under the ten seconds after which container runtimes kill.
+  private static let shutdownLimit = Duration.seconds(8)
+
+  @Flag(help: "For a try: keeps a secret key of its own, prints mails instead of sending them, adds a demo user to an empty database.")
+  var dev = false
+
+  func run() async throws {
+    try await Failure.report {
+      let settings = try Settings(environment: ProcessInfo.processInfo.environment, dev: dev)
+      if dev { try await DemoUser.add(to: settings) }
+      let logger = Logger(settings.log)
+      var world = World()
+      world.onListening = { [dev] port in
+        if dev { printError(DemoUser.welcome(settings, port: port)) }
+      }
+      if settings.log.level == .trace {
+        world.onStatement = { logger.trace("SQL", metadata: ["statement": "\($0)"]) }
+      }
+      let application = try buildApplication(settings, world: world, logger: logger)
+      var configuration = ServiceGroupConfiguration(services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+      configuration.maximumGracefulShutdownDuration = Self.shutdownLimit
+      do {
+        try await ServiceGroup(configuration: configuration).run()
+      } catch let error as IOError {
+        throw Failure(
+          message: "cannot listen on \(settings.httpHost):\(settings.httpPort): \(String(cString: strerror(error.errnoCode))); set HTTP_HOST or HTTP_PORT",
+          code: Failure.configuration)
+      }
+    }
+  }
+}
+
+/// The user that `serve --dev` adds to an empty database, so that a newcomer has somebody to try the flow on.
+private enum DemoUser {
+  private static let username = "demo"
+  private static let email = "demo@example.com"
+
+  static func add(to settings: Settings) async throws {
+    let store = try SQLiteStore(path: settings.databasePath)
+    try store.migrate()
+    guard try await store.users(after: 0, limit: 1).isEmpty else { return }
+    // A password that nobody knows, made at little cost: it is there to be reset.
+    let password = try PBKDF2SHA256PasswordHasher(iterations: 1).encode(UnusablePassword.make())
+    _ = try await store.addUser(username: username, email: email, password: password, at: Date())
+  }
+
+  static func welcome(_ settings: Settings, port: Int) -> String {
+    """
+
+    password-reset is ready, for development. Ask for a reset in another terminal; the mail appears here:
+
+      curl -i http://\(settings.httpHost):\(port)/password-reset --json '{"email": "\(email)"}'
+
+    """
+  }
+}

@@ -1,0 +1,45 @@
+/// Every setting there is, by its name in the environment; `docs/configuration.md` describes each.
+enum SettingName: String, CaseIterable {
+  case httpHost = "HTTP_HOST"
+  case httpPort = "HTTP_PORT"
+  case databaseURL = "DATABASE_URL"
+  case secretKey = "SECRET_KEY"
+  case secretKeyFallbacks = "SECRET_KEY_FALLBACKS"
+  case passwordResetTimeout = "PASSWORD_RESET_TIMEOUT"
+  case timeZone = "TIME_ZONE"
+  case resetURL = "RESET_URL"
+  case siteName = "SITE_NAME"
+  case defaultFromEmail = "DEFAULT_FROM_EMAIL"
+  case emailBackend = "EMAIL_BACKEND"
+  case emailHost = "EMAIL_HOST"
+  case emailPort = "EMAIL_PORT"
+  case emailHostUser = "EMAIL_HOST_USER"
+  case emailHostPassword = "EMAIL_HOST_PASSWORD"
+  case emailUseTLS = "EMAIL_USE_TLS"
+  case emailUseSSL = "EMAIL_USE_SSL"
+  case emailTimeout = "EMAIL_TIMEOUT"
+  case emailSSLCertfile = "EMAIL_SSL_CERTFILE"
+  case emailSSLKeyfile = "EMAIL_SSL_KEYFILE"
+  case emailFilePath = "EMAIL_FILE_PATH"
+  case passwordHasher = "PASSWORD_HASHER"
+  case rateLimitMails = "RATE_LIMIT_MAILS"
+  case logLevel = "LOG_LEVEL"
+  case logFormat = "LOG_FORMAT"
+
+  /// Never printed; may also be given by a file, whose name stands in `<NAME>_FILE`.
+  var isSecret: Bool {
+    switch self {
+    case .secretKey, .secretKeyFallbacks, .emailHostPassword: true
+    default: false
+    }
+  }
+
+  /// A name that starts so is meant for us: if we do not know it, it is a slip, and a slip in a setting must not pass unseen.
+  static let prefixes = ["EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_ALLOWED_", "TRUSTED_PROXIES"]
+
+  /// The names among `names` that are meant for us and unknown, sorted.
+  static func unknown(among names: some Sequence<String>) -> [String] {
+    let known = Set(allCases.map(\.rawValue) + allCases.filter(\.isSecret).map { $0.rawValue + "_FILE" })
+    return names.filter { name in !known.contains(name) && prefixes.contains { name.hasPrefix($0) } }.sorted()
+  }
+}

@@ -1,0 +1,169 @@
+import Credentials
+import Foundation
+import Logging
+import Mail
+import PasswordReset
+
+/// The configuration of the service: a value, read once.
+struct Settings: Sendable {
+  var httpHost: String
+  var httpPort: Int
+  var databasePath: String
+  var secretKey: String
+  var secretKeyFallbacks: [String]
+  /// Seconds.
+  var passwordResetTimeout: Int
+  var timeZone: TimeZone
+  var resetURL: ResetURL
+  var siteName: String
+  var email: EmailSettings
+  var mailLimits: [RateLimit]
+  var log: LogSettings
+
+  /// Throws ``SettingsError``, which names every setting at fault.
+  /// - Parameter dev: take development's defaults for what is not set: a kept secret key, mails to the terminal, no limits.
+  init(environment: [String: String], dev: Bool = false) throws(SettingsError) {
+    var reader = SettingsReader(environment: environment)
+    httpHost = reader.text(.httpHost) ?? "127.0.0.1"
+    httpPort = reader.integer(.httpPort, default: 8080, in: 0...65535)
+    databasePath = Self.databasePath(&reader)
+    let unsetKey = dev ? Self.keptSecretKey(beside: databasePath, &reader) : ""
+    secretKey = reader.text(.secretKey) ?? unsetKey
+    if secretKey.isEmpty {
+      reader.fault(.secretKey, "is required: the Django site's, or a new one from `openssl rand -base64 48`")
+    } else if secretKey.unicodeScalars.count < Self.minimumKeyLength {
+      reader.fault(.secretKey, "must have at least \(Self.minimumKeyLength) characters")
+    }
+    secretKeyFallbacks = reader.parsed(
+      .secretKeyFallbacks, default: [], remedy: "must be keys of at least \(Self.minimumKeyLength) characters each, separated by commas"
+    ) { text in
+      let keys = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+      return keys.allSatisfy { $0.unicodeScalars.count >= Self.minimumKeyLength } ? keys : nil
+    }
+    passwordResetTimeout = reader.integer(.passwordResetTimeout, default: 3600, in: 1...31_536_000)
+    timeZone = reader.parsed(.timeZone, default: .gmt, remedy: "must be a time zone such as Europe/Berlin", TimeZone.init(identifier:))
+    resetURL = Self.resetURL(&reader)
+    siteName = Self.siteName(&reader)
+    email = EmailSettings(&reader, dev: dev)
+    mailLimits = reader.parsed(
+      .rateLimitMails, default: dev ? [] : [RateLimit(count: 1, seconds: 60), RateLimit(count: 5, seconds: 3600)],
+      remedy: "must be limits such as 1/m,5/h, or off", RateLimit.parse)
+    _ = reader.parsed(.passwordHasher, default: true, remedy: "must be \(PBKDF2SHA256PasswordHasher.algorithm)") {
+      $0 == PBKDF2SHA256PasswordHasher.algorithm ? true : nil
+    }
+    log = LogSettings(&reader, dev: dev)
+    try reader.check()
+  }
+
+  /// Where the database is; all that commands on the database alone need.
+  static func databasePath(environment: [String: String]) throws(SettingsError) -> String {
+    var reader = SettingsReader(environment: environment)
+    let path = databasePath(&reader)
+    try reader.check()
+    return path
+  }
+
+  private static let minimumKeyLength = 32
+
+  private static func databasePath(_ reader: inout SettingsReader) -> String {
+    reader.parsed(.databaseURL, default: "password-reset.sqlite3", remedy: "must be sqlite:<path>; no other database is supported yet") { text in
+      guard text.hasPrefix("sqlite:") else { return nil }
+      let path = text.dropFirst("sqlite:".count)
+      // sqlite:///srv/db.sqlite3, as many tools write it, is /srv/db.sqlite3.
+      if path.hasPrefix("///") { return String(path.dropFirst(2)) }
+      return path.isEmpty || path.hasPrefix("//") || path.contains("?") ? nil : String(path)
+    }
+  }
+
+  private static func resetURL(_ reader: inout SettingsReader) -> ResetURL {
+    let fallback = ResetURL.ofService
+    let url = reader.parsed(.resetURL, default: fallback, remedy: "must be a URL with {uid} and {token} in it", ResetURL.init)
+    if !url.isProtected {
+      reader.fault(.resetURL, "must begin with https:// unless it leads to this machine: a token must not travel in the clear")
+    }
+    return url
+  }
+
+  private static func siteName(_ reader: inout SettingsReader) -> String {
+    reader.parsed(.siteName, default: "localhost", remedy: "must be one line of text") { $0.contains(where: \.isNewline) ? nil : $0 }
+  }
+
+  /// Development's secret key: made once and kept in a file that its owner alone may read.
+  private static func keptSecretKey(beside database: String, _ reader: inout SettingsReader) -> String {
+    let path = database + ".secret-key"
+    if let kept = FileManager.default.contents(atPath: path) { return String(decoding: kept, as: UTF8.self).trimmingCharacters(in: .newlines) }
+    let key = Data((0..<48).map { _ in UInt8.random(in: .min ... .max) }).base64EncodedString()
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    do {
+      try FileHandle(fileDescriptor: descriptor, closeOnDealloc: true).write(contentsOf: Data((key + "\n").utf8))
+    } catch {
+      reader.fault(.databaseURL, "names a folder in which no file can be made; check the path and its permissions")
+    }
+    return key
+  }
+}
+
+/// How mail goes out.
+struct EmailSettings: Sendable {
+  /// Django's backends, by their short names.
+  enum Backend: String, CaseIterable {
+    case smtp, console, file, memory, dummy
+  }
+
+  var backend: Backend
+  var sender: String
+  var smtp: SMTPSettings
+  /// For the `file` backend.
+  var folder: String?
+
+  init(_ reader: inout SettingsReader, dev: Bool) {
+    let backend: Backend? = reader.choice(.emailBackend, default: dev ? .console : nil)
+    if backend == nil, !reader.faults.contains(where: { $0.hasPrefix(SettingName.emailBackend.rawValue) }) {
+      reader.fault(.emailBackend, "is required: smtp sends mail; console and file are for development")
+    }
+    self.backend = backend ?? .dummy
+    sender = reader.parsed(.defaultFromEmail, default: "webmaster@localhost", remedy: "must be one mailbox such as noreply@example.com") {
+      Mailbox.accepts($0) ? $0 : nil
+    }
+    folder = reader.text(.emailFilePath)
+    if backend == .file, folder == nil { reader.fault(.emailFilePath, "is required by EMAIL_BACKEND=file: the folder for the mails") }
+    smtp = Self.smtp(&reader)
+  }
+
+  private static func smtp(_ reader: inout SettingsReader) -> SMTPSettings {
+    let startTLS = reader.boolean(.emailUseTLS)
+    let implicitTLS = reader.boolean(.emailUseSSL)
+    if startTLS, implicitTLS { reader.fault(.emailUseTLS, "and EMAIL_USE_SSL exclude each other; set one of them") }
+    let security: SMTPSettings.Security = implicitTLS ? .implicitTLS : startTLS ? .startTLS : .none
+    let username = reader.text(.emailHostUser)
+    let password = reader.text(.emailHostPassword)
+    if username != nil, password == nil { reader.fault(.emailHostPassword, "is required with EMAIL_HOST_USER") }
+    if username == nil, password != nil { reader.fault(.emailHostUser, "is required with EMAIL_HOST_PASSWORD") }
+    let defaultPort = [.implicitTLS: 465, .startTLS: 587][security] ?? 25
+    return SMTPSettings(
+      host: reader.text(.emailHost) ?? "localhost", port: reader.integer(.emailPort, default: defaultPort, in: 1...65535), security: security,
+      username: username, password: password, timeout: reader.integer(.emailTimeout, default: 30, in: 1...3600),
+      certificateFile: file(.emailSSLCertfile, &reader), keyFile: file(.emailSSLKeyfile, &reader))
+  }
+
+  private static func file(_ name: SettingName, _ reader: inout SettingsReader) -> String? {
+    guard let path = reader.text(name) else { return nil }
+    if !FileManager.default.isReadableFile(atPath: path) { reader.fault(name, "names a file that cannot be read; check the path and its permissions") }
+    return path
+  }
+}
+
+/// What is logged, and how.
+struct LogSettings: Sendable {
+  enum Format: String, CaseIterable {
+    case json, text
+  }
+
+  var level: Logger.Level
+  var format: Format
+
+  init(_ reader: inout SettingsReader, dev: Bool) {
+    level = reader.choice(.logLevel, default: Logger.Level.info) ?? .info
+    format = reader.choice(.logFormat, default: dev ? Format.text : .json) ?? .json
+  }
+}

@@ -1,0 +1,47 @@
+import Hummingbird
+import NIOCore
+import PasswordReset
+
+/// A JSON object that came as a request's body.
+struct JSONBody {
+  /// Two passwords of the longest kind take a quarter of it.
+  static let maximumSize = 16 * 1024
+
+  private let members: [String: StrictJSON.Value]
+
+  /// Reads the body; throws a ``Problem`` if it is not a JSON object of a bearable size.
+  static func members(of request: Request) async throws -> JSONBody {
+    guard isJSON(request.headers[.contentType]) else {
+      throw Problem(.unsupportedMediaType, "Send the body as JSON in UTF-8, with the header Content-Type: application/json.")
+    }
+    let buffer: ByteBuffer
+    do {
+      buffer = try await request.body.collect(upTo: maximumSize)
+    } catch is NIOTooManyBytesError {
+      throw Problem(.payloadTooLarge, "The body is larger than \(maximumSize) bytes.", headers: [.connection: "close"])
+    }
+    do throws(StrictJSON.Malformed) {
+      guard case .object(let members) = try StrictJSON.parse(buffer.readableBytesView) else {
+        throw StrictJSON.Malformed(reason: "the body must be an object", offset: 0)
+      }
+      return JSONBody(members: members)
+    } catch {
+      throw Problem(.malformedJSON, "The body is not well-formed JSON: \(error.reason), at byte \(error.offset).")
+    }
+  }
+
+  /// The member `name`; null counts as missing, as many clients write it so.
+  func field(_ name: String) -> FieldInput {
+    switch members[name] {
+    case nil, .null: .missing
+    case .string(let text): .text(text)
+    case .object, .other: .wrongType
+    }
+  }
+
+  /// `application/json`, alone or with `charset=utf-8`.
+  private static func isJSON(_ contentType: String?) -> Bool {
+    let parts = (contentType ?? "").lowercased().split(separator: ";").map { $0.filter { $0 != " " && $0 != "\"" } }
+    return parts.first == "application/json" && parts.dropFirst().allSatisfy { !$0.hasPrefix("charset=") || $0 == "charset=utf-8" }
+  }
+}

@@ -1,0 +1,22 @@
+import Hummingbird
+
+/// What the operator and the client's developer ask for.
+struct OperationsHandlers: Sendable {
+  let isReady: @Sendable () async -> Bool
+
+  /// `GET /openapi.yaml`: the contract.
+  @Sendable func openAPI(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+    Response(status: .ok, headers: [.contentType: "application/yaml"], body: .init(byteBuffer: ByteBuffer(bytes: PackageResources.openapi_yaml)))
+  }
+
+  /// `GET /health/live`: the process answers. It touches nothing that could be slow.
+  @Sendable func live(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+    jsonResponse(.ok, ["status": "ok"])
+  }
+
+  /// `GET /health/ready`: the database answers too. A mail server that is down does not count: the mails wait.
+  @Sendable func ready(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+    guard await isReady() else { throw Problem.unavailable() }
+    return jsonResponse(.ok, ["status": "ok"])
+  }
+}

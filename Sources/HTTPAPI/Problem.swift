@@ -1,0 +1,136 @@
+import Credentials
+import Foundation
+import Hummingbird
+import PasswordReset
+
+/// The stable codes of every error reply; `openapi.yaml` lists them.
+public enum ProblemCode: String, Sendable, CaseIterable {
+  case malformedJSON = "malformed_json"
+  case validationError = "validation_error"
+  case invalidLink = "invalid_link"
+  case expiredLink = "expired_link"
+  case notFound = "not_found"
+  case methodNotAllowed = "method_not_allowed"
+  case payloadTooLarge = "payload_too_large"
+  case unsupportedMediaType = "unsupported_media_type"
+  case unavailable
+  case internalError = "internal_error"
+
+  var status: HTTPResponse.Status {
+    switch self {
+    case .malformedJSON, .validationError, .invalidLink, .expiredLink: .badRequest
+    case .notFound: .notFound
+    case .methodNotAllowed: .methodNotAllowed
+    case .payloadTooLarge: .contentTooLarge
+    case .unsupportedMediaType: .unsupportedMediaType
+    case .unavailable: .serviceUnavailable
+    case .internalError: .internalServerError
+    }
+  }
+
+  var title: String {
+    switch self {
+    case .malformedJSON: "Malformed JSON"
+    case .validationError: "Validation failed"
+    case .invalidLink: "Invalid link"
+    case .expiredLink: "Expired link"
+    case .notFound: "Not found"
+    case .methodNotAllowed: "Method not allowed"
+    case .payloadTooLarge: "Payload too large"
+    case .unsupportedMediaType: "Unsupported media type"
+    case .unavailable: "Service unavailable"
+    case .internalError: "Internal error"
+    }
+  }
+}
+
+/// An error reply: a problem document of RFC 9457.
+struct Problem: Error {
+  var code: ProblemCode
+  var detail: String
+  /// Whether the link can still be used; nil where no link is concerned.
+  var validlink: Bool?
+  var errors: FormErrors?
+  var headers: HTTPFields = [:]
+
+  init(_ code: ProblemCode, _ detail: String, validlink: Bool? = nil, errors: FormErrors? = nil, headers: HTTPFields = [:]) {
+    self.code = code
+    self.detail = detail
+    self.validlink = validlink
+    self.errors = errors
+    self.headers = headers
+  }
+
+  static let invalidLinkDetail = "The password reset link was invalid, possibly because it has already been used. Please request a new password reset."
+  static let expiredLinkDetail = "The password reset link has expired. Please request a new password reset."
+
+  static func unavailable() -> Problem {
+    Problem(.unavailable, "The service cannot take the request just now. Please try again in a few seconds.", headers: [.retryAfter: "5"])
+  }
+
+  /// The reply to an error of an operation; `link` says whether the operation was on a link.
+  init(_ error: PasswordResetError, link: Bool = false) {
+    switch error {
+    case .validation(let errors):
+      self.init(.validationError, "Please correct the errors below.", validlink: link ? true : nil, errors: errors)
+    case .link(expired: false): self.init(.invalidLink, Self.invalidLinkDetail, validlink: false)
+    case .link(expired: true): self.init(.expiredLink, Self.expiredLinkDetail, validlink: false)
+    case .unavailable: self = .unavailable()
+    }
+  }
+
+  func response(requestID: String) -> Response {
+    let document = ProblemDocument(
+      type: "urn:password-reset:problem:\(code.rawValue)", title: code.title, status: code.status.code, code: code.rawValue, detail: detail,
+      validlink: validlink, request_id: requestID, errors: errors?.fields.mapValues { $0.map(FieldErrorDocument.init) })
+    var response = jsonResponse(code.status, document, contentType: "application/problem+json")
+    for field in headers { response.headers[field.name] = field.value }
+    return response
+  }
+}
+
+private struct ProblemDocument: Encodable {
+  var type: String
+  var title: String
+  var status: Int
+  var code: String
+  var detail: String
+  var validlink: Bool?
+  var request_id: String
+  var errors: [String: [FieldErrorDocument]]?
+}
+
+private struct FieldErrorDocument: Encodable {
+  var code: String
+  var message: String
+  var params: [String: Parameter]?
+
+  init(_ error: FieldError) {
+    code = error.code
+    message = error.message
+    params = error.parameters.isEmpty ? nil : error.parameters.mapValues(Parameter.init)
+  }
+
+  struct Parameter: Encodable {
+    var value: FieldError.Parameter
+
+    init(_ value: FieldError.Parameter) { self.value = value }
+
+    func encode(to encoder: any Encoder) throws {
+      var container = encoder.singleValueContainer()
+      switch value {
+      case .int(let number): try container.encode(number)
+      case .string(let text): try container.encode(text)
+      }
+    }
+  }
+}
+
+/// A reply with `value` as its body, members in the order of their names.
+func jsonResponse(_ status: HTTPResponse.Status, _ value: some Encodable, contentType: String = "application/json") -> Response {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  // Values of ours hold nothing that JSON cannot; were it so, an empty 500 is the honest reply.
+  guard let data = try? encoder.encode(value) else { return Response(status: .internalServerError) }
+  return Response(status: status, headers: [.contentType: contentType], body: .init(byteBuffer: ByteBuffer(bytes: data)))
+}

@@ -1,0 +1,112 @@
+import CGMime
+import Foundation
+import PasswordReset
+
+/// A message as it goes over the wire, and the addresses of its envelope.
+struct EncodedMessage: Sendable {
+  /// A bare address; an international domain is in its ASCII form.
+  var sender: String
+  var recipient: String
+  var data: Data
+}
+
+/// What a sender may be.
+public enum Mailbox {
+  /// Whether `text` is exactly one mailbox: `noreply@example.com` or `Site <noreply@example.com>`.
+  public static func accepts(_ text: String) -> Bool { MIMEEncoder.isMailbox(text) }
+}
+
+/// Puts messages into MIME, by GMime.
+enum MIMEEncoder {
+  enum Form {
+    /// For SMTP: seven bits, lines ended by CR LF.
+    case wire
+    /// For a person's eye: UTF-8 as it is, lines ended by LF.
+    case readable
+  }
+
+  private static let initialized: Void = g_mime_init()
+
+  static func encode(_ message: EmailMessage, as form: Form) throws(MailError) -> EncodedMessage {
+    _ = initialized
+    let from = internet_address_list_parse(nil, message.sender)
+    defer { if let from { g_object_unref(from) } }
+    guard let from, let sender = envelopeAddress(from) else {
+      throw .transient(reason: "DEFAULT_FROM_EMAIL is not one mailbox; set it to an address such as noreply@example.com")
+    }
+    // A stored address is data: whatever it holds, it must not become a second recipient or a header.
+    let to = internet_address_list_parse(nil, message.recipient)
+    defer { if let to { g_object_unref(to) } }
+    guard let to, bareAddress(to)?.utf8.elementsEqual(message.recipient.utf8) == true, let recipient = envelopeAddress(to) else {
+      throw .permanent(reason: "the stored address is not one mail address")
+    }
+    return EncodedMessage(sender: sender, recipient: recipient, data: bytes(of: message, from: from, to: to, as: form))
+  }
+
+  static func isMailbox(_ text: String) -> Bool {
+    _ = initialized
+    let list = internet_address_list_parse(nil, text)
+    defer { if let list { g_object_unref(list) } }
+    return list.flatMap(envelopeAddress) != nil && !text.contains(where: \.isNewline)
+  }
+
+  private static func bytes(
+    of message: EmailMessage, from: UnsafeMutablePointer<InternetAddressList>, to: UnsafeMutablePointer<InternetAddressList>, as form: Form
+  ) -> Data {
+    let mime = g_mime_message_new(1)
+    defer { g_object_unref(mime) }
+    internet_address_list_append(g_mime_message_get_addresses(mime, GMIME_ADDRESS_TYPE_FROM), from)
+    internet_address_list_append(g_mime_message_get_addresses(mime, GMIME_ADDRESS_TYPE_TO), to)
+    g_mime_message_set_subject(mime, message.subject, "utf-8")
+    g_mime_message_set_message_id(mime, message.messageID)
+    let date = g_date_time_new_from_unix_utc(Int(message.date.timeIntervalSince1970))
+    g_mime_message_set_date(mime, date)
+    g_date_time_unref(date)
+    // RFC 3834: no vacation notice answers a mail that a machine sent.
+    g_mime_object_set_header(object(mime), "Auto-Submitted", "auto-generated", nil)
+
+    let text = g_mime_text_part_new_with_subtype("plain")
+    g_mime_text_part_set_charset(text, "utf-8")
+    g_mime_text_part_set_text(text, message.body)
+    g_mime_message_set_mime_part(mime, object(text))
+    g_object_unref(text)
+    return write(object(mime), as: form)
+  }
+
+  private static func write(_ mime: UnsafeMutablePointer<GMimeObject>?, as form: Form) -> Data {
+    g_mime_object_encode(mime, form == .wire ? GMIME_ENCODING_CONSTRAINT_7BIT : GMIME_ENCODING_CONSTRAINT_8BIT)
+    let options = g_mime_format_options_new()
+    defer { g_mime_format_options_free(options) }
+    g_mime_format_options_set_newline_format(options, form == .wire ? GMIME_NEWLINE_FORMAT_DOS : GMIME_NEWLINE_FORMAT_UNIX)
+    let stream = g_mime_stream_mem_new()
+    defer { g_object_unref(stream) }
+    g_mime_object_write_to_stream(mime, options, stream)
+    guard let array = g_mime_stream_mem_get_byte_array(cast(stream, to: GMimeStreamMem.self)), let start = array.pointee.data else { return Data() }
+    return Data(bytes: start, count: Int(array.pointee.len))
+  }
+
+  /// The one mailbox that `list` holds.
+  private static func mailbox(_ list: UnsafeMutablePointer<InternetAddressList>) -> UnsafeMutablePointer<InternetAddressMailbox>? {
+    guard internet_address_list_length(list) == 1, let address = internet_address_list_get_address(list, 0),
+      g_type_check_instance_is_a(cast(address, to: GTypeInstance.self), internet_address_mailbox_get_type()) != 0
+    else { return nil }
+    return cast(address, to: InternetAddressMailbox.self)
+  }
+
+  private static func bareAddress(_ list: UnsafeMutablePointer<InternetAddressList>) -> String? {
+    mailbox(list).flatMap { internet_address_mailbox_get_addr($0) }.map { String(cString: $0) }
+  }
+
+  private static func envelopeAddress(_ list: UnsafeMutablePointer<InternetAddressList>) -> String? {
+    guard let text = mailbox(list).flatMap({ internet_address_mailbox_get_idn_addr($0) }) else { return nil }
+    let address = String(cString: text)
+    return address.contains("@") && address.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control } ? address : nil
+  }
+
+  private static func object<T>(_ pointer: UnsafeMutablePointer<T>?) -> UnsafeMutablePointer<GMimeObject>? { cast(pointer, to: GMimeObject.self) }
+
+  /// GObject's inheritance: a pointer to an instance is a pointer to an instance of each of its classes.
+  private static func cast<T, Base>(_ pointer: UnsafeMutablePointer<T>?, to: Base.Type) -> UnsafeMutablePointer<Base>? {
+    UnsafeMutableRawPointer(pointer)?.assumingMemoryBound(to: Base.self)
+  }
+}

@@ -1,0 +1,185 @@
+import CCurl
+import Dispatch
+import Foundation
+public import PasswordReset
+import Synchronization
+
+/// Where and how the SMTP server is reached: Django's `EMAIL_*` settings.
+public struct SMTPSettings: Sendable, Equatable {
+  /// How the connection is protected.
+  public enum Security: Sendable, Equatable {
+    /// Not at all: for a relay on this machine.
+    case none
+    /// `EMAIL_USE_TLS`: STARTTLS, without which nothing is sent.
+    case startTLS
+    /// `EMAIL_USE_SSL`: TLS from the first byte.
+    case implicitTLS
+  }
+
+  public var host: String
+  public var port: Int
+  public var security: Security
+  public var username: String?
+  public var password: String?
+  /// Seconds for one mail, connecting included.
+  public var timeout: Int
+  /// `EMAIL_SSL_CERTFILE`, `EMAIL_SSL_KEYFILE`: a client certificate in PEM form.
+  public var certificateFile: String?
+  public var keyFile: String?
+  /// Certificate authorities in PEM form, in the place of the system's.
+  public var authoritiesFile: String?
+
+  public init(
+    host: String, port: Int, security: Security, username: String? = nil, password: String? = nil, timeout: Int = 30, certificateFile: String? = nil,
+    keyFile: String? = nil, authoritiesFile: String? = nil
+  ) {
+    self.host = host
+    self.port = port
+    self.security = security
+    self.username = username
+    self.password = password
+    self.timeout = timeout
+    self.certificateFile = certificateFile
+    self.keyFile = keyFile
+    self.authoritiesFile = authoritiesFile
+  }
+}
+
+/// Sends by SMTP, by libcurl. Connections are kept and used again.
+public final class SMTPBackend: MailBackend {
+  private let settings: SMTPSettings
+  private let queue = DispatchQueue(label: "smtp", attributes: .concurrent)
+  private let idle = Mutex<[SMTPConnection]>([])
+
+  public init(_ settings: SMTPSettings) { self.settings = settings }
+
+  public func send(_ message: EmailMessage) async throws(MailError) {
+    let transfer = SMTPTransfer(try MIMEEncoder.encode(message, as: .wire))
+    let connection = idle.withLock { $0.popLast() } ?? SMTPConnection()
+    let result = await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        queue.async { [settings] in continuation.resume(returning: connection.perform(transfer, settings)) }
+      }
+    } onCancel: {
+      transfer.cancel()
+    }
+    idle.withLock { $0.append(connection) }
+    try result.get()
+  }
+}
+
+/// One message on its way through libcurl's callbacks.
+private final class SMTPTransfer: Sendable {
+  let message: EncodedMessage
+  private let position = Mutex(0)
+  private let cancelled = Atomic(false)
+
+  init(_ message: EncodedMessage) { self.message = message }
+
+  var isCancelled: Bool { cancelled.load(ordering: .relaxed) }
+
+  func cancel() { cancelled.store(true, ordering: .relaxed) }
+
+  /// Fills `buffer` with what comes next; 0 at the end.
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+    position.withLock { position in
+      let part = message.data.dropFirst(position).prefix(buffer.count)
+      part.copyBytes(to: buffer)
+      position += part.count
+      return part.count
+    }
+  }
+
+  static func from(_ pointer: UnsafeMutableRawPointer?) -> SMTPTransfer? {
+    pointer.map { Unmanaged<SMTPTransfer>.fromOpaque($0).takeUnretainedValue() }
+  }
+}
+
+/// A libcurl handle, which keeps its connection open between mails.
+///
+/// Unchecked: libcurl allows a handle on any thread, but on one at a time. The backend takes a handle off its list before use and puts it back after.
+private final class SMTPConnection: @unchecked Sendable {
+  private static let initialized: CURLcode = curl_global_init(Int(CURL_GLOBAL_DEFAULT))
+
+  private let handle: UnsafeMutableRawPointer?
+  private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
+
+  init() {
+    _ = Self.initialized
+    handle = curl_easy_init()
+  }
+
+  deinit {
+    curl_easy_cleanup(handle)
+    errorText.deallocate()
+  }
+
+  /// Sends one message. Blocks for up to the timeout.
+  func perform(_ transfer: SMTPTransfer, _ settings: SMTPSettings) -> Result<Void, MailError> {
+    let recipients = curl_slist_append(nil, transfer.message.recipient)
+    defer { curl_slist_free_all(recipients) }
+    curl_easy_reset(handle)
+    configure(settings)
+    curl_set_string(handle, CURLOPT_MAIL_FROM, transfer.message.sender)
+    curl_set_pointer(handle, CURLOPT_MAIL_RCPT, recipients)
+    errorText.pointee = 0
+    curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorText)
+    let result = withExtendedLifetime(transfer) {
+      attach(transfer)
+      return curl_easy_perform(handle)
+    }
+    return result == CURLE_OK ? .success(()) : .failure(error(result, settings))
+  }
+
+  private func configure(_ settings: SMTPSettings) {
+    let host = settings.host.contains(":") ? "[\(settings.host)]" : settings.host
+    let scheme = settings.security == .implicitTLS ? "smtps" : "smtp"
+    curl_set_string(handle, CURLOPT_URL, "\(scheme)://\(host):\(settings.port)")
+    curl_set_string(handle, CURLOPT_PROTOCOLS_STR, "smtp,smtps")
+    curl_set_string(handle, CURLOPT_PROXY, "")
+    curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
+    curl_set_long(handle, CURLOPT_TIMEOUT, settings.timeout)
+    if settings.security == .startTLS { curl_set_long(handle, CURLOPT_USE_SSL, Int(CURLUSESSL_ALL.rawValue)) }
+    if let username = settings.username, let password = settings.password {
+      curl_set_string(handle, CURLOPT_USERNAME, username)
+      curl_set_string(handle, CURLOPT_PASSWORD, password)
+    }
+    if let file = settings.certificateFile { curl_set_string(handle, CURLOPT_SSLCERT, file) }
+    if let file = settings.keyFile { curl_set_string(handle, CURLOPT_SSLKEY, file) }
+    if let file = settings.authoritiesFile { curl_set_string(handle, CURLOPT_CAINFO, file) }
+  }
+
+  private func attach(_ transfer: SMTPTransfer) {
+    let pointer = Unmanaged.passUnretained(transfer).toOpaque()
+    curl_set_long(handle, CURLOPT_UPLOAD, 1)
+    curl_set_pointer(handle, CURLOPT_READDATA, pointer)
+    curl_set_read_function(handle) { buffer, size, count, pointer in
+      SMTPTransfer.from(pointer)?.read(into: UnsafeMutableRawBufferPointer(start: buffer, count: size * count)) ?? 0
+    }
+    curl_set_long(handle, CURLOPT_NOPROGRESS, 0)
+    curl_set_pointer(handle, CURLOPT_XFERINFODATA, pointer)
+    curl_set_progress_function(handle) { pointer, _, _, _, _ in SMTPTransfer.from(pointer)?.isCancelled == true ? 1 : 0 }
+  }
+
+  private func error(_ result: CURLcode, _ settings: SMTPSettings) -> MailError {
+    let detail = errorText.pointee == 0 ? String(cString: curl_easy_strerror(result)) : String(cString: errorText)
+    let code = curl_response_code(handle)
+    let reason = "\(settings.host):\(settings.port): \(detail)\(Self.remedy(for: result))"
+    // Only a refusal of this very mail is for good. A refused login (RFC 4954) is the operator's to mend, and the mail waits.
+    let isRefusal = result == CURLE_SEND_ERROR || result == CURLE_WEIRD_SERVER_REPLY
+    return isRefusal && (500...599).contains(code) && ![530, 534, 535, 538].contains(code)
+      ? .permanent(reason: reason) : .transient(reason: reason)
+  }
+
+  private static func remedy(for result: CURLcode) -> String {
+    switch result {
+    case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT: "; check EMAIL_HOST and EMAIL_PORT"
+    case CURLE_USE_SSL_FAILED: "; the server does not offer STARTTLS, which EMAIL_USE_TLS demands: check EMAIL_PORT, or use EMAIL_USE_SSL"
+    case CURLE_PEER_FAILED_VERIFICATION: "; the server's certificate is not to be trusted: check EMAIL_HOST, or name its authority in SSL_CERT_FILE"
+    case CURLE_SSL_CONNECT_ERROR: "; the server does not speak TLS here: check EMAIL_PORT, EMAIL_USE_TLS and EMAIL_USE_SSL"
+    case CURLE_LOGIN_DENIED: "; check EMAIL_HOST_USER and EMAIL_HOST_PASSWORD"
+    case CURLE_OPERATION_TIMEDOUT: "; check EMAIL_HOST and EMAIL_PORT, or raise EMAIL_TIMEOUT"
+    default: ""
+    }
+  }
+}

@@ -103,10 +103,20 @@ let package = Package(
     ),
 
     .testTarget(
+      name: "CredentialsTests",
+      dependencies: ["Credentials"],
+      exclude: ["make_vectors.py"],
+      resources: [.copy("vectors.json")],
+      swiftSettings: strict
+    ),
+    .testTarget(
       name: "JourneyTests",
       dependencies: [
         "App", "Credentials", "HTTPAPI", "Mail", "PasswordReset", "SQLiteStore",
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdTesting", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: strict

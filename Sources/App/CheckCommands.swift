@@ -18,7 +18,8 @@ struct SendTestEmailCommand: AsyncParsableCommand {
       let settings = try Settings(environment: ProcessInfo.processInfo.environment)
       let message = EmailMessage(
         sender: settings.email.sender, recipient: address, subject: "Test mail from \(settings.siteName)",
-        body: "This is a test mail of password-reset. If you can read it, mail works.\n", messageID: "\(UUID().uuidString)@password-reset", date: Date())
+        body: "This is a test mail of password-reset. If you can read it, mail works.\n", messageID: "\(UUID().uuidString)@password-reset",
+        date: Date())
       do {
         try await settings.email.makeBackend(now: Date()).send(message)
       } catch let error as MailError {
@@ -40,7 +41,9 @@ struct CheckCommand: AsyncParsableCommand {
     try await Failure.report {
       let settings = try Settings(environment: ProcessInfo.processInfo.environment)
       if FileManager.default.fileExists(atPath: settings.databasePath) {
-        guard try await SQLiteStore(path: settings.databasePath).isIntact() else { throw Failure(message: "the database is damaged; restore a backup") }
+        guard try await SQLiteStore(path: settings.databasePath).isIntact() else {
+          throw Failure(message: "the database is damaged; restore a backup")
+        }
       } else {
         print("There is no database yet; `password-reset migrate` or the first start makes it.")
       }

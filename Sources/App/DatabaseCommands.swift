@@ -54,7 +54,8 @@ struct UsersAddCommand: AsyncParsableCommand {
       guard (1...150).contains(username.unicodeScalars.count) else { throw Failure(message: "the user name must have 1 to 150 characters") }
       let store = try openStore()
       let encoded = try encode(readPassword())
-      guard let id = try await store.addUser(username: username.precomposedStringWithCompatibilityMapping, email: email, password: encoded, at: Date())
+      guard
+        let id = try await store.addUser(username: username.precomposedStringWithCompatibilityMapping, email: email, password: encoded, at: Date())
       else { throw Failure(message: "there is a user of that name already; see `password-reset users list`") }
       print("Added user \(id).")
     }

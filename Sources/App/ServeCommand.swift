@@ -44,7 +44,8 @@ struct ServeCommand: AsyncParsableCommand {
         try await ServiceGroup(configuration: configuration).run()
       } catch let error as IOError {
         throw Failure(
-          message: "cannot listen on \(settings.httpHost):\(settings.httpPort): \(String(cString: strerror(error.errnoCode))); set HTTP_HOST or HTTP_PORT",
+          message:
+            "cannot listen on \(settings.httpHost):\(settings.httpPort): \(String(cString: strerror(error.errnoCode))); set HTTP_HOST or HTTP_PORT",
           code: Failure.configuration)
       }
     }

@@ -35,7 +35,9 @@ enum SettingName: String, CaseIterable {
   }
 
   /// A name that starts so is meant for us: if we do not know it, it is a slip, and a slip in a setting must not pass unseen.
-  static let prefixes = ["EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_ALLOWED_", "TRUSTED_PROXIES"]
+  static let prefixes = [
+    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_ALLOWED_", "TRUSTED_PROXIES",
+  ]
 
   /// The names among `names` that are meant for us and unknown, sorted.
   static func unknown(among names: some Sequence<String>) -> [String] {

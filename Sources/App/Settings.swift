@@ -148,7 +148,9 @@ struct EmailSettings: Sendable {
 
   private static func file(_ name: SettingName, _ reader: inout SettingsReader) -> String? {
     guard let path = reader.text(name) else { return nil }
-    if !FileManager.default.isReadableFile(atPath: path) { reader.fault(name, "names a file that cannot be read; check the path and its permissions") }
+    if !FileManager.default.isReadableFile(atPath: path) {
+      reader.fault(name, "names a file that cannot be read; check the path and its permissions")
+    }
     return path
   }
 }

@@ -61,7 +61,8 @@ struct Problem: Error {
     self.headers = headers
   }
 
-  static let invalidLinkDetail = "The password reset link was invalid, possibly because it has already been used. Please request a new password reset."
+  static let invalidLinkDetail =
+    "The password reset link was invalid, possibly because it has already been used. Please request a new password reset."
   static let expiredLinkDetail = "The password reset link has expired. Please request a new password reset."
 
   static func unavailable() -> Problem {

@@ -16,7 +16,8 @@ public struct Courier: Sendable {
 
   /// - Parameter timeout: `PASSWORD_RESET_TIMEOUT`, which the mail tells the reader.
   public init(
-    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, identifierHasher: IdentifierHasher, resetURL: ResetURL,
+    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, identifierHasher: IdentifierHasher,
+    resetURL: ResetURL,
     timeout: Int, compose: @escaping MailComposer, backend: any MailBackend, policy: OutboxPolicy, now: @escaping @Sendable () -> Date
   ) {
     self.users = users

@@ -88,7 +88,8 @@ public final class OutboxWorker: Service {
       try await outbox.finish(entry, outcome, audit: audit, at: now())
     } catch {
       // The lease runs out, and the entry is due again.
-      logger.error("The outbox cannot be written; the mail will be tried again", metadata: ["reason": "\(error)", "request_id": "\(entry.requestID)"])
+      logger.error(
+        "The outbox cannot be written; the mail will be tried again", metadata: ["reason": "\(error)", "request_id": "\(entry.requestID)"])
     }
   }
 

@@ -8,7 +8,9 @@ public struct ResetURL: Sendable {
 
   /// Nil unless both placeholders are there and it is an `http` or `https` URL.
   public init?(_ template: String) {
-    guard template.contains("{uid}"), template.contains("{token}"), template.hasPrefix("https://") || template.hasPrefix("http://") else { return nil }
+    guard template.contains("{uid}"), template.contains("{token}"), template.hasPrefix("https://") || template.hasPrefix("http://") else {
+      return nil
+    }
     self.template = template
     guard !domain.isEmpty, !domain.contains("@"), !template.contains(where: \.isWhitespace) else { return nil }
   }

@@ -15,7 +15,8 @@ extension SQLiteStore {
     configuration.foreignKeysEnabled = true
     configuration.busyMode = .timeout(5)
     configuration.prepareDatabase { db in
-      try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")
+      // GRDB gives its readers a time-out of its own, hence the third.
+      try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA busy_timeout = 5000")
       if let onStatement {
         db.trace { event in
           if case .statement(let statement) = event { onStatement(statement.sql) }

@@ -14,6 +14,8 @@ public struct SQLiteStore: Sendable {
     do {
       try Self.createOwnerOnly(path)
       pool = try DatabasePool(path: path, configuration: Self.configuration(onStatement: onStatement))
+      // GRDB turns its writer's sync down to NORMAL when it turns WAL on.
+      try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
       try pool.read(Self.checkPragmas)
       try pool.barrierWriteWithoutTransaction(Self.checkPragmas)
     } catch let error as StoreOpenError {
@@ -44,7 +46,9 @@ public struct SQLiteStore: Sendable {
     try await call { done in pool.asyncWrite(work, completion: { _, result in done(result) }) }
   }
 
-  private func call<Result: Sendable>(_ start: (@escaping @Sendable (Swift.Result<Result, any Error>) -> Void) -> Void) async throws(StoreError) -> Result {
+  private func call<Result: Sendable>(_ start: (@escaping @Sendable (Swift.Result<Result, any Error>) -> Void) -> Void) async throws(StoreError)
+    -> Result
+  {
     do {
       return try await withCheckedThrowingContinuation { continuation in start { continuation.resume(with: $0) } }
     } catch {

@@ -1,0 +1,112 @@
+import Credentials
+import Foundation
+import Testing
+
+@Suite struct `A token` {
+  let now = Date(timeIntervalSince1970: 1_778_307_200)
+  let generator = PasswordResetTokenGenerator(secretKey: "django-insecure-test-key-0123456789", timeout: 3600)
+  let alice = TokenSubject(
+    id: 1, password: "pbkdf2_sha256$1500000$saltsaltsaltsaltsaltsa$AAAA", lastLogin: "2026-01-02 03:04:05", email: "alice@example.com")
+
+  @Test func `lives for exactly the timeout`() {
+    let token = generator.makeToken(for: alice, at: now)
+    let end = now.addingTimeInterval(3600)
+    #expect(generator.check(token, for: alice, at: end) == .valid(expiresAt: end))
+    #expect(generator.check(token, for: alice, at: end.addingTimeInterval(0.999)) == .valid(expiresAt: end))
+    #expect(generator.check(token, for: alice, at: end.addingTimeInterval(1)) == .expired)
+  }
+
+  @Test func `dies with every change of what it is bound to`() {
+    let token = generator.makeToken(for: alice, at: now)
+    for change: (inout TokenSubject) -> Void in [
+      { $0.id = 2 }, { $0.password += "A" }, { $0.lastLogin = nil }, { $0.lastLogin = "2026-01-02 03:04:06" }, { $0.email = "alice@example.org" },
+    ] {
+      var changed = alice
+      change(&changed)
+      #expect(generator.check(token, for: changed, at: now) == .invalid)
+    }
+  }
+
+  @Test func `survives a new key while the old one is a fallback, and dies when it retires`() {
+    let token = generator.makeToken(for: alice, at: now)
+    let old = "django-insecure-test-key-0123456789"
+    let rotated = PasswordResetTokenGenerator(secretKey: "another-key-another-key-another-key", fallbacks: [old], timeout: 3600)
+    let retired = PasswordResetTokenGenerator(secretKey: "another-key-another-key-another-key", timeout: 3600)
+    #expect(rotated.check(token, for: alice, at: now) != .invalid)
+    #expect(retired.check(token, for: alice, at: now) == .invalid)
+    #expect(rotated.makeToken(for: alice, at: now) == retired.makeToken(for: alice, at: now))
+  }
+
+  @Test func `has no second spelling`() {
+    let token = generator.makeToken(for: alice, at: now)
+    let timestamp = token.prefix { $0 != "-" }
+    let mac = token.drop { $0 != "-" }
+    for spelling in [
+      token.uppercased(), "0" + token, "+" + token, "-" + token, token + "-", token + "0", " " + token, token + "\n", String(timestamp), String(mac), "",
+      "-", "--", "zzzzzzzzzzzzzz" + mac, "é" + mac, "-1" + mac, String(token.dropLast()),
+    ] {
+      #expect(generator.check(spelling, for: alice, at: now) == .invalid, "\(spelling)")
+    }
+  }
+
+  @Test func `is dated by the wall clock of the site's time zone`() throws {
+    // 2026-07-01 12:00:00 UTC is 14:00 in Berlin.
+    let summer = Date(timeIntervalSince1970: 1_782_907_200)
+    let berlin = PasswordResetTokenGenerator(
+      secretKey: "django-insecure-test-key-0123456789", timeout: 3600, timeZone: try #require(TimeZone(identifier: "Europe/Berlin")))
+    #expect(berlin.makeToken(for: alice, at: summer) == generator.makeToken(for: alice, at: summer.addingTimeInterval(7200)))
+  }
+}
+
+@Suite struct `A uidb64` {
+  @Test(arguments: ["", "M", "MQ=", "MQ==", "M!Q", " MQ", "MR", "LTE", "MDE", "é", "..", "%4d%51", "OTIyMzM3MjAzNjg1NDc3NTgwOA", "KzE", "MS4w", "MTAw\u{0301}"])
+  func `is refused unless it is exactly what a link holds`(_ uidb64: String) {
+    #expect(UIDB64.decode(uidb64) == nil)
+  }
+}
+
+@Suite struct `A stored hash` {
+  @Test(arguments: [
+    "", "$", "$$$", "!abc", "garbage", "pbkdf2_sha256", "pbkdf2_sha256$1$salt", "pbkdf2_sha256$0$salt$AAAA", "pbkdf2_sha256$-1$salt$AAAA",
+    "pbkdf2_sha256$99999999999999999999$salt$AAAA", "pbkdf2_sha256$10000001$salt$AAAA", "pbkdf2_sha256$1$salt$", "pbkdf2_sha1$1$salt$AAAA",
+    "pbkdf2_sha256$x$salt$AAAA", "argon2$argon2id$v=19$m=8388608,t=1000000,p=0$c2FsdA$AAAA",
+  ])
+  func `that is damaged or hostile verifies false at once`(_ encoded: String) {
+    #expect(!PBKDF2SHA256PasswordHasher().verify("password", encoded: encoded))
+  }
+
+  @Test func `has a new salt each time, and Django's form`() throws {
+    let hasher = PBKDF2SHA256PasswordHasher(iterations: 10)
+    let first = try hasher.encode("password")
+    #expect(first != (try hasher.encode("password")))
+    #expect(hasher.verify("password", encoded: first))
+    #expect(first.wholeMatch(of: /pbkdf2_sha256\$10\$[A-Za-z0-9]{22}\$[A-Za-z0-9+\/]{43}=/) != nil)
+  }
+
+  @Test func `of an unusable password is told by its prefix alone`() {
+    #expect(UnusablePassword.matches(UnusablePassword.make()))
+    #expect(UnusablePassword.make().count == 41)
+    #expect(!UnusablePassword.matches(""))
+    #expect(!UnusablePassword.matches("garbage"))
+  }
+}
+
+@Suite struct `The maximum length` {
+  @Test func `counts code points and refuses, never cuts`() {
+    let user = UserAttributes(username: "", firstName: "", lastName: "", email: "")
+    #expect(MaximumLengthValidator().validate(String(repeating: "😀", count: 1024), user: user) == nil)
+    let error = MaximumLengthValidator().validate(String(repeating: "a", count: 1025), user: user)
+    #expect(error?.code == "password_too_long")
+    #expect(error?.parameters == ["max_length": .int(1024)])
+  }
+}
+
+@Suite struct `An identifier's key` {
+  @Test func `is the same for spellings of one address, and differs with the secret`() {
+    let hasher = IdentifierHasher(secretKey: "django-insecure-test-key-0123456789")
+    #expect(hasher.key(for: "Alice@Example.com") == hasher.key(for: "alice@example.com"))
+    #expect(hasher.key(for: "alice@example.com") != hasher.key(for: "alice@example.org"))
+    #expect(IdentifierHasher(secretKey: "other").key(for: "alice@example.com") != hasher.key(for: "alice@example.com"))
+    #expect(hasher.key(for: "alice@example.com").count == 32)
+  }
+}

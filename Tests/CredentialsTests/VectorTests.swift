@@ -1,0 +1,81 @@
+import Credentials
+import Foundation
+import Testing
+
+/// Django's own answers, written by `make_vectors.py`.
+struct Vectors: Decodable {
+  struct Token: Decodable {
+    var id: Int64, password: String, email: String, last_login: String?, secret: String, seconds: Int, token: String
+  }
+  struct Hash: Decodable { var password: String, encoded: String }
+  struct UID: Decodable { var id: Int64, uidb64: String }
+  struct Caseless: Decodable { var a: String, b: String, equal: Bool }
+  struct Lower: Decodable { var text: String, lower: String, stripped: String }
+  struct Validation: Decodable {
+    struct User: Decodable { var username: String, first_name: String, last_name: String, email: String }
+    struct Error: Decodable, Equatable { var code: String, message: String }
+    var user: User, password: String, errors: [Error]
+  }
+
+  var tokens: [Token], hashes: [Hash], uids: [UID], caseless: [Caseless], lower: [Lower], validations: [Validation]
+
+  static let all = Result {
+    let url = try #require(Bundle.module.url(forResource: "vectors", withExtension: "json"))
+    return try JSONDecoder().decode(Vectors.self, from: Data(contentsOf: url))
+  }
+}
+
+@Suite struct `What Django answers is answered here` {
+  let vectors: Vectors
+
+  init() throws { vectors = try Vectors.all.get() }
+
+  @Test func `tokens are Django's, byte for byte`() throws {
+    for vector in vectors.tokens {
+      let generator = PasswordResetTokenGenerator(secretKey: vector.secret, timeout: 60)
+      let subject = TokenSubject(id: vector.id, password: vector.password, lastLogin: vector.last_login, email: vector.email)
+      let date = Date(timeIntervalSince1970: Double(vector.seconds + 978_307_200))
+      #expect(generator.makeToken(for: subject, at: date) == vector.token)
+      #expect(generator.check(vector.token, for: subject, at: date) == .valid(expiresAt: date.addingTimeInterval(60)))
+    }
+  }
+
+  @Test func `pbkdf2_sha256 hashes made by Django verify, and no other password does`() {
+    let hasher = PBKDF2SHA256PasswordHasher()
+    for vector in vectors.hashes {
+      #expect(hasher.verify(vector.password, encoded: vector.encoded))
+      #expect(!hasher.verify(vector.password + " ", encoded: vector.encoded))
+    }
+  }
+
+  @Test func `uidb64 is Django's, both ways`() {
+    for vector in vectors.uids {
+      #expect(UIDB64.encode(vector.id) == vector.uidb64)
+      #expect(UIDB64.decode(vector.uidb64) == vector.id)
+    }
+  }
+
+  @Test func `addresses are equal exactly when Django's NFKC and case folding make them so`() {
+    for vector in vectors.caseless {
+      #expect((vector.a.caselessKey == vector.b.caselessKey) == vector.equal, "\(vector)")
+    }
+  }
+
+  @Test func `lower case and stripping are Python's`() {
+    for vector in vectors.lower {
+      #expect(vector.text.pythonLowercased.isIdentical(to: vector.lower), "\(vector)")
+      #expect(vector.text.stripped.isIdentical(to: vector.stripped), "\(vector)")
+    }
+  }
+
+  @Test func `validators find what Django's find, in its order and words`() {
+    // The maximum length is ours, and no vector is that long.
+    let validators = defaultPasswordValidators()
+    for vector in vectors.validations {
+      let user = UserAttributes(
+        username: vector.user.username, firstName: vector.user.first_name, lastName: vector.user.last_name, email: vector.user.email)
+      let found = validators.compactMap { $0.validate(vector.password, user: user) }
+      #expect(found.map { Vectors.Validation.Error(code: $0.code, message: $0.message) } == vector.errors, "\(vector)")
+    }
+  }
+}

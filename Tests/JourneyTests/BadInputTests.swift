@@ -1,0 +1,187 @@
+import Foundation
+import GRDB
+import HTTPTypes
+import HummingbirdTesting
+import NIOCore
+import Logging
+import Testing
+
+@Suite struct `Bad input` {
+  private static let deep = String(repeating: #"{"a":"#, count: 5000) + "1" + String(repeating: "}", count: 5000)
+
+  @Test(arguments: [
+    "", " ", "{", #"{"email""#, #"{"email":"a@b.co""#, #"{"email":"a@b.co"}}"#, #"{"email":"a@b.co"} x"#, #"{"email":"a@b.co",}"#, #"{'email':'a@b.co'}"#,
+    "[]", "[", "null", "true", "42", #""text""#, "{\"email\":\"a@b.co\"}\0", "\u{FEFF}{\"email\":\"a@b.co\"}", #"{"email":"a@b.co","email":"b@b.co"}"#,
+    #"{"email":"a@b.co","x":{"y":1,"y":2}}"#, #"{"email":"a@b.co","\u0065mail":"b@b.co"}"#, #"{"email":"\ud800"}"#, #"{"email":"\udc00\ud800"}"#,
+    #"{"email":"\x"}"#, "{\"email\":\"a\nb\"}", #"{"email":01}"#, #"{"email":1.}"#, #"{"email":.5}"#, #"{"email":+1}"#, #"{"email":NaN}"#,
+    #"{"email":1e}"#, #"{"email":"a@b.co" "x":1}"#, #"{"email" "a@b.co"}"#, #"{email:"a@b.co"}"#, #"{"email":"a@b.co"/*x*/}"#, "{\"email\":\"\u{1}\"}",
+    #"{"a":[1,]}"#, #"{"a":[1 2]}"#, #"{"a":tru}"#, #"{"a":"\u12"}"#, #"{"a":-}"#, #"{,}"#, #"{"a":[[[[[[[[1]]]]]]]]}"#, deep,
+  ])
+  func `that is not well-formed JSON is refused with the place of the fault`(_ body: String) async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      for path in ["/password-reset", "/password-reset/MQ/1-2"] {
+        let reply = try await client.send(.post, path, body: body)
+        // The deep one is over the cap on one path's terms and too deep on the other's; both are refusals with a reason.
+        #expect(body.utf8.count > 16384 ? reply.status == 413 : reply.status == 400)
+        #expect(reply.code == (body.utf8.count > 16384 ? "payload_too_large" : "malformed_json"))
+        #expect(reply.headers[.contentType] == "application/problem+json")
+      }
+      try expectNothingQueued(harness)
+    }
+  }
+
+  @Test func `that is not UTF-8 is refused`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      for bytes: [UInt8] in [[0xFF, 0xFE], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF5, 0x80, 0x80, 0x80], [0xE9]] {
+        var body = ByteBuffer(string: #"{"email":"a"#)
+        body.writeBytes(bytes)
+        body.writeString(#"@b.co"}"#)
+        let reply = try await client.execute(uri: "/password-reset", method: .post, headers: [.contentType: "application/json"], body: body) { Reply($0) }
+        #expect(reply.status == 400)
+        #expect(reply.code == "malformed_json")
+      }
+      try expectNothingQueued(harness)
+    }
+  }
+
+  @Test(arguments: [
+    (#"{}"#, ["email": ["required"]]),
+    (#"{"email":null}"#, ["email": ["required"]]),
+    (#"{"email":""}"#, ["email": ["required"]]),
+    (#"{"email":"   "}"#, ["email": ["required"]]),
+    (#"{"email":["a@b.co","c@b.co"]}"#, ["email": ["invalid"]]),
+    (#"{"email":{"a":"b"}}"#, ["email": ["invalid"]]),
+    (#"{"email":7}"#, ["email": ["invalid"]]),
+    (#"{"email":true}"#, ["email": ["invalid"]]),
+    (#"{"username":["a"]}"#, ["username": ["invalid"]]),
+    (#"{"username":""}"#, ["username": ["required"]]),
+    (#"{"username":"a","email":"a@b.co"}"#, ["username": ["ambiguous"]]),
+    (#"{"email":"nobody"}"#, ["email": ["invalid"]]),
+    (#"{"email":"a@b.co,c@b.co"}"#, ["email": ["invalid"]]),
+    (#"{"email":"a@b.co\r\nBcc: c@b.co"}"#, ["email": ["invalid"]]),
+    (#"{"email":"a\u0000@b.co"}"#, ["email": ["invalid", "null_characters_not_allowed"]]),
+    (#"{"username":"a\u0000"}"#, ["username": ["null_characters_not_allowed"]]),
+    (#"{"email":"\#(String(repeating: "a", count: 250))@example.com"}"#, ["email": ["max_length"]]),
+    (#"{"email":"\#(String(repeating: "a", count: 300))"}"#, ["email": ["invalid", "max_length"]]),
+    (#"{"username":"\#(String(repeating: "a", count: 151))"}"#, ["username": ["max_length"]]),
+    (#"{"email":"a@b.co","locale":"no way"}"#, ["locale": ["invalid"]]),
+    (#"{"email":"a@b.co","locale":5}"#, ["locale": ["invalid"]]),
+    (#"{"email":"a@b.co","locale":""}"#, ["locale": ["invalid"]]),
+    (#"{"email":"no","locale":7}"#, ["email": ["invalid"], "locale": ["invalid"]]),
+  ])
+  func `in a field is refused with Django's code for it`(_ body: String, _ codes: [String: [String]]) async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      let reply = try await client.send(.post, "/password-reset", body: body)
+      #expect(reply.status == 400)
+      #expect(reply.code == "validation_error")
+      #expect(reply.fieldCodes == codes)
+      #expect(try reply.json["validlink"] == nil)
+      try expectNothingQueued(harness)
+    }
+  }
+
+  @Test func `of the wrong type is refused for passwords too, and the link stays usable`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      let reply = try await client.send(.post, link, body: #"{"new_password1": ["a-Fine-pass-77"], "new_password2": 7}"#)
+      #expect(reply.fieldCodes == ["new_password1": ["invalid"], "new_password2": ["invalid"]])
+      #expect(try await client.setPassword(link, "a-Fine-pass-77").status == 200)
+    }
+  }
+
+  @Test func `beside good members is ignored`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      let body = #"{"email":"a@b.co","username":null,"next":{"deep":[1,2.5e-3,-0,null,true,"\u00e9\ud83d\ude00\n"]},"x":[]}"#
+      let reply = try await client.send(.post, "/password-reset", body: body, contentType: #"Application/JSON; Charset="UTF-8""#)
+      #expect(reply.status == 202)
+    }
+  }
+
+  @Test(arguments: [nil, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "application/json; charset=latin1", "multipart/form-data"])
+  func `of another type than JSON is answered 415`(_ contentType: String?) async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      for path in ["/password-reset", "/password-reset/MQ/1-2"] {
+        let reply = try await client.send(.post, path, body: #"{"email":"a@b.co"}"#, contentType: contentType)
+        #expect(reply.status == 415)
+        #expect(reply.code == "unsupported_media_type")
+      }
+      try expectNothingQueued(harness)
+    }
+  }
+
+  @Test func `over 16 KiB is answered 413, and at the limit it is read`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      func body(of size: Int) -> String {
+        let frame = #"{"email":"a@b.co","pad":""}"#
+        return frame.replacing(#""pad":"""#, with: #""pad":"\#(String(repeating: "x", count: size - frame.utf8.count))""#)
+      }
+      #expect(try await client.send(.post, "/password-reset", body: body(of: 16384)).status == 202)
+      let reply = try await client.send(.post, "/password-reset", body: body(of: 16385))
+      #expect(reply.status == 413)
+      #expect(reply.code == "payload_too_large")
+      #expect(reply.headers[.connection] == "close")
+    }
+  }
+
+  @Test func `by a wrong method is answered 405 with those that are right`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      for (path, allow, methods) in [
+        ("/password-reset", "POST", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "BREW"]),
+        ("/password-reset/MQ/1-2", "GET, HEAD, POST", ["PUT", "DELETE", "PATCH", "TRACE"]),
+        ("/health/live", "GET, HEAD", ["POST"]), ("/openapi.yaml", "GET, HEAD", ["POST"]),
+      ] {
+        for method in methods {
+          let reply = try await client.send(try #require(HTTPRequest.Method(method)), path)
+          #expect(reply.status == 405)
+          #expect(reply.headers[.allow] == allow)
+          #expect(method == "HEAD" ? reply.text.isEmpty : reply.code == "method_not_allowed")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: ["/", "/nothing", "/password-reset/MQ", "/password-reset/MQ/1-2/3", "/password-reset//1-2", "/metrics", "/health", "/openapi.json"])
+  func `in the path is answered 404`(_ path: String) async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      let reply = try await client.get(path)
+      #expect(reply.status == 404)
+      #expect(reply.code == "not_found")
+    }
+  }
+
+  private func expectNothingQueued(_ harness: Harness) throws {
+    #expect(try harness.count("SELECT count(*) FROM password_reset_outbox") == 0)
+  }
+}
+
+@Suite struct `Every reply` {
+  @Test(arguments: [
+    (HTTPRequest.Method.get, "/health/live"), (.get, "/health/ready"), (.head, "/health/ready"), (.get, "/openapi.yaml"), (.get, "/password-reset/MQ/1-2"),
+    (.post, "/password-reset"), (.get, "/nothing"), (.put, "/password-reset"),
+  ])
+  func `forbids caching, passing on its address and guessing its type, and has a random id`(_ method: HTTPRequest.Method, _ path: String) async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      let replies = [try await client.send(method, path), try await client.send(method, path)]
+      for reply in replies {
+        #expect(reply.headers[.cacheControl] == "no-store")
+        #expect(reply.headers[.referrerPolicy] == "no-referrer")
+        #expect(reply.headers[.xContentTypeOptions] == "nosniff")
+      }
+      let ids = replies.compactMap { $0.headers[.requestID] }
+      #expect(Set(ids).count == 2)
+      #expect(ids.allSatisfy { $0.wholeMatch(of: /[0-9a-f]{32}/) != nil })
+    }
+  }
+}

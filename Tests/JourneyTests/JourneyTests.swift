@@ -1,0 +1,247 @@
+import Credentials
+import Foundation
+import GRDB
+import HTTPTypes
+import HummingbirdTesting
+import Logging
+import PasswordReset
+import Testing
+
+@Suite struct `A reset` {
+  @Test func `leads from the request to the new password`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      let id = try await harness.addUser()
+      let accepted = try await client.requestReset(email: "alice@example.com")
+      #expect(accepted.status == 202)
+      #expect(accepted.text == #"{"detail":"If an account matches, we have emailed instructions for setting a new password."}"#)
+
+      let link = try await harness.link()
+      let checked = try await client.get(link)
+      #expect(checked.status == 200)
+      #expect(try checked.json["validlink"] as? Bool == true)
+      #expect(try (checked.json["password_rules"] as? [String])?.count == 5)
+      let expiry = try #require(try checked.json["expires_at"] as? String)
+      #expect(abs(try Date(expiry, strategy: .iso8601).timeIntervalSince(harness.clock.now) - 3600) < 10)
+
+      let done = try await client.setPassword(link, "a-Fine-pass-77")
+      #expect(done.status == 200)
+      #expect(done.text == #"{"detail":"Your password has been set. You may go ahead and log in now."}"#)
+      let stored = try harness.password(of: id)
+      #expect(harness.hasher.verify("a-Fine-pass-77", encoded: stored))
+      #expect(!harness.hasher.verify(Harness.oldPassword, encoded: stored))
+
+      let again = try await client.setPassword(link, "another-Fine-pass-78")
+      #expect(again.status == 400)
+      #expect(again.code == "invalid_link")
+      #expect(try again.json["validlink"] as? Bool == false)
+      #expect(try harness.password(of: id) == stored)
+    }
+  }
+
+  @Test func `by user name works too, and names are compared as Django does`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser("Ame\u{301}lie".precomposedStringWithCompatibilityMapping, email: "amelie@example.com")
+      for name in ["amélie", "Amelie"] { _ = try await client.send(.post, "/password-reset", body: #"{"username": "\#(name)"}"#) }
+      try await harness.drained()
+      #expect(harness.mails.sent.isEmpty)
+      _ = try await client.send(.post, "/password-reset", body: #"{"username": "  Ame\u0301lie ", "locale": "fr"}"#)
+      _ = try await harness.link(to: "amelie@example.com")
+    }
+  }
+
+  @Test func `goes to the stored address of every account that has it, however it is typed`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser("alice", email: "Alice@example.com")
+      try await harness.addUser("alice2", email: "alice@example.com")
+      try await harness.addUser("mike", email: "mike@example.com")
+      _ = try await client.requestReset(email: " ALICE@example.com ")
+      _ = try await client.requestReset(email: "mıke@example.com")
+      try await harness.drained()
+      #expect(harness.mails.sent.map(\.recipient).sorted() == ["Alice@example.com", "alice@example.com"])
+      #expect(Set(harness.mails.sent.map(\.messageID)).count == 2)
+    }
+  }
+
+  @Test func `is followed by a notice without link or password`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      _ = try await client.setPassword(link, "a-Fine-pass-77")
+      try await eventually("the notice") { harness.mails.sent.count == 2 }
+      let notice = harness.mails.sent[1]
+      #expect(notice.subject == "Your password on Example was changed")
+      #expect(notice.recipient == "alice@example.com")
+      #expect(!notice.body.contains("http"))
+      #expect(!notice.body.contains("a-Fine-pass-77"))
+    }
+  }
+
+  @Test func `with a weak, mismatched or missing password leaves the link usable`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      let id = try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      let before = try harness.password(of: id)
+      for (first, second, codes) in [
+        ("1234", "1234", ["new_password2": ["password_too_short", "password_too_common", "password_entirely_numeric"]]),
+        ("alice123", "alice123", ["new_password2": ["password_too_similar", "password_too_common"]]),
+        ("a", "b", ["new_password2": ["password_mismatch"]]),
+        ("abc", "", ["new_password2": ["required"]]),
+        ("", "", ["new_password1": ["required"], "new_password2": ["required"]]),
+        ("x\0yzzzzzzzz", "x\0yzzzzzzzz", ["new_password1": ["null_characters_not_allowed"], "new_password2": ["null_characters_not_allowed"]]),
+        ("éééééééé", "e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}", ["new_password2": ["password_mismatch"]]),
+        (String(repeating: "ab", count: 513), String(repeating: "ab", count: 513), ["new_password2": ["password_too_long"]]),
+      ] {
+        let reply = try await client.setPassword(link, first, second)
+        #expect(reply.status == 400)
+        #expect(reply.code == "validation_error")
+        #expect(try reply.json["validlink"] as? Bool == true)
+        #expect(reply.fieldCodes == codes)
+      }
+      #expect(try harness.password(of: id) == before)
+      #expect(try await client.setPassword(link, " spaces stay, Ünïcode 😀 ").status == 200)
+      #expect(harness.hasher.verify(" spaces stay, Ünïcode 😀 ", encoded: try harness.password(of: id)))
+    }
+  }
+}
+
+@Suite struct `A link` {
+  @Test func `is not spent by scanners: a thousand GET and HEAD change nothing`() async throws {
+    let harness = try Harness()
+    try await harness.run(logLevel: .error) { client in
+      try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      for _ in 0..<1000 {
+        #expect(try await client.get(link).status == 200)
+        let head = try await client.send(.head, link)
+        #expect(head.status == 200)
+        #expect(head.text.isEmpty)
+        _ = try await client.send(.options, link)
+      }
+      #expect(try await client.setPassword(link, "a-Fine-pass-77").status == 200)
+    }
+  }
+
+  @Test func `expires to the second, for checking and for setting`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser()
+      let start = Date(timeIntervalSince1970: Date().timeIntervalSince1970.rounded(.up))
+      _ = try await client.requestReset(email: "alice@example.com")
+      harness.clock.freeze(at: start.addingTimeInterval(1))
+      let link = try await harness.link()
+      let token = try #require(link.split(separator: "/").last)
+      let minted = TimeInterval(try #require(Int(token.prefix { $0 != "-" }, radix: 36)) + 978_307_200)
+      harness.clock.freeze(at: Date(timeIntervalSince1970: minted + 3600.9))
+      #expect(try await client.get(link).json["validlink"] as? Bool == true)
+      #expect(try await client.setPassword(link, "weak").fieldCodes["new_password2"]?.contains("password_too_short") == true)
+      harness.clock.freeze(at: Date(timeIntervalSince1970: minted + 3601))
+      let late = try await client.get(link)
+      #expect(late.status == 200)
+      #expect(late.code == "expired_link")
+      #expect(try await client.setPassword(link, "a-Fine-pass-77").code == "expired_link")
+      // Not genuine, so not "expired" either.
+      #expect(try await client.get(link.dropLast() + "x").code == "invalid_link")
+    }
+  }
+
+  @Test(arguments: [
+    "UPDATE auth_user SET password = 'pbkdf2_sha256$1$other$AAAA'", "UPDATE auth_user SET last_login = '2026-01-02 03:04:05.678901'",
+    "UPDATE auth_user SET email = 'alice@example.org'", "UPDATE auth_user SET is_active = 0", "DELETE FROM auth_user",
+  ])
+  func `dies with a password change, a login, an address change, deactivation and deletion`(_ change: String) async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      #expect(try await client.get(link).json["validlink"] as? Bool == true)
+      try harness.execute(change)
+      #expect(try await client.get(link).code == "invalid_link")
+      #expect(try await client.setPassword(link, "a-Fine-pass-77").code == "invalid_link")
+    }
+  }
+
+  @Test func `that is wrong in any way gets one and the same reply`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      let inactive = try await harness.addUser("bob", email: "bob@example.com")
+      try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      #expect(try await client.setPassword(link, "a-Fine-pass-77").status == 200)
+      try harness.execute("UPDATE auth_user SET is_active = 0 WHERE id = ?", [inactive])
+      let token = "d8ary8-578199d4e42f291f0f3bce532651119e"
+      let huge = String(repeating: "A", count: 4000)
+      let links = [
+        link, "/password-reset/\(UIDB64.encode(inactive))/\(token)", "/password-reset/OTk5/\(token)", "/password-reset/MQ/\(token)",
+        "/password-reset/MQ/\(huge)", "/password-reset/\(huge)/\(token)", "/password-reset/%4dQ/\(token)", "/password-reset/MQ/%00", "/password-reset/../..",
+        "/password-reset/MQ/..", "/password-reset/LTE/\(token)", "/password-reset/OTk5OTk5OTk5OTk5OTk5OTk5OTk/\(token)", "/password-reset/é/ü-ñ",
+        "/password-reset/MQ==/\(token)", "/password-reset/ /-", "/password-reset/MQ/1-2-3",
+      ]
+      let checks = try await collect(links) { try await client.get($0).fingerprint }
+      #expect(checks.count == 1)
+      let confirms = try await collect(links) { try await client.setPassword($0, "another-Fine-pass-78").fingerprint }
+      #expect(confirms.count == 1)
+    }
+  }
+
+  private func collect(_ links: [String], _ reply: (String) async throws -> String) async throws -> Set<String> {
+    var replies: Set<String> = []
+    for link in links { replies.insert(try await reply(link)) }
+    return replies
+  }
+
+  @Test func `used by fifty at once sets one password, the winner's, in each of twenty rounds`() async throws {
+    let harness = try Harness()
+    try await harness.run(logLevel: .error) { client in
+      let id = try await harness.addUser()
+      for round in 1...20 {
+        _ = try await client.requestReset(email: "alice@example.com")
+        let link = try await harness.link(count: round)
+        let barrier = Barrier(parties: 50)
+        let replies = try await withThrowingTaskGroup(of: (String, Int, String?).self) { group in
+          for index in 0..<50 {
+            group.addTask {
+              let password = "round-\(round)-Password-\(index)"
+              await barrier.wait()
+              let reply = try await client.setPassword(link, password)
+              return (password, reply.status, reply.code)
+            }
+          }
+          return try await group.reduce(into: []) { $0.append($1) }
+        }
+        let winners = replies.filter { $0.1 == 200 }
+        #expect(winners.count == 1)
+        #expect(replies.filter { $0.2 == "invalid_link" }.count == 49)
+        #expect(harness.hasher.verify(try #require(winners.first).0, encoded: try harness.password(of: id)))
+      }
+      let audited = try harness.count("SELECT count(*) FROM password_reset_audit WHERE event = 'reset'")
+      #expect(audited == 20)
+    }
+  }
+}
+
+/// Lets everybody go when all have come.
+private actor Barrier {
+  private let parties: Int
+  private var waiting: [CheckedContinuation<Void, Never>] = []
+
+  init(parties: Int) { self.parties = parties }
+
+  func wait() async {
+    if waiting.count == parties - 1 {
+      for waiter in waiting { waiter.resume() }
+      waiting = []
+    } else {
+      await withCheckedContinuation { waiting.append($0) }
+    }
+  }
+}

@@ -1,0 +1,200 @@
+import Foundation
+import GRDB
+import HTTPTypes
+import HummingbirdTesting
+import Logging
+import PasswordReset
+import SQLiteStore
+import Testing
+
+@Suite struct `An accepted request` {
+  @Test func `is mailed when the mail server is back, and its reply did not wait`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser()
+      harness.mails.fail { _ in .transient(reason: "connection refused") }
+      #expect(try await client.requestReset(email: "alice@example.com").status == 202)
+      try await eventually("several tries") { harness.mails.tried >= 3 }
+      #expect(harness.mails.sent.isEmpty)
+      harness.mails.fail { _ in nil }
+      _ = try await harness.link()
+      try await harness.drained()
+      #expect(harness.mails.sent.count == 1)
+      #expect(try audit(harness) == ["mailed"])
+    }
+  }
+
+  @Test func `survives the end of the process: the next one sends its mail`() async throws {
+    let harness = try Harness()
+    var asleep = OutboxPolicy()
+    asleep.connections = 0
+    try await harness.run(policy: asleep) { client in
+      try await harness.addUser()
+      #expect(try await client.requestReset(email: "alice@example.com").status == 202)
+    }
+    #expect(harness.mails.sent.isEmpty)
+    try await harness.run { _ in _ = try await harness.link() }
+  }
+
+  @Test func `whose mail is refused for good is set aside with the reason`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser()
+      harness.mails.fail { _ in .permanent(reason: "550 no such mailbox") }
+      _ = try await client.requestReset(email: "alice@example.com")
+      try await harness.drained()
+      let reason = try harness.sql { db in try String.fetchOne(db, sql: "SELECT last_error FROM password_reset_outbox WHERE buried_at IS NOT NULL") }
+      #expect(reason == "550 no such mailbox")
+      #expect(harness.mails.tried == 1)
+      #expect(try audit(harness) == ["mail_failed"])
+    }
+  }
+
+  @Test func `is given up when it is too old to be of use`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser()
+      harness.mails.fail { _ in .transient(reason: "421") }
+      _ = try await client.requestReset(email: "alice@example.com")
+      try await eventually("a try") { harness.mails.tried >= 1 }
+      harness.clock.advance(by: 25 * 3600)
+      try await harness.drained()
+      #expect(try audit(harness) == ["mail_failed"])
+    }
+  }
+
+  @Test func `that cannot be mailed delays none of the others`() async throws {
+    let harness = try Harness()
+    try await harness.run(logLevel: .error) { client in
+      for index in 0..<100 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
+      harness.mails.fail { $0.recipient == "user50@example.com" ? .transient(reason: "poison") : nil }
+      for index in 0..<100 { _ = try await client.requestReset(email: "user\(index)@example.com") }
+      try await eventually("99 mails") { harness.mails.sent.count == 99 }
+    }
+  }
+
+  @Test func `keeps its Message-ID over every try`() async throws {
+    let harness = try Harness()
+    let identifiers = Recorder()
+    try await harness.run { client in
+      try await harness.addUser()
+      harness.mails.fail { message in
+        identifiers.add(message.messageID)
+        return identifiers.lines.count < 4 ? .transient(reason: "451") : nil
+      }
+      let reply = try await client.requestReset(email: "alice@example.com")
+      _ = try await harness.link()
+      #expect(Set(identifiers.lines).count == 1)
+      let requestID = try #require(reply.headers[.requestID])
+      #expect(identifiers.lines.first?.hasPrefix("\(requestID).") == true)
+    }
+  }
+
+  @Test func `that arrives with a hundred others is on disk in a few transactions`() async throws {
+    let harness = try Harness()
+    var asleep = OutboxPolicy()
+    asleep.connections = 0
+    try await harness.run(policy: asleep, logLevel: .error) { client in
+      let before = harness.statements.lines.count
+      try await withThrowingTaskGroup { group in
+        for index in 0..<100 { group.addTask { _ = try await client.requestReset(email: "user\(index)@example.com") } }
+        try await group.waitForAll()
+      }
+      let commits = harness.statements.lines.dropFirst(before).filter { $0.hasPrefix("COMMIT") }.count
+      #expect((1...99).contains(commits))
+      #expect(try harness.count("SELECT count(*) FROM password_reset_outbox") == 100)
+    }
+  }
+
+  private func audit(_ harness: Harness) throws -> [String] {
+    try harness.sql { db in try String.fetchAll(db, sql: "SELECT event FROM password_reset_audit ORDER BY id") }
+  }
+}
+
+@Suite struct `The limit of an address` {
+  @Test func `is silent, counts every spelling and user name, and kills no live link`() async throws {
+    let harness = try Harness()
+    try await harness.run(["RATE_LIMIT_MAILS": "1/m,2/h"]) { client in
+      try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      for body in [#"{"email": "ALICE@example.com"}"#, #"{"email": " alice@example.com"}"#, #"{"username": "alice"}"#] {
+        #expect(try await client.send(.post, "/password-reset", body: body).status == 202)
+      }
+      try await harness.drained()
+      #expect(harness.mails.sent.count == 1)
+      #expect(try await client.get(link).json["validlink"] as? Bool == true)
+
+      harness.clock.advance(by: 61)
+      _ = try await client.requestReset(email: "alice@example.com")
+      _ = try await harness.link(count: 2)
+      harness.clock.advance(by: 61)
+      _ = try await client.requestReset(email: "alice@example.com")
+      try await harness.drained()
+      #expect(harness.mails.sent.count == 2)
+    }
+  }
+
+  @Test func `lets one of many through that come at once, also after a restart`() async throws {
+    let harness = try Harness()
+    for _ in 0..<2 {
+      try await harness.run(["RATE_LIMIT_MAILS": "1/m"], logLevel: .error) { client in
+        if harness.mails.tried == 0 { try await harness.addUser() }
+        try await withThrowingTaskGroup { group in
+          for _ in 0..<50 { group.addTask { _ = try await client.requestReset(email: "alice@example.com") } }
+          try await group.waitForAll()
+        }
+        try await harness.drained()
+        #expect(harness.mails.sent.count == 1)
+      }
+    }
+  }
+
+  @Test func `holds for the requests, not for the accounts that share the address`() async throws {
+    let harness = try Harness()
+    try await harness.run(["RATE_LIMIT_MAILS": "1/m"]) { client in
+      for name in ["a", "b", "c"] { try await harness.addUser(name, email: "shared@example.com") }
+      _ = try await client.requestReset(email: "shared@example.com")
+      try await harness.drained()
+      #expect(harness.mails.sent.count == 3)
+    }
+  }
+}
+
+@Suite struct `The outbox` {
+  private func store() async throws -> (SQLiteStore, Harness) {
+    let harness = try Harness()
+    let store = try SQLiteStore(path: harness.path)
+    try store.migrate()
+    return (store, harness)
+  }
+
+  @Test func `gives an entry to one taker at a time, and to the next when the lease runs out`() async throws {
+    let (store, _) = try await store()
+    let start = Date(timeIntervalSince1970: 1_800_000_000)
+    try await store.enqueue(.email("alice@example.com"), locale: "fr", requestID: "r1", at: start, due: start.addingTimeInterval(1))
+    #expect(try await store.claim(limit: 5, at: start, leaseEnd: start.addingTimeInterval(60)).isEmpty)
+    #expect(try await store.nextDue() == start.addingTimeInterval(1))
+    let now = start.addingTimeInterval(1)
+    let first = try #require(try await store.claim(limit: 5, at: now, leaseEnd: now.addingTimeInterval(60)).first)
+    #expect(first.item == .request(.email("alice@example.com")) && first.locale == "fr" && first.requestID == "r1" && first.createdAt == start)
+    #expect(try await store.claim(limit: 5, at: now.addingTimeInterval(59), leaseEnd: now.addingTimeInterval(120)).isEmpty)
+    let later = now.addingTimeInterval(60)
+    let second = try #require(try await store.claim(limit: 5, at: later, leaseEnd: later.addingTimeInterval(60)).first)
+    // The first taker comes back from the dead: its word counts no more.
+    try await store.finish(first, .done, audit: AuditRecord(.mailed), at: later)
+    #expect(try await store.nextDue() == later.addingTimeInterval(60))
+    try await store.finish(second, .done, audit: AuditRecord(.mailed), at: later)
+    #expect(try await store.nextDue() == nil)
+  }
+
+  @Test func `sets a damaged row aside and goes on with the others`() async throws {
+    let (store, harness) = try await store()
+    let now = Date(timeIntervalSince1970: 1_800_000_000)
+    for index in 0..<3 { try await store.enqueue(.email("a\(index)@example.com"), locale: nil, requestID: "r", at: now, due: now) }
+    try harness.execute("PRAGMA ignore_check_constraints = ON; UPDATE password_reset_outbox SET kind = 'nonsense' WHERE id = 2")
+    #expect(try await store.claim(limit: 5, at: now, leaseEnd: now.addingTimeInterval(60)).map(\.id) == [1, 3])
+    let buried = try harness.sql { db in try Int64.fetchAll(db, sql: "SELECT id FROM password_reset_outbox WHERE buried_at IS NOT NULL") }
+    #expect(buried == [2])
+  }
+}

@@ -143,7 +143,7 @@ struct EmailSettings: Sendable {
     return SMTPSettings(
       host: reader.text(.emailHost) ?? "localhost", port: reader.integer(.emailPort, default: defaultPort, in: 1...65535), security: security,
       username: username, password: password, timeout: reader.integer(.emailTimeout, default: 30, in: 1...3600),
-      certificateFile: file(.emailSSLCertfile, &reader), keyFile: file(.emailSSLKeyfile, &reader))
+      certificateFile: file(.emailSSLCertfile, &reader), keyFile: file(.emailSSLKeyfile, &reader), authoritiesFile: reader.certificateAuthoritiesFile)
   }
 
   private static func file(_ name: SettingName, _ reader: inout SettingsReader) -> String? {

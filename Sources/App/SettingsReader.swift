@@ -75,6 +75,9 @@ struct SettingsReader {
     return parsed(name, default: fallback, remedy: "must be one of \(choices)") { text -> Value?? in Value(rawValue: text).map { .some($0) } }
   }
 
+  /// OpenSSL's own setting, heeded though not ours.
+  var certificateAuthoritiesFile: String? { value("SSL_CERT_FILE") }
+
   private func value(_ name: String) -> String? {
     let text = config.string(forKey: ConfigKey(name.lowercased().split(separator: "_").map(String.init)))
     return text?.isEmpty == true ? nil : text

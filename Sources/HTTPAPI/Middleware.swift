@@ -37,7 +37,7 @@ struct ResponseHeadersMiddleware: RouterMiddleware {
 
 /// Turns every error into a problem document.
 struct ProblemMiddleware: RouterMiddleware {
-  let routes: [RouteMethods]
+  let routes: [Route]
 
   func handle(
     _ request: Request, context: ResetRequestContext, next: (Request, ResetRequestContext) async throws -> Response
@@ -59,24 +59,10 @@ struct ProblemMiddleware: RouterMiddleware {
 
   /// Hummingbird finds no route for a wrong path and for a wrong method alike.
   private func missing(_ request: Request) -> Problem {
-    let methods = routes.filter { $0.matches(request.uri.path) }.flatMap(\.allowed)
+    let methods = routes.filter { $0.matches(request.uri.path) }.flatMap(\.methods)
     guard !methods.isEmpty else { return Problem(.notFound, "There is nothing at this path.") }
     let allow = methods.map(\.rawValue).joined(separator: ", ")
     return Problem(.methodNotAllowed, "This path takes \(allow).", headers: [.allow: allow])
-  }
-}
-
-/// A path and a method that it takes.
-struct RouteMethods: Sendable {
-  let path: RouterPath
-  let method: HTTPRequest.Method
-
-  var allowed: [HTTPRequest.Method] { method == .get ? [.get, .head] : [method] }
-
-  func matches(_ path: String) -> Bool {
-    let parts = path.split(separator: "/")
-    let pattern = self.path.description.split(separator: "/")
-    return parts.count == pattern.count && zip(parts, pattern).allSatisfy { $0 == $1 || $1.hasPrefix("{") }
   }
 }
 

@@ -1,0 +1,232 @@
+import Foundation
+import HTTPAPI
+import HummingbirdTesting
+import PasswordReset
+import Testing
+import Yams
+
+/// `openapi.yaml` against the server: each says what the other does.
+@Suite struct `The contract` {
+  let contract: Contract
+
+  init() throws { contract = try Contract(yaml: Self.text) }
+
+  private static var text: String {
+    get throws {
+      let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+      return try String(contentsOf: root.appendingPathComponent("openapi.yaml"), encoding: .utf8)
+    }
+  }
+
+  @Test func `is served as it stands in the repository`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      let reply = try await client.get("/openapi.yaml")
+      #expect(reply.text == (try Self.text))
+      #expect(reply.headers[.contentType] == "application/yaml")
+    }
+  }
+
+  @Test func `names the routes of the server, all and no others`() throws {
+    #expect(Set(contract.operations) == Set(API.routeNames))
+  }
+
+  @Test func `lists the problem codes of the server, all and no others`() {
+    let documented = contract.schemas.flatMap { name, schema in name.hasSuffix("Problem") ? contract.values(of: "code", in: schema) : [] }
+    #expect(Set(documented) == Set(ProblemCode.allCases.map(\.rawValue)))
+  }
+
+  /// Every status of every operation is produced here, and each reply must fit what the contract says of it.
+  @Test func `promises the statuses and bodies that the server sends, all and no others`() async throws {
+    let harness = try Harness()
+    var seen: Set<String> = []
+    func meet(_ operation: String, _ reply: Reply) throws {
+      let (method, path) = (String(operation.split(separator: " ")[0]), String(operation.split(separator: " ")[1]))
+      try contract.check(reply, method: method, path: path)
+      seen.insert("\(operation) \(reply.status)")
+    }
+    let replies = Replies()
+    try await harness.run { client in try await replies.collect(client, harness) }
+    for (operation, reply) in replies.all { try meet(operation, reply) }
+    #expect(seen == Set(contract.statuses))
+  }
+
+  @Test func `describes the replies to unknown paths and wrong methods`() async throws {
+    let harness = try Harness()
+    let replies = Replies()
+    try await harness.run { client in
+      replies.all = [("NotFound", try await client.get("/nothing")), ("MethodNotAllowed", try await client.send(.delete, "/password-reset"))]
+    }
+    for (component, reply) in replies.all { try contract.check(reply, component: component) }
+  }
+
+  @Test func `refuses a reply that does not fit, so that this suite can fail`() throws {
+    let accepted = try #require(contract.schemas["Accepted"])
+    #expect(throws: Contract.Mismatch.self) { try contract.validate(["detail": "something else"], accepted, at: "$") }
+    #expect(throws: Contract.Mismatch.self) { try contract.validate([:] as [String: Any], accepted, at: "$") }
+    let link = try #require(contract.schemas["ValidLink"])
+    let good: [String: Any] = ["validlink": true, "expires_at": "2026-11-20T22:09:52Z", "password_rules": ["a"]]
+    try contract.validate(good, link, at: "$")
+    for (name, value): (String, Any) in [("validlink", false), ("expires_at", 5), ("password_rules", "a"), ("password_rules", [1]), ("extra", 1)] {
+      var bad = good
+      bad[name] = value
+      #expect(throws: Contract.Mismatch.self) { try contract.validate(bad, link, at: "$") }
+    }
+  }
+}
+
+/// One reply at least for every status in the contract.
+private final class Replies: @unchecked Sendable {  // Used by one test, one request after the other.
+  var all: [(String, Reply)] = []
+
+  func collect(_ client: any TestClientProtocol, _ harness: Harness) async throws {
+    let request = "POST /password-reset"
+    let check = "GET /password-reset/{uidb64}/{token}"
+    let confirm = "POST /password-reset/{uidb64}/{token}"
+    try await harness.addUser()
+    all.append((request, try await client.requestReset(email: "alice@example.com")))
+    let link = try await harness.link()
+    for body in ["{", "{}", #"{"email":"x","locale":5}"#, #"{"email":"a@b.co","username":"b"}"#, "{\"email\":\"\(String(repeating: "a", count: 300))\"}"] {
+      all.append((request, try await client.send(.post, "/password-reset", body: body)))
+    }
+    let huge = String(repeating: " ", count: 20_000)
+    for (operation, path) in [(request, "/password-reset"), (confirm, link)] {
+      all.append((operation, try await client.send(.post, path, body: huge)))
+      all.append((operation, try await client.send(.post, path, body: "{}", contentType: "text/plain")))
+    }
+    all.append((check, try await client.get(link)))
+    all.append((check, try await client.get("/password-reset/MQ/1-2")))
+    for password in ["1234", "alice123", ""] { all.append((confirm, try await client.setPassword(link, password))) }
+    all.append((confirm, try await client.setPassword("/password-reset/MQ/1-2", "a-Fine-pass-77")))
+    all.append((confirm, try await client.send(.post, link, body: "[]")))
+    harness.clock.advance(by: 4000)
+    all.append((check, try await client.get(link)))
+    all.append((confirm, try await client.setPassword(link, "a-Fine-pass-77")))
+    harness.clock.advance(by: -4000)
+    all.append((confirm, try await client.setPassword(link, "a-Fine-pass-77")))
+    for path in ["/openapi.yaml", "/health/live", "/health/ready"] { all.append(("GET \(path)", try await client.get(path))) }
+    try await collectUnavailable(client, harness, link, [request, check, confirm])
+  }
+
+  /// The database gone bad: its tables are not there any more.
+  private func collectUnavailable(_ client: any TestClientProtocol, _ harness: Harness, _ link: String, _ operations: [String]) async throws {
+    try await harness.drained()
+    try harness.execute("ALTER TABLE auth_user RENAME TO gone; ALTER TABLE password_reset_outbox RENAME TO gone_too")
+    all.append((operations[0], try await client.requestReset(email: "alice@example.com")))
+    all.append((operations[1], try await client.get(link)))
+    all.append((operations[2], try await client.setPassword(link, "a-Fine-pass-77")))
+    all.append(("GET /health/ready", try await client.get("/health/ready")))
+  }
+}
+
+/// An OpenAPI document, and the part of JSON Schema that ours uses.
+struct Contract {
+  struct Mismatch: Error, CustomStringConvertible { var description: String }
+
+  private let root: [String: Any]
+
+  init(yaml: String) throws { root = try #require(try Yams.load(yaml: yaml) as? [String: Any]) }
+
+  var schemas: [String: [String: Any]] { section("schemas") }
+
+  private func section(_ name: String) -> [String: [String: Any]] {
+    ((root["components"] as? [String: Any])?[name] as? [String: [String: Any]]) ?? [:]
+  }
+
+  private var paths: [String: [String: Any]] { root["paths"] as? [String: [String: Any]] ?? [:] }
+
+  private func methods(of path: [String: Any]) -> [(String, [String: Any])] {
+    path.compactMap { name, value in ["get", "post"].contains(name) ? (name.uppercased(), value as? [String: Any] ?? [:]) : nil }
+  }
+
+  /// `GET /health/live` and so on.
+  var operations: [String] { paths.flatMap { path, item in methods(of: item).map { "\($0.0) \(path)" } } }
+
+  /// `GET /health/live 200` and so on.
+  var statuses: [String] {
+    paths.flatMap { path, item in
+      methods(of: item).flatMap { method, operation in
+        (operation["responses"] as? [String: Any] ?? [:]).keys.map { "\(method) \(path) \($0)" }
+      }
+    }
+  }
+
+  func check(_ reply: Reply, method: String, path: String) throws {
+    let operation = paths[path]?[method.lowercased()] as? [String: Any]
+    let responses = operation?["responses"] as? [String: [String: Any]] ?? [:]
+    guard let response = responses["\(reply.status)"] else { throw Mismatch(description: "\(method) \(path) answers \(reply.status), which is not listed") }
+    try check(reply, response, at: "\(method) \(path) \(reply.status)")
+  }
+
+  func check(_ reply: Reply, component name: String) throws {
+    try check(reply, try #require(section("responses")[name]), at: name)
+  }
+
+  private func check(_ reply: Reply, _ response: [String: Any], at place: String) throws {
+    let response = resolve(response)
+    let content = response["content"] as? [String: [String: Any]] ?? [:]
+    guard let type = reply.headers[.contentType], let media = content[type] else { throw Mismatch(description: "\(place): the type is not listed") }
+    for (name, _) in response["headers"] as? [String: Any] ?? [:] where !reply.headers.contains(where: { $0.name.canonicalName == name.lowercased() }) {
+      throw Mismatch(description: "\(place): the header \(name) is missing")
+    }
+    let value: Any = type.hasSuffix("json") ? try JSONSerialization.jsonObject(with: Data(reply.text.utf8)) : reply.text
+    try validate(value, try #require(media["schema"] as? [String: Any]), at: place)
+  }
+
+  private func resolve(_ value: [String: Any]) -> [String: Any] {
+    guard let reference = value["$ref"] as? String else { return value }
+    return reference.split(separator: "/").dropFirst().reduce(root as Any) { ($0 as? [String: Any])?[String($1)] as Any } as? [String: Any] ?? [:]
+  }
+
+  /// The values that `property` may have in an object schema.
+  func values(of property: String, in schema: [String: Any]) -> [String] {
+    let property = (schema["properties"] as? [String: [String: Any]])?[property] ?? [:]
+    return (property["const"] as? String).map { [$0] } ?? property["enum"] as? [String] ?? []
+  }
+
+  func validate(_ value: Any, _ schema: [String: Any], at place: String) throws {
+    let schema = resolve(schema)
+    if let options = schema["oneOf"] as? [[String: Any]], schema["type"] == nil {
+      let fitting = options.filter { option in (try? validate(value, option, at: place)) != nil }
+      guard fitting.count == 1 else { throw Mismatch(description: "\(place): fits \(fitting.count) of the alternatives: \(value)") }
+      return
+    }
+    try validateType(value, schema, at: place)
+    if let expected = schema["const"], !same(value, expected) { throw Mismatch(description: "\(place): \(value) is not \(expected)") }
+    if let allowed = schema["enum"] as? [Any], !allowed.contains(where: { same(value, $0) }) { throw Mismatch(description: "\(place): \(value) is not listed") }
+    if let object = value as? [String: Any] { try validateObject(object, schema, at: place) }
+    if let list = value as? [Any], let items = schema["items"] as? [String: Any] {
+      for item in list { try validate(item, items, at: "\(place)[]") }
+    }
+  }
+
+  private func same(_ a: Any, _ b: Any) -> Bool { (a as? NSObject) == (b as? NSObject) || "\(a)" == "\(b)" }
+
+  private func validateType(_ value: Any, _ schema: [String: Any], at place: String) throws {
+    let types = schema["type"] as? [String] ?? (schema["type"] as? String).map { [$0] } ?? []
+    let fits = types.isEmpty || types.contains { type in
+      switch type {
+      case "string": value is String
+      case "integer": value is Int
+      case "array": value is [Any]
+      case "object": value is [String: Any]
+      default: false
+      }
+    }
+    if !fits { throw Mismatch(description: "\(place): \(value) is no \(types)") }
+  }
+
+  private func validateObject(_ object: [String: Any], _ schema: [String: Any], at place: String) throws {
+    let properties = schema["properties"] as? [String: [String: Any]] ?? [:]
+    for name in schema["required"] as? [String] ?? [] where object[name] == nil { throw Mismatch(description: "\(place): \(name) is missing") }
+    for (name, member) in object {
+      if let property = properties[name] {
+        try validate(member, property, at: "\(place).\(name)")
+      } else if let others = schema["additionalProperties"] as? [String: Any] {
+        try validate(member, others, at: "\(place).\(name)")
+      } else if schema["additionalProperties"] as? Bool == false {
+        throw Mismatch(description: "\(place): \(name) is not listed")
+      }
+    }
+  }
+}

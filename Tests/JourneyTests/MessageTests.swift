@@ -1,0 +1,82 @@
+import Foundation
+import Testing
+
+@testable import Mail
+@testable import PasswordReset
+
+@Suite struct `A message` {
+  private let message = EmailMessage(
+    sender: "Example <noreply@example.com>", recipient: "alice@example.com", subject: "Reset", body: "line one\nline two\n", messageID: "r1.1@example.com",
+    date: Date(timeIntervalSince1970: 1_800_000_000))
+
+  private func wire(_ message: EmailMessage) throws -> String { String(decoding: try MIMEEncoder.encode(message, as: .wire).data, as: UTF8.self) }
+
+  @Test func `has the headers that receivers ask for, and lines ended by CR LF`() throws {
+    let text = try wire(message)
+    for line in [
+      "From: Example <noreply@example.com>", "To: alice@example.com", "Subject: Reset", "Message-Id: <r1.1@example.com>", "Date: Fri, 15 Jan 2027 08:00:00 +0000",
+      "Auto-Submitted: auto-generated", "MIME-Version: 1.0",
+    ] {
+      #expect(text.contains(line + "\r\n"), "\(line)")
+    }
+    #expect(text.contains("\r\n\r\nline one\r\nline two\r\n"))
+    #expect(!text.replacing("\r\n", with: "").unicodeScalars.contains("\n"))
+  }
+
+  @Test func `is seven bits on the wire whatever it says`() throws {
+    var message = message
+    message.subject = "Zurücksetzen: 密码 😀"
+    message.body = "Grüße, \(String(repeating: "密码", count: 300)) \u{2028} 😀\n"
+    message.sender = "Größe & Co <noreply@exämple.com>"
+    let encoded = try MIMEEncoder.encode(message, as: .wire)
+    #expect(encoded.data.allSatisfy { $0 < 0x80 && $0 != 0 })
+    #expect(encoded.sender == "noreply@xn--exmple-cua.com")
+    #expect(encoded.data.split(separator: UInt8(ascii: "\n")).allSatisfy { $0.count <= 998 })
+  }
+
+  @Test(arguments: [
+    "a@b.co, c@b.co", "a@b.co,", "a@b.co\r\nBcc: c@b.co", "a@b.co\nc@b.co", "Alice <a@b.co>", "<a@b.co>", "group: a@b.co, c@b.co;", "a@b.co c@b.co", "a@b.co (x)",
+    "", " ", "nobody", "@", "a@b.co\0", "\"a@b.co", "a@b.co;c@b.co", " a@b.co", "a@b.co>\r\nRCPT TO:<c@b.co",
+  ])
+  func `to anything but one bare address is never sent`(_ recipient: String) throws {
+    var message = message
+    message.recipient = recipient
+    #expect(throws: MailError.permanent(reason: "the stored address is not one mail address")) { try MIMEEncoder.encode(message, as: .wire) }
+  }
+
+  @Test(arguments: ["x\r\nBcc: evil@example.com", "x\nBcc: evil@example.com", "x\r\n\r\nbody", "=?utf-8?q?x=0D=0ABcc:_evil?=", "x\u{2028}y", "x\u{85}y"])
+  func `cannot be given another header by its subject`(_ subject: String) throws {
+    let templates = try MailTemplates(siteName: subject, sender: "noreply@example.com")
+    let mail = MailContext(
+      kind: .passwordChanged, user: User(id: 1, username: "{{site_name}}{{{email}}}", email: "alice@example.com", password: ""), recipient: "alice@example.com",
+      link: nil, locale: nil, messageKey: "r1.1", date: Date())
+    let composed = templates.compose(mail)
+    #expect(composed.body.contains("Hello {{site_name}}{{{email}}},"))
+    let headers = try #require(try wire(composed).components(separatedBy: "\r\n\r\n").first).components(separatedBy: "\r\n")
+    let names = headers.filter { !$0.hasPrefix(" ") && !$0.hasPrefix("\t") }.compactMap { $0.split(separator: ":").first.map(String.init) }
+    #expect(
+      Set(names) == [
+        "From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
+      ])
+    #expect(names.count == 9)
+  }
+
+  @Test func `says how long the link lives in words`() {
+    for (seconds, words) in [(1, "1 second"), (90, "90 seconds"), (60, "1 minute"), (5400, "90 minutes"), (3600, "1 hour"), (259_200, "3 days")] {
+      #expect(MailTemplates.words(forSeconds: seconds) == words)
+    }
+  }
+
+  @Test func `in a file is readable by the owner alone, and appended to`() async throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("mails-\(UUID().uuidString)").path
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let backend = try FileBackend(folder: folder, now: Date(timeIntervalSince1970: 1_800_000_000))
+    try await backend.send(message)
+    try await backend.send(message)
+    let name = try #require(try FileManager.default.contentsOfDirectory(atPath: folder).first)
+    #expect(name.wholeMatch(of: /20270115-080000-[0-9a-f]{8}\.log/) != nil)
+    #expect(try FileManager.default.attributesOfItem(atPath: "\(folder)/\(name)")[.posixPermissions] as? Int == 0o600)
+    let text = try String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8)
+    #expect(text.components(separatedBy: String(repeating: "-", count: 79)).count == 3)
+  }
+}

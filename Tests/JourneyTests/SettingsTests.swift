@@ -1,0 +1,77 @@
+import Foundation
+import Testing
+
+@testable import App
+
+@Suite struct `The configuration` {
+  private static let good = ["SECRET_KEY": Harness.secretKey, "EMAIL_BACKEND": "smtp"]
+
+  @Test func `needs no more than a secret key and a mail backend`() throws {
+    let settings = try Settings(environment: Self.good)
+    #expect(settings.httpHost == "127.0.0.1" && settings.httpPort == 8080 && settings.databasePath == "password-reset.sqlite3")
+    #expect(settings.passwordResetTimeout == 3600 && settings.email.smtp.port == 25 && settings.log.format == .json)
+    #expect(settings.mailLimits.map(\.count) == [1, 5])
+  }
+
+  @Test(arguments: [
+    ("HTTP_PORT", "http"), ("HTTP_PORT", "70000"), ("HTTP_PORT", "-1"), ("DATABASE_URL", "postgres://u:hunter2@h/d"), ("DATABASE_URL", "file.sqlite3"),
+    ("DATABASE_URL", "sqlite://host/path"), ("SECRET_KEY", "too-short-by-far-to-be-a-secret"), ("SECRET_KEY", ""), ("SECRET_KEY_FALLBACKS", "short,keys"),
+    ("PASSWORD_RESET_TIMEOUT", "1h"), ("PASSWORD_RESET_TIMEOUT", "0"), ("TIME_ZONE", "Mars/Olympus"), ("RESET_URL", "https://example.com/reset"),
+    ("RESET_URL", "http://example.com/{uid}/{token}"), ("RESET_URL", "http://127.example.com/{uid}/{token}"),
+    ("RESET_URL", "http://localhost:x@evil.example/{uid}/{token}"), ("RESET_URL", "//example.com/{uid}/{token}"), ("DEFAULT_FROM_EMAIL", "nobody at all"),
+    ("DEFAULT_FROM_EMAIL", "a@b.co, c@b.co"), ("EMAIL_BACKEND", "pigeon"), ("EMAIL_BACKEND", ""), ("EMAIL_PORT", "0"), ("EMAIL_USE_TLS", "maybe"),
+    ("EMAIL_TIMEOUT", "0"), ("EMAIL_HOST_USER", "somebody"), ("EMAIL_HOST_PASSWORD", "hunter2-hunter2"), ("EMAIL_SSL_CERTFILE", "/nowhere/cert.pem"),
+    ("EMAIL_SSL_KEYFILE", "/nowhere/key.pem"), ("PASSWORD_HASHER", "rot13"), ("RATE_LIMIT_MAILS", "1 per minute"), ("RATE_LIMIT_MAILS", "0/m"),
+    ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("SITE_NAME", "a\nb"), ("EMAIL_USE_TSL", "true"), ("RATE_LIMIT_REQUESTS", "20/m"), ("SECRET_KEYS", "x"),
+    ("CORS_ALLOWED_ORIGINS", "*"), ("SECRET_KEY_FILE", "/nowhere/secret"),
+  ])
+  func `that is wrong is refused with the setting's name, and without its value`(_ name: String, _ value: String) {
+    var environment = Self.good
+    environment[name] = value
+    if name == "EMAIL_HOST_PASSWORD" { environment["EMAIL_HOST_USER"] = nil }
+    let error = #expect(throws: SettingsError.self) { try Settings(environment: environment) }
+    let text = error?.description ?? ""
+    let named = ["EMAIL_HOST_USER": "EMAIL_HOST_PASSWORD", "EMAIL_HOST_PASSWORD": "EMAIL_HOST_USER", "SECRET_KEY_FILE": "SECRET_KEY"][name] ?? name
+    #expect(text.contains(named))
+    #expect(value.count < 3 || !text.contains(value), "\(text)")
+  }
+
+  @Test func `names all its faults at once`() {
+    let error = #expect(throws: SettingsError.self) { try Settings(environment: ["HTTP_PORT": "x", "LOG_LEVEL": "y", "EMAIL_BACKEND": "file"]) }
+    #expect(error?.faults.count == 4)
+  }
+
+  @Test func `takes a secret from a file, and not from both places`() throws {
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent("secret-\(UUID().uuidString)").path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try (Harness.secretKey + "\n").write(toFile: path, atomically: true, encoding: .utf8)
+    let settings = try Settings(environment: ["SECRET_KEY_FILE": path, "EMAIL_BACKEND": "smtp"])
+    #expect(settings.secretKey == Harness.secretKey)
+    #expect(throws: SettingsError.self) { try Settings(environment: Self.good.merging(["SECRET_KEY_FILE": path]) { $1 }) }
+  }
+
+  @Test func `of TLS sets the port that goes with it`() throws {
+    #expect(try Settings(environment: Self.good.merging(["EMAIL_USE_TLS": "True"]) { $1 }).email.smtp.port == 587)
+    #expect(try Settings(environment: Self.good.merging(["EMAIL_USE_SSL": "1"]) { $1 }).email.smtp.port == 465)
+    #expect(throws: SettingsError.self) { try Settings(environment: Self.good.merging(["EMAIL_USE_SSL": "1", "EMAIL_USE_TLS": "1"]) { $1 }) }
+  }
+
+  @Test func `for development is complete by itself, and keeps its secret key`() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("dev-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let environment = ["DATABASE_URL": "sqlite:\(folder)/dev.sqlite3"]
+    let first = try Settings(environment: environment, dev: true)
+    #expect(try Settings(environment: environment, dev: true).secretKey == first.secretKey)
+    #expect(first.secretKey.count == 64 && first.email.backend == .console && first.mailLimits.isEmpty)
+    let attributes = try FileManager.default.attributesOfItem(atPath: "\(folder)/dev.sqlite3.secret-key")
+    #expect(attributes[.posixPermissions] as? Int == 0o600)
+  }
+
+  @Test func `is described in the docs, every setting and no other`() throws {
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    let text = try String(contentsOf: root.appendingPathComponent("docs/configuration.md"), encoding: .utf8)
+    let rows = text.matches(of: /(?m)^\| `([A-Z_]+)` \|/).map { String($0.1) }
+    #expect(rows == SettingName.allCases.map(\.rawValue))
+  }
+}

@@ -19,6 +19,8 @@ struct JSONBody {
       buffer = try await request.body.collect(upTo: maximumSize)
     } catch is NIOTooManyBytesError {
       throw Problem(.payloadTooLarge, "The body is larger than \(maximumSize) bytes.", headers: [.connection: "close"])
+    } catch {
+      throw Problem(.malformedJSON, "The body could not be read to its end.", headers: [.connection: "close"])
     }
     do throws(StrictJSON.Malformed) {
       guard case .object(let members) = try StrictJSON.parse(buffer.readableBytesView) else {

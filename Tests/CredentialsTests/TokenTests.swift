@@ -42,7 +42,8 @@ import Testing
     let timestamp = token.prefix { $0 != "-" }
     let mac = token.drop { $0 != "-" }
     for spelling in [
-      token.uppercased(), "0" + token, "+" + token, "-" + token, token + "-", token + "0", " " + token, token + "\n", String(timestamp), String(mac), "",
+      token.uppercased(), "0" + token, "+" + token, "-" + token, token + "-", token + "0", " " + token, token + "\n", String(timestamp), String(mac),
+      "",
       "-", "--", "zzzzzzzzzzzzzz" + mac, "é" + mac, "-1" + mac, String(token.dropLast()),
     ] {
       #expect(generator.check(spelling, for: alice, at: now) == .invalid, "\(spelling)")
@@ -59,7 +60,9 @@ import Testing
 }
 
 @Suite struct `A uidb64` {
-  @Test(arguments: ["", "M", "MQ=", "MQ==", "M!Q", " MQ", "MR", "LTE", "MDE", "é", "..", "%4d%51", "OTIyMzM3MjAzNjg1NDc3NTgwOA", "KzE", "MS4w", "MTAw\u{0301}"])
+  @Test(arguments: [
+    "", "M", "MQ=", "MQ==", "M!Q", " MQ", "MR", "LTE", "MDE", "é", "..", "%4d%51", "OTIyMzM3MjAzNjg1NDc3NTgwOA", "KzE", "MS4w", "MTAw\u{0301}",
+  ])
   func `is refused unless it is exactly what a link holds`(_ uidb64: String) {
     #expect(UIDB64.decode(uidb64) == nil)
   }

@@ -10,11 +10,14 @@ import Testing
   private static let deep = String(repeating: #"{"a":"#, count: 5000) + "1" + String(repeating: "}", count: 5000)
 
   @Test(arguments: [
-    "", " ", "{", #"{"email""#, #"{"email":"a@b.co""#, #"{"email":"a@b.co"}}"#, #"{"email":"a@b.co"} x"#, #"{"email":"a@b.co",}"#, #"{'email':'a@b.co'}"#,
-    "[]", "[", "null", "true", "42", #""text""#, "{\"email\":\"a@b.co\"}\0", "\u{FEFF}{\"email\":\"a@b.co\"}", #"{"email":"a@b.co","email":"b@b.co"}"#,
+    "", " ", "{", #"{"email""#, #"{"email":"a@b.co""#, #"{"email":"a@b.co"}}"#, #"{"email":"a@b.co"} x"#, #"{"email":"a@b.co",}"#,
+    #"{'email':'a@b.co'}"#,
+    "[]", "[", "null", "true", "42", #""text""#, "{\"email\":\"a@b.co\"}\0", "\u{FEFF}{\"email\":\"a@b.co\"}",
+    #"{"email":"a@b.co","email":"b@b.co"}"#,
     #"{"email":"a@b.co","x":{"y":1,"y":2}}"#, #"{"email":"a@b.co","\u0065mail":"b@b.co"}"#, #"{"email":"\ud800"}"#, #"{"email":"\udc00\ud800"}"#,
     #"{"email":"\x"}"#, "{\"email\":\"a\nb\"}", #"{"email":01}"#, #"{"email":1.}"#, #"{"email":.5}"#, #"{"email":+1}"#, #"{"email":NaN}"#,
-    #"{"email":1e}"#, #"{"email":"a@b.co" "x":1}"#, #"{"email" "a@b.co"}"#, #"{email:"a@b.co"}"#, #"{"email":"a@b.co"/*x*/}"#, "{\"email\":\"\u{1}\"}",
+    #"{"email":1e}"#, #"{"email":"a@b.co" "x":1}"#, #"{"email" "a@b.co"}"#, #"{email:"a@b.co"}"#, #"{"email":"a@b.co"/*x*/}"#,
+    "{\"email\":\"\u{1}\"}",
     #"{"a":[1,]}"#, #"{"a":[1 2]}"#, #"{"a":tru}"#, #"{"a":"\u12"}"#, #"{"a":-}"#, #"{,}"#, #"{"a":[[[[[[[[1]]]]]]]]}"#, deep,
   ])
   func `that is not well-formed JSON is refused with the place of the fault`(_ body: String) async throws {
@@ -38,7 +41,9 @@ import Testing
         var body = ByteBuffer(string: #"{"email":"a"#)
         body.writeBytes(bytes)
         body.writeString(#"@b.co"}"#)
-        let reply = try await client.execute(uri: "/password-reset", method: .post, headers: [.contentType: "application/json"], body: body) { Reply($0) }
+        let reply = try await client.execute(uri: "/password-reset", method: .post, headers: [.contentType: "application/json"], body: body) {
+          Reply($0)
+        }
         #expect(reply.status == 400)
         #expect(reply.code == "malformed_json")
       }
@@ -104,7 +109,9 @@ import Testing
     }
   }
 
-  @Test(arguments: [nil, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "application/json; charset=latin1", "multipart/form-data"])
+  @Test(arguments: [
+    nil, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "application/json; charset=latin1", "multipart/form-data",
+  ])
   func `of another type than JSON is answered 415`(_ contentType: String?) async throws {
     let harness = try Harness()
     try await harness.run { client in
@@ -150,7 +157,9 @@ import Testing
     }
   }
 
-  @Test(arguments: ["/", "/nothing", "/password-reset/MQ", "/password-reset/MQ/1-2/3", "/password-reset//1-2", "/metrics", "/health", "/openapi.json"])
+  @Test(arguments: [
+    "/", "/nothing", "/password-reset/MQ", "/password-reset/MQ/1-2/3", "/password-reset//1-2", "/metrics", "/health", "/openapi.json",
+  ])
   func `in the path is answered 404`(_ path: String) async throws {
     let harness = try Harness()
     try await harness.run { client in
@@ -167,10 +176,12 @@ import Testing
 
 @Suite struct `Every reply` {
   @Test(arguments: [
-    (HTTPRequest.Method.get, "/health/live"), (.get, "/health/ready"), (.head, "/health/ready"), (.get, "/openapi.yaml"), (.get, "/password-reset/MQ/1-2"),
+    (HTTPRequest.Method.get, "/health/live"), (.get, "/health/ready"), (.head, "/health/ready"), (.get, "/openapi.yaml"),
+    (.get, "/password-reset/MQ/1-2"),
     (.post, "/password-reset"), (.get, "/nothing"), (.put, "/password-reset"),
   ])
-  func `forbids caching, passing on its address and guessing its type, and has a random id`(_ method: HTTPRequest.Method, _ path: String) async throws {
+  func `forbids caching, passing on its address and guessing its type, and has a random id`(_ method: HTTPRequest.Method, _ path: String) async throws
+  {
     let harness = try Harness()
     try await harness.run { client in
       let replies = [try await client.send(method, path), try await client.send(method, path)]

@@ -81,6 +81,31 @@ import Testing
     #expect(await last.process.exited() == 0)
   }
 
+  @Test func `at trace level shows the token in the mail and nowhere else`() async throws {
+    let folder = try Folder()
+    let server = try await Server.start(folder, ["LOG_LEVEL": "trace"])
+    #expect(try await server.post("/password-reset", #"{"email":"demo@example.com"}"#) == 202)
+    try await eventually("the mail") { try folder.mails().contains("/password-reset/") }
+    let link = try #require(try folder.mails().firstMatch(of: /http:\/\/localhost:8080(\/password-reset\/\S+)/)?.1)
+    #expect(try await server.post(String(link), #"{"new_password1":"weak","new_password2":"weak"}"#) == 400)
+    #expect(try await server.post(String(link), #"{"new_password1":"a-Fine-pass-77","new_password2":"a-Fine-pass-77"}"#) == 200)
+    #expect(try await server.post(String(link), #"{"new_password1":"a-Fine-pass-77","new_password2":"a-Fine-pass-77"}"#) == 400)
+    server.process.terminate()
+    #expect(await server.process.exited() == 0)
+
+    let mac = String(link.suffix(32))
+    #expect(mac.wholeMatch(of: /[0-9a-f]{32}/) != nil)
+    let logs = try server.process.text("out") + server.process.text("err")
+    #expect(logs.contains("UPDATE auth_user"))
+    for secret in [mac, "a-Fine-pass-77", "demo@example.com"] {
+      #expect(!logs.replacing(#"'{"email": "demo@example.com"}'"#, with: "").contains(secret))
+    }
+    for file in try FileManager.default.contentsOfDirectory(atPath: folder.path) where file.hasPrefix("password-reset.sqlite3") {
+      let bytes = try Data(contentsOf: URL(fileURLWithPath: folder.path).appendingPathComponent(file))
+      #expect(bytes.range(of: Data(mac.utf8)) == nil, "\(file)")
+    }
+  }
+
   @Test func `ends with 0 on SIGTERM, and tells when its port is taken`() async throws {
     let folder = try Folder()
     let server = try await Server.start(folder)
@@ -102,7 +127,9 @@ private final class Folder: Sendable {
 
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
-  func run(_ arguments: [String], _ environment: [String: String] = [:], input: String? = nil) async throws -> (status: Int32, output: String, errors: String) {
+  func run(_ arguments: [String], _ environment: [String: String] = [:], input: String? = nil) async throws -> (
+    status: Int32, output: String, errors: String
+  ) {
     let command = try RunningCommand(arguments, environment, in: path, input: input ?? "")
     let status = await command.exited()
     return (status, try command.text("out"), try command.text("err"))
@@ -159,9 +186,9 @@ private struct Server {
   let process: RunningCommand
   let port: Int
 
-  static func start(_ folder: Folder) async throws -> Server {
-    let process = try RunningCommand(
-      ["serve", "--dev"], ["HTTP_PORT": "0", "EMAIL_BACKEND": "file", "EMAIL_FILE_PATH": folder.path + "/mails"], in: folder.path)
+  static func start(_ folder: Folder, _ environment: [String: String] = [:]) async throws -> Server {
+    let mails = ["HTTP_PORT": "0", "EMAIL_BACKEND": "file", "EMAIL_FILE_PATH": folder.path + "/mails"]
+    let process = try RunningCommand(["serve", "--dev"], mails.merging(environment) { $1 }, in: folder.path)
     try await eventually("the server to listen") { try process.text("err").contains(/listening on 127\.0\.0\.1:\d+/) }
     let match = try #require(try process.text("err").firstMatch(of: /listening on 127\.0\.0\.1:(\d+)/))
     return Server(process: process, port: try #require(Int(match.1)))

@@ -86,7 +86,9 @@ private final class Replies: @unchecked Sendable {  // Used by one test, one req
     try await harness.addUser()
     all.append((request, try await client.requestReset(email: "alice@example.com")))
     let link = try await harness.link()
-    for body in ["{", "{}", #"{"email":"x","locale":5}"#, #"{"email":"a@b.co","username":"b"}"#, "{\"email\":\"\(String(repeating: "a", count: 300))\"}"] {
+    for body in [
+      "{", "{}", #"{"email":"x","locale":5}"#, #"{"email":"a@b.co","username":"b"}"#, "{\"email\":\"\(String(repeating: "a", count: 300))\"}",
+    ] {
       all.append((request, try await client.send(.post, "/password-reset", body: body)))
     }
     let huge = String(repeating: " ", count: 20_000)
@@ -154,7 +156,9 @@ struct Contract {
   func check(_ reply: Reply, method: String, path: String) throws {
     let operation = paths[path]?[method.lowercased()] as? [String: Any]
     let responses = operation?["responses"] as? [String: [String: Any]] ?? [:]
-    guard let response = responses["\(reply.status)"] else { throw Mismatch(description: "\(method) \(path) answers \(reply.status), which is not listed") }
+    guard let response = responses["\(reply.status)"] else {
+      throw Mismatch(description: "\(method) \(path) answers \(reply.status), which is not listed")
+    }
     try check(reply, response, at: "\(method) \(path) \(reply.status)")
   }
 
@@ -166,7 +170,8 @@ struct Contract {
     let response = resolve(response)
     let content = response["content"] as? [String: [String: Any]] ?? [:]
     guard let type = reply.headers[.contentType], let media = content[type] else { throw Mismatch(description: "\(place): the type is not listed") }
-    for (name, _) in response["headers"] as? [String: Any] ?? [:] where !reply.headers.contains(where: { $0.name.canonicalName == name.lowercased() }) {
+    for (name, _) in response["headers"] as? [String: Any] ?? [:] where !reply.headers.contains(where: { $0.name.canonicalName == name.lowercased() })
+    {
       throw Mismatch(description: "\(place): the header \(name) is missing")
     }
     let value: Any = type.hasSuffix("json") ? try JSONSerialization.jsonObject(with: Data(reply.text.utf8)) : reply.text
@@ -193,7 +198,9 @@ struct Contract {
     }
     try validateType(value, schema, at: place)
     if let expected = schema["const"], !same(value, expected) { throw Mismatch(description: "\(place): \(value) is not \(expected)") }
-    if let allowed = schema["enum"] as? [Any], !allowed.contains(where: { same(value, $0) }) { throw Mismatch(description: "\(place): \(value) is not listed") }
+    if let allowed = schema["enum"] as? [Any], !allowed.contains(where: { same(value, $0) }) {
+      throw Mismatch(description: "\(place): \(value) is not listed")
+    }
     if let object = value as? [String: Any] { try validateObject(object, schema, at: place) }
     if let list = value as? [Any], let items = schema["items"] as? [String: Any] {
       for item in list { try validate(item, items, at: "\(place)[]") }
@@ -204,15 +211,17 @@ struct Contract {
 
   private func validateType(_ value: Any, _ schema: [String: Any], at place: String) throws {
     let types = schema["type"] as? [String] ?? (schema["type"] as? String).map { [$0] } ?? []
-    let fits = types.isEmpty || types.contains { type in
-      switch type {
-      case "string": value is String
-      case "integer": value is Int
-      case "array": value is [Any]
-      case "object": value is [String: Any]
-      default: false
+    let fits =
+      types.isEmpty
+      || types.contains { type in
+        switch type {
+        case "string": value is String
+        case "integer": value is Int
+        case "array": value is [Any]
+        case "object": value is [String: Any]
+        default: false
+        }
       }
-    }
     if !fits { throw Mismatch(description: "\(place): \(value) is no \(types)") }
   }
 

@@ -36,7 +36,7 @@ final class Harness: Sendable {
 
   /// Runs `test` against the service, and its worker.
   func run(
-    _ environment: [String: String] = [:], policy: OutboxPolicy = .quick, logLevel: Logger.Level = .trace,
+    _ environment: [String: String] = [:], policy: OutboxPolicy = .quick, hasher: (any PasswordHasher)? = nil, logLevel: Logger.Level = .trace,
     _ test: @Sendable (any TestClientProtocol) async throws -> Void
   ) async throws {
     let defaults = [
@@ -47,7 +47,7 @@ final class Harness: Sendable {
     var world = World()
     world.now = { [clock] in clock.now }
     world.mailBackend = mails
-    world.hasher = hasher
+    world.hasher = hasher ?? self.hasher
     world.outboxPolicy = policy
     world.onStatement = { [statements] in statements.add($0) }
     let logger = Logger(label: "test") { [log] _ in RecordingLogHandler(recorder: log, logLevel: logLevel) }

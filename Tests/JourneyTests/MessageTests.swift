@@ -6,7 +6,8 @@ import Testing
 
 @Suite struct `A message` {
   private let message = EmailMessage(
-    sender: "Example <noreply@example.com>", recipient: "alice@example.com", subject: "Reset", body: "line one\nline two\n", messageID: "r1.1@example.com",
+    sender: "Example <noreply@example.com>", recipient: "alice@example.com", subject: "Reset", body: "line one\nline two\n",
+    messageID: "r1.1@example.com",
     date: Date(timeIntervalSince1970: 1_800_000_000))
 
   private func wire(_ message: EmailMessage) throws -> String { String(decoding: try MIMEEncoder.encode(message, as: .wire).data, as: UTF8.self) }
@@ -14,7 +15,8 @@ import Testing
   @Test func `has the headers that receivers ask for, and lines ended by CR LF`() throws {
     let text = try wire(message)
     for line in [
-      "From: Example <noreply@example.com>", "To: alice@example.com", "Subject: Reset", "Message-Id: <r1.1@example.com>", "Date: Fri, 15 Jan 2027 08:00:00 +0000",
+      "From: Example <noreply@example.com>", "To: alice@example.com", "Subject: Reset", "Message-Id: <r1.1@example.com>",
+      "Date: Fri, 15 Jan 2027 08:00:00 +0000",
       "Auto-Submitted: auto-generated", "MIME-Version: 1.0",
     ] {
       #expect(text.contains(line + "\r\n"), "\(line)")
@@ -35,7 +37,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "a@b.co, c@b.co", "a@b.co,", "a@b.co\r\nBcc: c@b.co", "a@b.co\nc@b.co", "Alice <a@b.co>", "<a@b.co>", "group: a@b.co, c@b.co;", "a@b.co c@b.co", "a@b.co (x)",
+    "a@b.co, c@b.co", "a@b.co,", "a@b.co\r\nBcc: c@b.co", "a@b.co\nc@b.co", "Alice <a@b.co>", "<a@b.co>", "group: a@b.co, c@b.co;", "a@b.co c@b.co",
+    "a@b.co (x)",
     "", " ", "nobody", "@", "a@b.co\0", "\"a@b.co", "a@b.co;c@b.co", " a@b.co", "a@b.co>\r\nRCPT TO:<c@b.co",
   ])
   func `to anything but one bare address is never sent`(_ recipient: String) throws {
@@ -44,11 +47,14 @@ import Testing
     #expect(throws: MailError.permanent(reason: "the stored address is not one mail address")) { try MIMEEncoder.encode(message, as: .wire) }
   }
 
-  @Test(arguments: ["x\r\nBcc: evil@example.com", "x\nBcc: evil@example.com", "x\r\n\r\nbody", "=?utf-8?q?x=0D=0ABcc:_evil?=", "x\u{2028}y", "x\u{85}y"])
+  @Test(arguments: [
+    "x\r\nBcc: evil@example.com", "x\nBcc: evil@example.com", "x\r\n\r\nbody", "=?utf-8?q?x=0D=0ABcc:_evil?=", "x\u{2028}y", "x\u{85}y",
+  ])
   func `cannot be given another header by its subject`(_ subject: String) throws {
     let templates = try MailTemplates(siteName: subject, sender: "noreply@example.com")
     let mail = MailContext(
-      kind: .passwordChanged, user: User(id: 1, username: "{{site_name}}{{{email}}}", email: "alice@example.com", password: ""), recipient: "alice@example.com",
+      kind: .passwordChanged, user: User(id: 1, username: "{{site_name}}{{{email}}}", email: "alice@example.com", password: ""),
+      recipient: "alice@example.com",
       link: nil, locale: nil, messageKey: "r1.1", date: Date())
     let composed = templates.compose(mail)
     #expect(composed.body.contains("Hello {{site_name}}{{{email}}},"))

@@ -39,7 +39,8 @@ import Testing
   }
 
   @Test(arguments: [
-    [HTTPField(name: .init("X-Forwarded-Host")!, value: "evil.example")], [HTTPField(name: .init("Forwarded")!, value: "host=evil.example;proto=http")],
+    [HTTPField(name: .init("X-Forwarded-Host")!, value: "evil.example")],
+    [HTTPField(name: .init("Forwarded")!, value: "host=evil.example;proto=http")],
     [HTTPField(name: .init("X-Forwarded-Proto")!, value: "http")], [HTTPField(name: .init("X-Original-URL")!, value: "https://evil.example/")],
     [HTTPField(name: .origin, value: "https://evil.example")], [HTTPField(name: .referer, value: "https://evil.example/x")],
     [HTTPField(name: .init("X-Host")!, value: "evil.example"), HTTPField(name: .init("X-Forwarded-Server")!, value: "evil.example")],

@@ -14,15 +14,19 @@ import Testing
   }
 
   @Test(arguments: [
-    ("HTTP_PORT", "http"), ("HTTP_PORT", "70000"), ("HTTP_PORT", "-1"), ("DATABASE_URL", "postgres://u:hunter2@h/d"), ("DATABASE_URL", "file.sqlite3"),
-    ("DATABASE_URL", "sqlite://host/path"), ("SECRET_KEY", "too-short-by-far-to-be-a-secret"), ("SECRET_KEY", ""), ("SECRET_KEY_FALLBACKS", "short,keys"),
+    ("HTTP_PORT", "http"), ("HTTP_PORT", "70000"), ("HTTP_PORT", "-1"), ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+    ("DATABASE_URL", "file.sqlite3"),
+    ("DATABASE_URL", "sqlite://host/path"), ("SECRET_KEY", "too-short-by-far-to-be-a-secret"), ("SECRET_KEY", ""),
+    ("SECRET_KEY_FALLBACKS", "short,keys"),
     ("PASSWORD_RESET_TIMEOUT", "1h"), ("PASSWORD_RESET_TIMEOUT", "0"), ("TIME_ZONE", "Mars/Olympus"), ("RESET_URL", "https://example.com/reset"),
     ("RESET_URL", "http://example.com/{uid}/{token}"), ("RESET_URL", "http://127.example.com/{uid}/{token}"),
-    ("RESET_URL", "http://localhost:x@evil.example/{uid}/{token}"), ("RESET_URL", "//example.com/{uid}/{token}"), ("DEFAULT_FROM_EMAIL", "nobody at all"),
+    ("RESET_URL", "http://localhost:x@evil.example/{uid}/{token}"), ("RESET_URL", "//example.com/{uid}/{token}"),
+    ("DEFAULT_FROM_EMAIL", "nobody at all"),
     ("DEFAULT_FROM_EMAIL", "a@b.co, c@b.co"), ("EMAIL_BACKEND", "pigeon"), ("EMAIL_BACKEND", ""), ("EMAIL_PORT", "0"), ("EMAIL_USE_TLS", "maybe"),
     ("EMAIL_TIMEOUT", "0"), ("EMAIL_HOST_USER", "somebody"), ("EMAIL_HOST_PASSWORD", "hunter2-hunter2"), ("EMAIL_SSL_CERTFILE", "/nowhere/cert.pem"),
     ("EMAIL_SSL_KEYFILE", "/nowhere/key.pem"), ("PASSWORD_HASHER", "rot13"), ("RATE_LIMIT_MAILS", "1 per minute"), ("RATE_LIMIT_MAILS", "0/m"),
-    ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("SITE_NAME", "a\nb"), ("EMAIL_USE_TSL", "true"), ("RATE_LIMIT_REQUESTS", "20/m"), ("SECRET_KEYS", "x"),
+    ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("SITE_NAME", "a\nb"), ("EMAIL_USE_TSL", "true"), ("RATE_LIMIT_REQUESTS", "20/m"),
+    ("SECRET_KEYS", "x"),
     ("CORS_ALLOWED_ORIGINS", "*"), ("SECRET_KEY_FILE", "/nowhere/secret"),
   ])
   func `that is wrong is refused with the setting's name, and without its value`(_ name: String, _ value: String) {

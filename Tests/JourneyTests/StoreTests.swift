@@ -36,7 +36,9 @@ import Testing
   }
 
   @Test func `is left as it is by a second migration, and by eight at once`() async throws {
-    let schema: @Sendable (Database) throws -> [String] = { db in try String.fetchAll(db, sql: "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY sql") }
+    let schema: @Sendable (Database) throws -> [String] = { db in
+      try String.fetchAll(db, sql: "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY sql")
+    }
     let path = harness.path
     try await withThrowingTaskGroup { group in
       for _ in 0..<8 { group.addTask { try SQLiteStore(path: path).migrate() } }
@@ -63,13 +65,15 @@ import Testing
   @Test func `finds users by address, name and key with an index, however many there are`() throws {
     let store = try open()
     for (condition, index) in [
-      ("email = 'a@b.co' COLLATE NOCASE", "password_reset_auth_user_email"), ("username = 'a'", "sqlite_autoindex_auth_user_1"), ("id = 1", "INTEGER PRIMARY KEY"),
+      ("email = 'a@b.co' COLLATE NOCASE", "password_reset_auth_user_email"), ("username = 'a'", "sqlite_autoindex_auth_user_1"),
+      ("id = 1", "INTEGER PRIMARY KEY"),
     ] {
       let plan = try store.pool.read { db in try Row.fetchAll(db, sql: "EXPLAIN QUERY PLAN SELECT * FROM auth_user WHERE \(condition) ORDER BY id") }
       #expect(plan.contains { "\($0["detail"] as String)".contains(index) }, "\(plan)")
     }
     let claim = try store.pool.read { db in
-      try Row.fetchAll(db, sql: "EXPLAIN QUERY PLAN SELECT id FROM password_reset_outbox WHERE buried_at IS NULL AND due_at <= 1 ORDER BY due_at LIMIT 1")
+      try Row.fetchAll(
+        db, sql: "EXPLAIN QUERY PLAN SELECT id FROM password_reset_outbox WHERE buried_at IS NULL AND due_at <= 1 ORDER BY due_at LIMIT 1")
     }
     #expect(claim.map { $0["detail"] as String } == ["SEARCH password_reset_outbox USING INDEX password_reset_outbox_due (due_at<?)"])
   }

@@ -1,0 +1,45 @@
+# `make run` and `make test` are all that a newcomer needs; both install what is missing.
+
+SWIFT_FLAGS := --explicit-target-dependency-import-check error
+PACKAGES    := build-essential ca-certificates libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
+BINARY      := .build/debug/password-reset
+
+.PHONY: help run test build format lint interop bench packages
+
+help: ## Show what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+run: build ## Start the service for a try: demo user, mails on this terminal
+	$(BINARY) serve --dev
+
+test: packages ## Build and run the tests
+	swift test $(SWIFT_FLAGS)
+
+build: packages ## Build the debug binary
+	swift build $(SWIFT_FLAGS) --product password-reset
+
+format: ## Settle the layout of the code
+	swift format --in-place --recursive Package.swift Sources Tests
+
+lint: ## Check the layout of the code
+	swift format lint --strict --recursive Package.swift Sources Tests
+
+interop: build ## Test side by side with Django, from PyPI
+	Tests/Interop/run $(BINARY)
+
+bench: packages ## Measure beside bare routes of the same framework
+	@command -v wrk >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=wrk
+	swift build -c release $(SWIFT_FLAGS)
+	.build/release/Bench
+
+# Debian's packages, if one is missing; sudo if need be.
+packages:
+	@command -v swift >/dev/null || { echo "Swift is missing: install a toolchain, 6.2 or newer, from https://www.swift.org/install/linux/" >&2; exit 1; }
+	@missing=""; for package in $(PACKAGES); do \
+	  dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] || { \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  echo "Installing$$missing"; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install --yes --no-install-recommends -qq $$missing >/dev/null; \
+	}

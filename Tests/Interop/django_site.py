@@ -1,0 +1,63 @@
+"""Django's side: the database of the moment, its users, its links."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.contrib.auth.models import User
+from django.contrib.auth.tokens import PasswordResetTokenGenerator, default_token_generator
+from django.core.management import call_command
+from django.db import connection
+from django.forms import Form
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+
+from service import Link
+
+
+@contextmanager
+def on_database(path: Path) -> Iterator[None]:
+    """Django works on the file at `path` for the block."""
+    connection.close()
+    before = connection.settings_dict["NAME"]
+    connection.settings_dict["NAME"] = str(path)
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = before
+
+
+def migrate(*arguments: str, **options: Any) -> None:
+    call_command("migrate", *arguments, verbosity=0, interactive=False, **options)
+
+
+def add_user(username: str, email: str, **fields: Any) -> User:
+    """A user whose hash is Django's but costs nothing to make; its password is of no account."""
+    password = PBKDF2PasswordHasher().encode("the-old-password-71", salt="saltsaltsaltsaltsaltsa", iterations=1)
+    return User.objects.create(username=username, email=email, **({"password": password} | fields))
+
+
+class LateTokenGenerator(PasswordResetTokenGenerator):
+    """Makes the tokens that Django made a while ago."""
+
+    def __init__(self, age: timedelta) -> None:
+        super().__init__()
+        self._age = age
+
+    def _now(self) -> datetime:
+        return super()._now() - self._age
+
+
+def link_for(user: User, generator: PasswordResetTokenGenerator = default_token_generator) -> Link:
+    """The link that Django would mail to `user`."""
+    return Link(urlsafe_base64_encode(force_bytes(user.pk)), generator.make_token(user))
+
+
+def errors_of(form: Form) -> dict[str, list[tuple[str, str]]]:
+    """The code and the message of each of a form's errors, by field."""
+    fields = form.errors.get_json_data()
+    return {field: [(error["code"], error["message"]) for error in errors] for field, errors in fields.items()}

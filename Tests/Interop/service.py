@@ -1,0 +1,109 @@
+"""The service under test: a real process, spoken to over HTTP."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import site_settings
+from processes import running, wait_until
+
+BINARY = os.environ["PASSWORD_RESET"]
+
+# What a process needs to start at all; a setting must not leak in from the tests' own environment.
+BASE_ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+
+
+class Link(NamedTuple):
+    """What stands in a reset link."""
+
+    uid: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    body: Any
+
+    @property
+    def errors(self) -> dict[str, list[tuple[str, str]]]:
+        """The code and the message of each error, by field, as `errors_of` gives them for a form of Django's."""
+        fields = self.body.get("errors", {})
+        return {field: [(error["code"], error["message"]) for error in errors] for field, errors in fields.items()}
+
+
+@dataclass(frozen=True)
+class Service:
+    port: int
+
+    def request_reset(self, **members: Any) -> Reply:
+        return self._call("POST", "/password-reset", members)
+
+    def check_link(self, link: Link) -> Reply:
+        return self._call("GET", self._path(link))
+
+    def set_password(self, link: Link, new_password1: Any, new_password2: Any) -> Reply:
+        body = {"new_password1": new_password1, "new_password2": new_password2}
+        return self._call("POST", self._path(link), body)
+
+    def _path(self, link: Link) -> str:
+        return f"/password-reset/{quote(link.uid)}/{quote(link.token)}"
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            headers = {"Connection": "close"} | ({"Content-Type": "application/json"} if body is not None else {})
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            response = connection.getresponse()
+            return Reply(response.status, json.loads(response.read()))
+        finally:
+            connection.close()
+
+
+def _environment(database: Path, settings: dict[str, str]) -> dict[str, str]:
+    defaults = {
+        "HTTP_PORT": "0",
+        "DATABASE_URL": f"sqlite:{database}",
+        "SECRET_KEY": site_settings.SECRET_KEY,
+        "PASSWORD_RESET_TIMEOUT": str(site_settings.PASSWORD_RESET_TIMEOUT),
+        "RESET_URL": "https://frontend.example.com/reset/{uid}/{token}/",
+        "EMAIL_BACKEND": "dummy",
+        # The tests ask many times for one address.
+        "RATE_LIMIT_MAILS": "off",
+    }
+    return BASE_ENVIRONMENT | defaults | settings
+
+
+@contextmanager
+def serving(database: Path, folder: Path, **settings: str) -> Iterator[Service]:
+    """The service on `database`, with `settings` over the defaults of the tests; its log goes into `folder`."""
+    log = folder / "service.log"
+    with running([BINARY, "serve"], _environment(database, settings), log) as process:
+
+        def listening() -> re.Match[str] | None:
+            assert process.poll() is None, f"the service ended at its start:\n{log.read_text()}"
+            return re.search(r"listening on 127\.0\.0\.1:(\d+)", log.read_text())
+
+        yield Service(port=int(wait_until(listening, "the service to listen")[1]))
+
+
+def run_command(database: Path, *arguments: str, stdin: str = "") -> str:
+    """Runs one of the service's commands on `database` to its end; its standard output."""
+    done = subprocess.run(
+        [BINARY, *arguments],
+        env=_environment(database, {}),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,197 @@
+"""The service finds in a new password what Django's form finds in it."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.forms import SetPasswordForm
+from django.contrib.auth.models import User
+from django.contrib.auth.password_validation import password_validators_help_texts
+
+from django_site import add_user, errors_of, link_for
+from service import Link, Service
+
+USERS = [
+    {"username": "alice", "email": "alice@example.com", "first_name": "Alice", "last_name": "Liddell"},
+    {"username": "wizard", "email": "merlin.ambrosius@camelot.example.org"},
+    {"username": "odysseus", "email": "ΟΔΥΣΣΕΥΣ@ιθακη.gr", "first_name": "Ὀδυσσεύς", "last_name": "Λαερτιάδης"},
+    {"username": "jörg.müller-lüdenscheidt", "email": "", "first_name": "Jo\u0308rg", "last_name": "Straße"},
+    {"username": "x", "email": "y@z.org", "first_name": "Ⅷ٣_", "last_name": "\u0301\u200d ... !!"},
+]
+
+# Each is refused, by Django or by both, so that the link stays usable.
+PAIRS = [
+    # Missing, and different.
+    ("", ""),
+    ("abc", ""),
+    ("", "abc"),
+    ("a", "b"),
+    ("a-long-enough-one-71", "a-long-enough-one-72"),
+    ("1234", "12345"),
+    ("e\u0301-long-enough-71", "\u00e9-long-enough-71"),
+    ("Å-long-enough-71", "\N{ANGSTROM SIGN}-long-enough-71"),
+    ("pass-word-71-x", "pass-word-71-x "),
+    # NUL.
+    ("x\0yzzzzzzzz", "x\0yzzzzzzzz"),
+    ("x\0yzzzzzzzz", "xyzzzzzzzz-71"),
+    ("xyzzzzzzzz-71", "x\0yzzzzzzzz"),
+    ("\0", ""),
+    ("\0", "\0"),
+    ("short", "\0"),
+]
+SINGLES = [
+    # Too short, in code points.
+    "q",
+    " ",
+    "       ",
+    "zyxw-71",
+    "😀😀😀😀",
+    "👩‍👩‍👧‍👦",
+    "e\u0301e\u0301e\u0301",
+    "ｑｗｅｒｔ",
+    # Too common: lower case and without blanks around.
+    "password",
+    "PASSWORD",
+    "PassWord1",
+    "  password1  ",
+    "\u3000password1\x85",
+    "iloveyou",
+    "qwertyuiop",
+    "trustno1",
+    # All digits, of any script.
+    "73914682",
+    "1234",
+    "12345678",
+    "٣٤٥٦٧٨٩٠",
+    "²²²²²²²²",
+    "①②③④⑤⑥⑦⑧",
+    "１２３４５６７８",
+    "1234567٣",
+    "७७७७७७७७",
+    "𝟙𝟚𝟛𝟜𝟝𝟞𝟟𝟠",
+    "¹2³4¹2³",
+    # Numbers, but no digits.
+    "½½½",
+    "ⅧⅧⅧ",
+    "一二三",
+    "1234567 ",
+    "-123456",
+    "1.23456",
+    # Too similar, to some user.
+    "alice123",
+    "ECILA",
+    "alice@example.com",
+    "examplecom1",
+    "liddell1",
+    "LIDDELL-A",
+    "wizard99",
+    "lizard99",
+    "drawzi",
+    "camelot1",
+    "merlin.ambrosius",
+    "ambrosius",
+    "odysseus",
+    "ΟΔΥΣΣΕΥΣ",
+    "οδυσσευς",
+    "οδυσσευσ",
+    "ὀδυσσεύς",
+    "λαερτιάδης",
+    "ΛΑΕΡΤΙΆΔΗΣ",
+    "ιθακη",
+    "jörg.müller-lüdenscheidt",
+    "JÖRG.MÜLLER",
+    "lüdenscheidt",
+    "jo\u0308rg",
+    "straße",
+    "STRASSE",
+    "strasse",
+    "z.org",
+    "x",
+    "y@z",
+    "ⅷ٣_",
+    "\u0301\u200d",
+    "İİİİ",
+    "ßßßßßßß",
+]
+
+
+@pytest.fixture(scope="module")
+def users(module_service: Service) -> dict[str, tuple[User, Link]]:
+    """The users by name, with a link each. The service is up, so Django's database is the module's."""
+    users = [add_user(**fields) for fields in USERS]
+    return {user.username: (user, link_for(user)) for user in users}
+
+
+def assert_same(service: Service, user: User, link: Link, pair: tuple[str, str]) -> None:
+    form = SetPasswordForm(user, {"new_password1": pair[0], "new_password2": pair[1]})
+    assert not form.is_valid()
+    reply = service.set_password(link, *pair)
+    assert reply.errors == errors_of(form)
+    assert (reply.status, reply.body["code"], reply.body["validlink"]) == (400, "validation_error", True)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=ascii)
+def test_both_find_the_same_errors_in_the_pair(
+    pair: tuple[str, str], module_service: Service, users: dict[str, tuple[User, Link]]
+) -> None:
+    assert_same(module_service, *users["alice"], pair)
+
+
+@pytest.mark.parametrize("password", SINGLES, ids=ascii)
+def test_both_find_the_same_errors_for_whomever_it_is_bad(
+    password: str, module_service: Service, users: dict[str, tuple[User, Link]]
+) -> None:
+    concerned = [
+        (user, link)
+        for user, link in users.values()
+        if not SetPasswordForm(user, {"new_password1": password, "new_password2": password}).is_valid()
+    ]
+    assert concerned, "a password that Django takes shows nothing here"
+    for user, link in concerned:
+        assert_same(module_service, user, link, (password, password))
+
+
+def test_both_find_the_same_errors_in_random_passwords(
+    module_service: Service, users: dict[str, tuple[User, Link]]
+) -> None:
+    """Passwords near the bounds of similarity, length and digits: always the same, so that a failure comes back."""
+    chance = random.Random(20261120)
+    compared = 0
+    for user, link in users.values():
+        letters = [*user.username, *user.email, *user.last_name, *"12٣²½"]
+        for _ in range(150):
+            password = "".join(chance.choices(letters, k=chance.randint(1, 14)))
+            if SetPasswordForm(user, {"new_password1": password, "new_password2": password}).is_valid():
+                continue
+            assert_same(module_service, user, link, (password, password))
+            compared += 1
+    assert compared > 200
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        pytest.param("zyxw-717", id="eight characters"),
+        pytest.param(" zyxw-7171 ", id="blanks around it"),
+        pytest.param("😀ä\u0308-ſtraße-٣½", id="no ASCII"),
+    ],
+)
+def test_both_accept_and_keep_it_as_it_is(password: str, serve: Callable[..., Service]) -> None:
+    user = add_user("alice", "alice@example.com")
+    assert SetPasswordForm(user, {"new_password1": password, "new_password2": password}).is_valid()
+
+    assert serve().set_password(link_for(user), password, password).status == 200
+
+    user.refresh_from_db()
+    assert user.check_password(password)
+    assert password == password.strip() or not user.check_password(password.strip())
+
+
+def test_the_service_states_the_rules_of_django_and_its_own(
+    module_service: Service, users: dict[str, tuple[User, Link]]
+) -> None:
+    _, link = users["alice"]
+    rules = module_service.check_link(link).body["password_rules"]
+    ours = [rule for rule in rules if rule not in password_validators_help_texts()]
+    assert [rule for rule in rules if rule not in ours] == password_validators_help_texts()
+    assert ours == ["Your password must contain at most 1024 characters."]

@@ -30,6 +30,24 @@ struct Server {
     throw NotListening()
   }
 
+  /// Waits, a minute at most, until the process has nothing left to do: a load leaves mails and hashes that would slow the next one down.
+  func settle() async throws {
+    let deadline = ContinuousClock.now + .seconds(60)
+    var before = try cpuTicks()
+    while ContinuousClock.now < deadline {
+      try await Task.sleep(for: .milliseconds(500))
+      let now = try cpuTicks()
+      if now - before <= 1 { return }
+      before = now
+    }
+  }
+
+  /// User and system time of the process, in hundredths of a second (proc_pid_stat(5), fields 14 and 15).
+  private func cpuTicks() throws -> Int {
+    let fields = try String(contentsOfFile: "/proc/\(process.processIdentifier)/stat", encoding: .utf8).split(separator: " ")
+    return fields.dropFirst(13).prefix(2).compactMap { Int($0) }.reduce(0, +)
+  }
+
   func stop() {
     process.terminate()
     process.waitUntilExit()

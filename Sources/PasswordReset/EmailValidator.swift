@@ -24,7 +24,7 @@ public enum EmailValidator {
     guard local.count >= 2, local.first == "\"", local.last == "\"" else { return false }
     var escaped = false
     for scalar in local.dropFirst().dropLast() {
-      guard scalar.isASCII, !["\0", "\n", "\r"].contains(scalar) else { return false }
+      guard scalar.isASCII || isLetter(scalar), !["\0", "\n", "\r"].contains(scalar) else { return false }
       if escaped {
         escaped = false
       } else if scalar == "\\" {
@@ -48,19 +48,20 @@ public enum EmailValidator {
       && label.allSatisfy { isLetter($0) || isDigit($0) || isInternational($0) || $0 == "-" }
   }
 
-  /// At least two characters and no digits, but for an `xn--` label.
+  /// At least two characters and no digits, or punycode.
   private static func isTopLevel(_ label: ArraySlice<Unicode.Scalar>) -> Bool {
-    let punycode = Array("xn--".unicodeScalars)
-    if label.count > 4, label.prefix(4).map({ $0.properties.lowercaseMapping }) == punycode.map(String.init) {
-      return label.dropFirst(4).allSatisfy { isLetter($0) || isDigit($0) }
-    }
-    return label.count >= 2 && !label.contains(where: isDigit)
+    if label.count >= 2, !label.contains(where: isDigit) { return true }
+    let isPunycode = String(String.UnicodeScalarView(label.prefix(4))).lowercased() == "xn--"
+    return isPunycode && label.count > 4 && label.dropFirst(4).allSatisfy { isLetter($0) || isDigit($0) }
   }
 
   /// `[192.0.2.1]` or `[2001:db8::1]`.
   private static func isAddressLiteral(_ domain: [Unicode.Scalar]) -> Bool {
     guard domain.count > 2, domain.first == "[", domain.last == "]" else { return false }
-    let text = domain.dropFirst().dropLast().map(String.init).joined()
+    let inner = domain.dropFirst().dropLast()
+    // No address has more characters for Django; the C function below would stop at a NUL.
+    guard inner.count <= 39, inner.allSatisfy({ $0.properties.isASCIIHexDigit || $0 == ":" || $0 == "." }) else { return false }
+    let text = String(String.UnicodeScalarView(inner))
     var buffer = in6_addr()
     return inet_pton(AF_INET, text, &buffer) == 1 || inet_pton(AF_INET6, text, &buffer) == 1
   }

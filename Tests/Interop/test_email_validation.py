@@ -123,6 +123,12 @@ ADDRESSES = [
     "alice@[]",
     "alice@[example.com]",
     "alice@[127.0.0.1\0x]",
+    "alice@[2001:0db8:0000:0000:0000:ffff:192.0.2.100]",
+    "alice@[2001:0db8:0000:0000:0000:0000:0000:0001]",
+    "alice@[1:2:3:4:5:6:7::]",
+    "alice@[1:2:3:4:5:6:7:8::]",
+    "alice@[00001::]",
+    "alice@[::1.2.3.04]",
     # Beyond ASCII.
     "alice@exämple.com",
     "alice@例え.テスト",

@@ -33,6 +33,7 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
 
   var policy = world.outboxPolicy
   policy.mailLimits = settings.mailLimits
+  // A send may take twice the time limit, as it takes leave of a server that failed it.
   policy.lease = max(policy.lease, TimeInterval(3 * settings.email.smtp.timeout))
   let courier = Courier(
     users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: IdentifierHasher(secretKey: settings.secretKey),
@@ -53,14 +54,19 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
 }
 
 extension EmailSettings {
-  /// The configured backend. Throws if its folder cannot be made.
+  /// The configured backend. Throws ``Failure`` if its folder cannot be made.
   func makeBackend(now: Date) throws -> any MailBackend {
     switch backend {
-    case .smtp: SMTPBackend(smtp)
-    case .console: ConsoleBackend()
-    case .file: try FileBackend(folder: folder ?? ".", now: now)
-    case .memory: MemoryBackend()
-    case .dummy: DummyBackend()
+    case .smtp: return SMTPBackend(smtp)
+    case .console: return ConsoleBackend()
+    case .file:
+      do {
+        return try FileBackend(folder: folder ?? ".", now: now)
+      } catch {
+        throw Failure(message: "EMAIL_FILE_PATH names a folder that cannot be made or written to", code: Failure.configuration)
+      }
+    case .memory: return MemoryBackend()
+    case .dummy: return DummyBackend()
     }
   }
 }

@@ -41,9 +41,7 @@ struct CheckCommand: AsyncParsableCommand {
     try await Failure.report {
       let settings = try Settings(environment: ProcessInfo.processInfo.environment)
       if FileManager.default.fileExists(atPath: settings.databasePath) {
-        guard try await SQLiteStore(path: settings.databasePath).isIntact() else {
-          throw Failure(message: "the database is damaged; restore a backup")
-        }
+        try SQLiteStore.inspect(path: settings.databasePath)
       } else {
         print("There is no database yet; `password-reset migrate` or the first start makes it.")
       }

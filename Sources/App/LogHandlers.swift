@@ -18,7 +18,8 @@ struct LineLogHandler: LogHandler {
   }
 
   func log(event: LogEvent) {
-    let fields = metadata.merging(event.metadata ?? [:]) { _, new in new }.mapValues { "\($0)" }
+    var fields = metadata.merging(event.metadata ?? [:]) { _, new in new }.mapValues { "\($0)" }
+    if let error = event.error { fields["error"] = "\(error)" }
     let line =
       switch format {
       case .json: json(event.level, "\(event.message)", fields)

@@ -43,12 +43,17 @@ struct ServeCommand: AsyncParsableCommand {
       do {
         try await ServiceGroup(configuration: configuration).run()
       } catch let error as IOError {
-        throw Failure(
-          message:
-            "cannot listen on \(settings.httpHost):\(settings.httpPort): \(String(cString: strerror(error.errnoCode))); set HTTP_HOST or HTTP_PORT",
-          code: Failure.configuration)
+        throw Self.cannotListen(settings, String(cString: strerror(error.errnoCode)))
+      } catch is SocketAddressError {
+        throw Self.cannotListen(settings, "there is no such host")
       }
     }
+  }
+}
+
+extension ServeCommand {
+  private static func cannotListen(_ settings: Settings, _ reason: String) -> Failure {
+    Failure(message: "cannot listen on \(settings.httpHost):\(settings.httpPort): \(reason); set HTTP_HOST or HTTP_PORT", code: Failure.configuration)
   }
 }
 
@@ -60,7 +65,7 @@ private enum DemoUser {
   static func add(to settings: Settings) async throws {
     let store = try SQLiteStore(path: settings.databasePath)
     try store.migrate()
-    guard try await store.users(after: 0, limit: 1).isEmpty else { return }
+    guard try await !store.hasUsers() else { return }
     // A password that nobody knows, made at little cost: it is there to be reset.
     let password = try PBKDF2SHA256PasswordHasher(iterations: 1).encode(UnusablePassword.make())
     _ = try await store.addUser(username: username, email: email, password: password, at: Date())

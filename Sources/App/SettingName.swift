@@ -39,9 +39,16 @@ enum SettingName: String, CaseIterable {
     "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_ALLOWED_", "TRUSTED_PROXIES",
   ]
 
+  /// Kubernetes tells every pod of every service so; one called password-reset must not stop us.
+  private static func isOfKubernetes(_ name: String) -> Bool {
+    name.contains(/_SERVICE_(HOST|PORT)(_|$)|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/)
+  }
+
   /// The names among `names` that are meant for us and unknown, sorted.
   static func unknown(among names: some Sequence<String>) -> [String] {
     let known = Set(allCases.map(\.rawValue) + allCases.filter(\.isSecret).map { $0.rawValue + "_FILE" })
-    return names.filter { name in !known.contains(name) && prefixes.contains { name.hasPrefix($0) } }.sorted()
+    return names.filter { name in
+      !known.contains(name) && prefixes.contains { name.hasPrefix($0) } && !isOfKubernetes(name)
+    }.sorted()
   }
 }

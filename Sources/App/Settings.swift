@@ -27,22 +27,21 @@ struct Settings: Sendable {
     httpHost = reader.text(.httpHost) ?? "127.0.0.1"
     httpPort = reader.integer(.httpPort, default: 8080, in: 0...65535)
     databasePath = Self.databasePath(&reader)
-    let unsetKey = dev ? Self.keptSecretKey(beside: databasePath, &reader) : ""
-    secretKey = reader.text(.secretKey) ?? unsetKey
+    secretKey = reader.text(.secretKey) ?? (dev && !reader.isSet(.secretKey) ? Self.keptSecretKey(beside: databasePath, &reader) : "")
     if secretKey.isEmpty {
       reader.fault(.secretKey, "is required: the Django site's, or a new one from `openssl rand -base64 48`")
     } else if secretKey.unicodeScalars.count < Self.minimumKeyLength {
       reader.fault(.secretKey, "must have at least \(Self.minimumKeyLength) characters")
     }
     secretKeyFallbacks = reader.parsed(
-      .secretKeyFallbacks, default: [], remedy: "must be keys of at least \(Self.minimumKeyLength) characters each, separated by commas"
+      .secretKeyFallbacks, default: [], remedy: "must be keys of at least \(Self.minimumKeyLength) characters each, separated by commas without blanks"
     ) { text in
       let keys = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-      return keys.allSatisfy { $0.unicodeScalars.count >= Self.minimumKeyLength } ? keys : nil
+      return keys.allSatisfy { $0.unicodeScalars.count >= Self.minimumKeyLength && !$0.contains(where: \.isWhitespace) } ? keys : nil
     }
     passwordResetTimeout = reader.integer(.passwordResetTimeout, default: 3600, in: 1...31_536_000)
     timeZone = reader.parsed(.timeZone, default: .gmt, remedy: "must be a time zone such as Europe/Berlin", TimeZone.init(identifier:))
-    resetURL = Self.resetURL(&reader)
+    resetURL = Self.resetURL(&reader, port: httpPort)
     siteName = Self.siteName(&reader)
     email = EmailSettings(&reader, dev: dev)
     mailLimits = reader.parsed(
@@ -66,17 +65,17 @@ struct Settings: Sendable {
   private static let minimumKeyLength = 32
 
   private static func databasePath(_ reader: inout SettingsReader) -> String {
-    reader.parsed(.databaseURL, default: "password-reset.sqlite3", remedy: "must be sqlite:<path>; no other database is supported yet") { text in
+    reader.parsed(.databaseURL, default: "password-reset.sqlite3", remedy: "must be sqlite:<path>, with one slash before an absolute path; no other database is supported yet") { text in
       guard text.hasPrefix("sqlite:") else { return nil }
       let path = text.dropFirst("sqlite:".count)
-      // sqlite:///srv/db.sqlite3, as many tools write it, is /srv/db.sqlite3.
-      if path.hasPrefix("///") { return String(path.dropFirst(2)) }
+      // Tools disagree whether sqlite:///db is /db or ./db. A wrong guess would make a new database, and mail nobody; four slashes are clear.
+      if path.hasPrefix("////") { return String(path.dropFirst(3)) }
       return path.isEmpty || path.hasPrefix("//") || path.contains("?") ? nil : String(path)
     }
   }
 
-  private static func resetURL(_ reader: inout SettingsReader) -> ResetURL {
-    let fallback = ResetURL.ofService
+  private static func resetURL(_ reader: inout SettingsReader, port: Int) -> ResetURL {
+    let fallback = ResetURL.ofService(port: port)
     let url = reader.parsed(.resetURL, default: fallback, remedy: "must be a URL with {uid} and {token} in it", ResetURL.init)
     if !url.isProtected {
       reader.fault(.resetURL, "must begin with https:// unless it leads to this machine: a token must not travel in the clear")
@@ -91,7 +90,11 @@ struct Settings: Sendable {
   /// Development's secret key: made once and kept in a file that its owner alone may read.
   private static func keptSecretKey(beside database: String, _ reader: inout SettingsReader) -> String {
     let path = database + ".secret-key"
-    if let kept = FileManager.default.contents(atPath: path) { return String(decoding: kept, as: UTF8.self).trimmingCharacters(in: .newlines) }
+    if let kept = FileManager.default.contents(atPath: path) {
+      let key = String(decoding: kept, as: UTF8.self).trimmingCharacters(in: .newlines)
+      if key.isEmpty { reader.fault(.secretKey, "is not set and \(path), where development keeps it, is empty; remove that file") }
+      return key
+    }
     let key = Data((0..<48).map { _ in UInt8.random(in: .min ... .max) }).base64EncodedString()
     let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     do {
@@ -140,10 +143,14 @@ struct EmailSettings: Sendable {
     if username != nil, password == nil { reader.fault(.emailHostPassword, "is required with EMAIL_HOST_USER") }
     if username == nil, password != nil { reader.fault(.emailHostUser, "is required with EMAIL_HOST_PASSWORD") }
     let defaultPort = [.implicitTLS: 465, .startTLS: 587][security] ?? 25
+    let host = reader.parsed(.emailHost, default: "localhost", remedy: "must be a name or an address alone; the port goes into EMAIL_PORT") { host in
+      var address = in6_addr()
+      return host.contains(where: { "/@ ".contains($0) }) || host.contains(":") && inet_pton(AF_INET6, host, &address) != 1 ? nil : host
+    }
     return SMTPSettings(
-      host: reader.text(.emailHost) ?? "localhost", port: reader.integer(.emailPort, default: defaultPort, in: 1...65535), security: security,
+      host: host, port: reader.integer(.emailPort, default: defaultPort, in: 1...65535), security: security,
       username: username, password: password, timeout: reader.integer(.emailTimeout, default: 30, in: 1...3600),
-      certificateFile: file(.emailSSLCertfile, &reader), keyFile: file(.emailSSLKeyfile, &reader), authoritiesFile: reader.certificateAuthoritiesFile)
+      certificateFile: file(.emailSSLCertfile, &reader), keyFile: file(.emailSSLKeyfile, &reader), authoritiesFile: reader.certificateAuthoritiesFile())
   }
 
   private static func file(_ name: SettingName, _ reader: inout SettingsReader) -> String? {

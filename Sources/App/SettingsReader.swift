@@ -75,8 +75,17 @@ struct SettingsReader {
     return parsed(name, default: fallback, remedy: "must be one of \(choices)") { text -> Value?? in Value(rawValue: text).map { .some($0) } }
   }
 
+  /// Whether the setting is there, however wrong.
+  func isSet(_ name: SettingName) -> Bool { value(name.rawValue) != nil || value(name.rawValue + "_FILE") != nil }
+
   /// OpenSSL's own setting, heeded though not ours.
-  var certificateAuthoritiesFile: String? { value("SSL_CERT_FILE") }
+  mutating func certificateAuthoritiesFile() -> String? {
+    guard let path = value("SSL_CERT_FILE") else { return nil }
+    if !FileManager.default.isReadableFile(atPath: path) {
+      faults.append("SSL_CERT_FILE names a file that cannot be read; check the path and its permissions")
+    }
+    return path
+  }
 
   private func value(_ name: String) -> String? {
     let text = config.string(forKey: ConfigKey(name.lowercased().split(separator: "_").map(String.init)))

@@ -18,8 +18,18 @@ static inline CURLcode curl_set_read_function(CURL *handle, curl_read_callback f
   return curl_easy_setopt(handle, CURLOPT_READFUNCTION, function);
 }
 
+static inline CURLcode curl_set_header_function(CURL *handle, curl_write_callback function) {
+  return curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, function);
+}
+
 static inline CURLcode curl_set_progress_function(CURL *handle, curl_xferinfo_callback function) {
   return curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, function);
+}
+
+// The socket of the connection that is kept open; CURL_SOCKET_BAD if there is none.
+static inline curl_socket_t curl_kept_socket(CURL *handle) {
+  curl_socket_t socket = CURL_SOCKET_BAD;
+  return curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, &socket) == CURLE_OK ? socket : CURL_SOCKET_BAD;
 }
 
 static inline long curl_response_code(CURL *handle) {

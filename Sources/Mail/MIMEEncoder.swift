@@ -13,7 +13,7 @@ struct EncodedMessage: Sendable {
 /// What a sender may be.
 public enum Mailbox {
   /// Whether `text` is exactly one mailbox: `noreply@example.com` or `Site <noreply@example.com>`.
-  public static func accepts(_ text: String) -> Bool { MIMEEncoder.isMailbox(text) }
+  public static func accepts(_ text: String) -> Bool { MIMEEncoder.address(of: text) != nil }
 }
 
 /// Puts messages into MIME, by GMime.
@@ -37,17 +37,23 @@ enum MIMEEncoder {
     // A stored address is data: whatever it holds, it must not become a second recipient or a header.
     let to = internet_address_list_parse(nil, message.recipient)
     defer { if let to { g_object_unref(to) } }
-    guard let to, bareAddress(to)?.utf8.elementsEqual(message.recipient.utf8) == true, let recipient = envelopeAddress(to) else {
+    guard let to, let recipient = envelopeAddress(to), isWhole(message.recipient, to, recipient) else {
       throw .permanent(reason: "the stored address is not one mail address")
     }
     return EncodedMessage(sender: sender, recipient: recipient, data: bytes(of: message, from: from, to: to, as: form))
   }
 
-  static func isMailbox(_ text: String) -> Bool {
+  /// The bare address that `text`, a mailbox, names; an international domain is in its ASCII form. Nil if it is not exactly one mailbox.
+  static func address(of text: String) -> String? {
     _ = initialized
     let list = internet_address_list_parse(nil, text)
     defer { if let list { g_object_unref(list) } }
-    return list.flatMap(envelopeAddress) != nil && !text.contains(where: \.isNewline)
+    return text.contains(where: \.isNewline) ? nil : list.flatMap(envelopeAddress)
+  }
+
+  /// Whether `text` is the bare address that GMime read in it and nothing else; GMime reads an `xn--` domain as what it stands for.
+  private static func isWhole(_ text: String, _ list: UnsafeMutablePointer<InternetAddressList>, _ ascii: String) -> Bool {
+    bareAddress(list)?.utf8.elementsEqual(text.utf8) == true || ascii.lowercased().utf8.elementsEqual(text.lowercased().utf8)
   }
 
   private static func bytes(

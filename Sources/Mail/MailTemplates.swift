@@ -18,6 +18,7 @@ public struct MailTemplates: Sendable {
 
   private let siteName: String
   private let sender: String
+  private let messageDomain: String
   private let reset: Texts
   private let changed: Texts
 
@@ -27,6 +28,7 @@ public struct MailTemplates: Sendable {
   public init(siteName: String, sender: String) throws(Invalid) {
     self.siteName = siteName
     self.sender = sender
+    messageDomain = MIMEEncoder.address(of: sender)?.split(separator: "@").last.map(String.init) ?? "localhost"
     reset = try Self.texts(
       subject: PackageResources.password_reset_subject_txt, body: PackageResources.password_reset_email_txt, name: "password_reset")
     changed = try Self.texts(
@@ -43,7 +45,7 @@ public struct MailTemplates: Sendable {
     let values = values(for: context)
     return EmailMessage(
       sender: sender, recipient: context.recipient, subject: texts.subject.render(values).filter { !$0.isNewline }, body: texts.body.render(values),
-      messageID: "\(context.messageKey)@\(senderDomain)", date: context.date)
+      messageID: "\(context.messageKey)@\(messageDomain)", date: context.date)
   }
 
   /// Django's context for its reset mail, and `reset_url` and `expires_in` beside it.
@@ -62,11 +64,6 @@ public struct MailTemplates: Sendable {
       values["expires_in"] = Self.words(forSeconds: link.lifetime)
     }
     return values
-  }
-
-  private var senderDomain: String {
-    let domain = sender.split(separator: "@").last.map { $0.prefix { !"> ".contains($0) } }
-    return domain.map(String.init) ?? "localhost"
   }
 
   private static func texts(subject: [UInt8], body: [UInt8], name: String) throws(Invalid) -> Texts {

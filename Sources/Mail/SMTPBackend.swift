@@ -21,7 +21,7 @@ public struct SMTPSettings: Sendable, Equatable {
   public var security: Security
   public var username: String?
   public var password: String?
-  /// Seconds for one mail, connecting included.
+  /// Seconds for one mail, connecting included. After a failure libcurl takes leave of the server, which may last as long again.
   public var timeout: Int
   /// `EMAIL_SSL_CERTFILE`, `EMAIL_SSL_KEYFILE`: a client certificate in PEM form.
   public var certificateFile: String?
@@ -54,8 +54,9 @@ public final class SMTPBackend: MailBackend {
   public init(_ settings: SMTPSettings) { self.settings = settings }
 
   public func send(_ message: EmailMessage) async throws(MailError) {
-    let transfer = SMTPTransfer(try MIMEEncoder.encode(message, as: .wire))
-    let connection = idle.withLock { $0.popLast() } ?? SMTPConnection()
+    let encoded = try MIMEEncoder.encode(message, as: .wire)
+    let connection = idle.withLock { $0.popLast() } ?? SMTPConnection(needsLogin: settings.username != nil)
+    let transfer = SMTPTransfer(encoded, on: connection)
     let result = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         queue.async { [settings] in continuation.resume(returning: connection.perform(transfer, settings)) }
@@ -70,25 +71,48 @@ public final class SMTPBackend: MailBackend {
 
 /// One message on its way through libcurl's callbacks.
 private final class SMTPTransfer: Sendable {
+  private struct State {
+    var position = 0
+    var hasStarted = false
+    var isWithoutLogin = false
+  }
+
   let message: EncodedMessage
-  private let position = Mutex(0)
+  private let connection: SMTPConnection
+  private let state = Mutex(State())
   private let cancelled = Atomic(false)
 
-  init(_ message: EncodedMessage) { self.message = message }
+  init(_ message: EncodedMessage, on connection: SMTPConnection) {
+    self.message = message
+    self.connection = connection
+  }
 
   var isCancelled: Bool { cancelled.load(ordering: .relaxed) }
+  /// Whether the server took the envelope and asked for the message.
+  var hasStarted: Bool { state.withLock { $0.hasStarted } }
+  /// Whether the message was held back because the server let us in without the login that is configured.
+  var isWithoutLogin: Bool { state.withLock { $0.isWithoutLogin } }
 
   func cancel() { cancelled.store(true, ordering: .relaxed) }
 
   /// Fills `buffer` with what comes next; 0 at the end.
   func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
-    position.withLock { position in
-      let part = message.data.dropFirst(position).prefix(buffer.count)
+    state.withLock { state in
+      state.hasStarted = true
+      // libcurl goes on without a login where none is offered; Django does not, and whoever configured one means it.
+      guard connection.isLoggedIn else {
+        state.isWithoutLogin = true
+        return Int(CURL_READFUNC_ABORT)
+      }
+      let part = message.data.dropFirst(state.position).prefix(buffer.count)
       part.copyBytes(to: buffer)
-      position += part.count
+      state.position += part.count
       return part.count
     }
   }
+
+  /// Sees each line that the server says.
+  func heard(_ line: UnsafeRawBufferPointer) { connection.heard(line) }
 
   static func from(_ pointer: UnsafeMutableRawPointer?) -> SMTPTransfer? {
     pointer.map { Unmanaged<SMTPTransfer>.fromOpaque($0).takeUnretainedValue() }
@@ -103,18 +127,33 @@ private final class SMTPConnection: @unchecked Sendable {
 
   private let handle: UnsafeMutableRawPointer?
   private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
+  private let needsLogin: Bool
+  private let hasLoggedIn = Atomic(false)
 
-  init() {
+  init(needsLogin: Bool) {
     _ = Self.initialized
+    self.needsLogin = needsLogin
     handle = curl_easy_init()
   }
 
   deinit {
+    // libcurl would wait two minutes for a silent server's answer to QUIT.
+    let socket = curl_kept_socket(handle)
+    if socket != CURL_SOCKET_BAD { shutdown(socket, Int32(SHUT_RDWR)) }
     curl_easy_cleanup(handle)
     errorText.deallocate()
   }
 
-  /// Sends one message. Blocks for up to the timeout.
+  /// Whether the server has taken our login, or needs none.
+  var isLoggedIn: Bool { !needsLogin || hasLoggedIn.load(ordering: .relaxed) }
+
+  /// Follows the login: 220 begins a connection, or TLS on it, and 235 ends an AUTH that succeeded (RFC 4954).
+  func heard(_ line: UnsafeRawBufferPointer) {
+    if line.starts(with: Data("220".utf8)) { hasLoggedIn.store(false, ordering: .relaxed) }
+    if line.starts(with: Data("235".utf8)) { hasLoggedIn.store(true, ordering: .relaxed) }
+  }
+
+  /// Sends one message. Blocks for up to twice the timeout.
   func perform(_ transfer: SMTPTransfer, _ settings: SMTPSettings) -> Result<Void, MailError> {
     let recipients = curl_slist_append(nil, transfer.message.recipient)
     defer { curl_slist_free_all(recipients) }
@@ -128,7 +167,7 @@ private final class SMTPConnection: @unchecked Sendable {
       attach(transfer)
       return curl_easy_perform(handle)
     }
-    return result == CURLE_OK ? .success(()) : .failure(error(result, settings))
+    return result == CURLE_OK ? .success(()) : .failure(error(result, transfer, settings))
   }
 
   private func configure(_ settings: SMTPSettings) {
@@ -139,6 +178,8 @@ private final class SMTPConnection: @unchecked Sendable {
     curl_set_string(handle, CURLOPT_PROXY, "")
     curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
     curl_set_long(handle, CURLOPT_TIMEOUT, settings.timeout)
+    // Bounds the wait for the answer to QUIT, too, which CURLOPT_TIMEOUT does not.
+    curl_set_long(handle, CURLOPT_SERVER_RESPONSE_TIMEOUT, settings.timeout)
     if settings.security == .startTLS { curl_set_long(handle, CURLOPT_USE_SSL, Int(CURLUSESSL_ALL.rawValue)) }
     if let username = settings.username, let password = settings.password {
       curl_set_string(handle, CURLOPT_USERNAME, username)
@@ -156,17 +197,27 @@ private final class SMTPConnection: @unchecked Sendable {
     curl_set_read_function(handle) { buffer, size, count, pointer in
       SMTPTransfer.from(pointer)?.read(into: UnsafeMutableRawBufferPointer(start: buffer, count: size * count)) ?? 0
     }
+    curl_set_pointer(handle, CURLOPT_HEADERDATA, pointer)
+    curl_set_header_function(handle) { line, size, count, pointer in
+      SMTPTransfer.from(pointer)?.heard(UnsafeRawBufferPointer(start: line, count: size * count))
+      return size * count
+    }
     curl_set_long(handle, CURLOPT_NOPROGRESS, 0)
     curl_set_pointer(handle, CURLOPT_XFERINFODATA, pointer)
     curl_set_progress_function(handle) { pointer, _, _, _, _ in SMTPTransfer.from(pointer)?.isCancelled == true ? 1 : 0 }
   }
 
-  private func error(_ result: CURLcode, _ settings: SMTPSettings) -> MailError {
+  private func error(_ result: CURLcode, _ transfer: SMTPTransfer, _ settings: SMTPSettings) -> MailError {
+    if transfer.isWithoutLogin {
+      return .transient(
+        reason: "\(settings.host):\(settings.port): the server offers no login; unset EMAIL_HOST_USER and EMAIL_HOST_PASSWORD, or check EMAIL_PORT")
+    }
     let detail = errorText.pointee == 0 ? String(cString: curl_easy_strerror(result)) : String(cString: errorText)
     let code = curl_response_code(handle)
     let reason = "\(settings.host):\(settings.port): \(detail)\(Self.remedy(for: result))"
-    // Only a refusal of this very mail is for good. A refused login (RFC 4954) is the operator's to mend, and the mail waits.
-    let isRefusal = result == CURLE_SEND_ERROR || result == CURLE_WEIRD_SERVER_REPLY
+    // Only a refusal of this very mail is for good: of its envelope or, once that is taken, of its text; a greeting gives the latter's code, too.
+    // A refused login (RFC 4954) is the operator's to mend, and the mail waits.
+    let isRefusal = result == CURLE_SEND_ERROR || result == CURLE_WEIRD_SERVER_REPLY && transfer.hasStarted
     return isRefusal && (500...599).contains(code) && ![530, 534, 535, 538].contains(code)
       ? .permanent(reason: reason) : .transient(reason: reason)
   }

@@ -29,7 +29,7 @@ public protocol MailBackend: Sendable {
   func send(_ message: EmailMessage) async throws(MailError)
 }
 
-/// Why a mail was not handed over. The reasons are for the operator; they hold no token, and an address only where the mail server repeats it.
+/// Why a mail was not handed over. The reasons are for the operator; they hold neither a token nor an address.
 public enum MailError: Error, Sendable, Equatable {
   /// It may work later: the server is away, busy or wrongly set up.
   case transient(reason: String)

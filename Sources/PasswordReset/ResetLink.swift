@@ -15,8 +15,8 @@ public struct ResetURL: Sendable {
     guard !domain.isEmpty, !domain.contains("@"), !template.contains(where: \.isWhitespace) else { return nil }
   }
 
-  /// This service's own page, as it listens by default.
-  public static let ofService = ResetURL(unchecked: "http://localhost:8080/password-reset/{uid}/{token}")
+  /// This service itself, as it listens on this machine.
+  public static func ofService(port: Int) -> ResetURL { ResetURL(unchecked: "http://localhost:\(port)/password-reset/{uid}/{token}") }
 
   private init(unchecked template: String) { self.template = template }
 

@@ -57,7 +57,17 @@ final class GroupCommit: Sendable {
     while let batch = takeBatch() {
       let result = Result { try write(batch.map(\.0)) }.mapError { StoreError($0) }
       for (_, waiter) in batch { waiter.resume(returning: result) }
+      if case .failure = result { failPending(result) }
     }
+  }
+
+  /// What came while the disk or a lock kept a batch waiting in vain has waited as long; it must not wait that long again.
+  private func failPending(_ result: Result<Void, StoreError>) {
+    let waiting = state.withLock { state in
+      defer { state.pending = [] }
+      return state.pending
+    }
+    for (_, waiter) in waiting { waiter.resume(returning: result) }
   }
 
   private func takeBatch() -> [(Intent, Waiter)]? {

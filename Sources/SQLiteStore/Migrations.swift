@@ -24,15 +24,21 @@ extension SQLiteStore {
 
   private func migrateOnce() throws {
     let migrator = Self.migrator
-    if try pool.read(migrator.hasBeenSuperseded) { throw StoreOpenError.newerSchema }
+    try pool.read(Self.checkSchema)
     try migrator.migrate(pool)
     try pool.write { db in
-      let present = Set(try db.columns(in: "auth_user").map(\.name))
-      let missing = Self.userColumns.filter { !present.contains($0) }
-      guard missing.isEmpty else { throw StoreOpenError.foreignUserTable(missing: missing) }
       // Not a migration: when Django alters its table it makes it anew, without this index.
       try db.execute(sql: "CREATE INDEX IF NOT EXISTS password_reset_auth_user_email ON auth_user (email COLLATE NOCASE)")
     }
+  }
+
+  /// Throws if the file holds what this release must not touch: a newer schema, or a table of users that is not Django's.
+  static func checkSchema(_ db: Database) throws {
+    if try migrator.hasBeenSuperseded(db) { throw StoreOpenError.newerSchema }
+    guard try db.tableExists("auth_user") else { return }
+    let present = Set(try db.columns(in: "auth_user").map(\.name))
+    let missing = userColumns.filter { !present.contains($0) }
+    guard missing.isEmpty else { throw StoreOpenError.foreignUserTable(missing: missing) }
   }
 
   /// Append only: a migration that was released is never changed.
@@ -68,10 +74,10 @@ extension SQLiteStore {
             user_id INTEGER,
             locale TEXT,
             request_id TEXT NOT NULL,
-            created_at INTEGER NOT NULL,
+            created_at INTEGER NOT NULL CHECK (abs(created_at) < 1 << 53),
             -- From when on it may be taken; a lease is a date in the future. Times are milliseconds since 1970.
-            due_at INTEGER NOT NULL,
-            attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+            due_at INTEGER NOT NULL CHECK (abs(due_at) < 1 << 53),
+            attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 1 << 31),
             last_error TEXT,
             buried_at INTEGER,
             CHECK ((kind = 'reset_mail') = (identifier IS NULL)),

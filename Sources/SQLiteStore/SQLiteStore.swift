@@ -31,11 +31,6 @@ public struct SQLiteStore: Sendable {
     try await read { db in _ = try Int.fetchOne(db, sql: "SELECT 1 FROM password_reset_outbox LIMIT 1") }
   }
 
-  /// Whether SQLite finds the file sound. Reads all of it.
-  public func isIntact() async throws(StoreError) -> Bool {
-    try await read { db in try String.fetchOne(db, sql: "PRAGMA quick_check") == "ok" }
-  }
-
   /// Reads outside any transaction of the writer.
   func read<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
     try await call { done in pool.asyncRead { db in done(Swift.Result { try work(db.get()) }) } }
@@ -62,6 +57,7 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
   case cannotOpen(path: String, reason: String)
   /// A setting that keeps promises did not take hold.
   case unsafeSetting(String)
+  case damaged(path: String)
   /// The file was written by a newer release.
   case newerSchema
   /// There is an `auth_user` that is not Django's.
@@ -69,10 +65,12 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .cannotOpen(let path, let reason): "cannot open the database \(path): \(reason)"
+    case .cannotOpen(let path, let reason): "cannot open the database \(path): \(reason); check DATABASE_URL"
     case .unsafeSetting(let setting): "the database does not keep the setting \(setting)"
+    case .damaged(let path): "the database \(path) is damaged; restore a backup"
     case .newerSchema: "the database was written by a newer release of password-reset; run that release, or restore a backup"
-    case .foreignUserTable(let missing): "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", "))"
+    case .foreignUserTable(let missing):
+      "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", ")); check DATABASE_URL"
     }
   }
 }
@@ -90,9 +88,9 @@ extension StoreError {
   }
 }
 
-/// Times are kept as whole milliseconds since 1970.
+/// Times are kept as whole milliseconds since 1970. A damaged one must not trap, hence the clamp.
 extension Date {
-  var milliseconds: Int64 { Int64((timeIntervalSince1970 * 1000).rounded(.down)) }
+  var milliseconds: Int64 { Int64(min(max((timeIntervalSince1970 * 1000).rounded(.down), -0x1p53), 0x1p53)) }
 
   init(milliseconds: Int64) { self.init(timeIntervalSince1970: Double(milliseconds) / 1000) }
 }

@@ -58,6 +58,11 @@ extension SQLiteStore: UserStore {
     }
   }
 
+  /// Whether there is a user, damaged or not.
+  public func hasUsers() async throws(StoreError) -> Bool {
+    try await read { db in try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM auth_user)") ?? false }
+  }
+
   /// Users in the order of their keys, from behind `id` on.
   public func users(after id: Int64, limit: Int) async throws(StoreError) -> [User] {
     try await read { db in

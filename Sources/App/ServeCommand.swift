@@ -44,7 +44,7 @@ struct ServeCommand: AsyncParsableCommand {
         try await ServiceGroup(configuration: configuration).run()
       } catch let error as IOError {
         throw Self.cannotListen(settings, String(cString: strerror(error.errnoCode)))
-      } catch is SocketAddressError {
+      } catch is SocketAddressError.UnknownHost {
         throw Self.cannotListen(settings, "there is no such host")
       }
     }

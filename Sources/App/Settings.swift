@@ -34,7 +34,8 @@ struct Settings: Sendable {
       reader.fault(.secretKey, "must have at least \(Self.minimumKeyLength) characters")
     }
     secretKeyFallbacks = reader.parsed(
-      .secretKeyFallbacks, default: [], remedy: "must be keys of at least \(Self.minimumKeyLength) characters each, separated by commas without blanks"
+      .secretKeyFallbacks, default: [],
+      remedy: "must be keys of at least \(Self.minimumKeyLength) characters each, separated by commas without blanks"
     ) { text in
       let keys = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
       return keys.allSatisfy { $0.unicodeScalars.count >= Self.minimumKeyLength && !$0.contains(where: \.isWhitespace) } ? keys : nil
@@ -65,7 +66,10 @@ struct Settings: Sendable {
   private static let minimumKeyLength = 32
 
   private static func databasePath(_ reader: inout SettingsReader) -> String {
-    reader.parsed(.databaseURL, default: "password-reset.sqlite3", remedy: "must be sqlite:<path>, with one slash before an absolute path; no other database is supported yet") { text in
+    reader.parsed(
+      .databaseURL, default: "password-reset.sqlite3",
+      remedy: "must be sqlite:<path>, with one slash before an absolute path; no other database is supported yet"
+    ) { text in
       guard text.hasPrefix("sqlite:") else { return nil }
       let path = text.dropFirst("sqlite:".count)
       // Tools disagree whether sqlite:///db is /db or ./db. A wrong guess would make a new database, and mail nobody; four slashes are clear.
@@ -150,7 +154,8 @@ struct EmailSettings: Sendable {
     return SMTPSettings(
       host: host, port: reader.integer(.emailPort, default: defaultPort, in: 1...65535), security: security,
       username: username, password: password, timeout: reader.integer(.emailTimeout, default: 30, in: 1...3600),
-      certificateFile: file(.emailSSLCertfile, &reader), keyFile: file(.emailSSLKeyfile, &reader), authoritiesFile: reader.certificateAuthoritiesFile())
+      certificateFile: file(.emailSSLCertfile, &reader), keyFile: file(.emailSSLKeyfile, &reader),
+      authoritiesFile: reader.certificateAuthoritiesFile())
   }
 
   private static func file(_ name: SettingName, _ reader: inout SettingsReader) -> String? {

@@ -7,8 +7,8 @@ import Synchronization
 public struct OutboxPolicy: Sendable {
   /// How many mails are handed over at once.
   public var connections = 4
-  /// How long a mail may take before another worker may take it on; longer than the backend's own time limit.
-  public var lease: TimeInterval = 90
+  /// How long an entry may take before another worker may take it on; longer than the backend's own time limit.
+  public var lease: TimeInterval = 5
   /// From when on a mail comes too late to be of use.
   public var lifetime: TimeInterval = 24 * 3600
   /// The wait after the first failure; it doubles with each.

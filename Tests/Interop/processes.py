@@ -22,7 +22,7 @@ def wait_until(condition: Callable[[], T | None], what: str, seconds: float = 20
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process, with its output in `log`, that ends with the block."""
+    """A child process, with its output in `log`, that must end with the block, as soon as it is told."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -36,3 +36,4 @@ def running(command: Sequence[str], environment: Mapping[str, str], log: Path) -
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            raise AssertionError(f"{command[0]} did not end within ten seconds of SIGTERM") from None

@@ -67,7 +67,10 @@ import Yams
     let link = try #require(contract.schemas["ValidLink"])
     let good: [String: Any] = ["validlink": true, "expires_at": "2026-11-20T22:09:52Z", "password_rules": ["a"]]
     try contract.validate(good, link, at: "$")
-    for (name, value): (String, Any) in [("validlink", false), ("expires_at", 5), ("password_rules", "a"), ("password_rules", [1]), ("extra", 1)] {
+    for (name, value): (String, Any) in [
+      ("validlink", false), ("validlink", "true"), ("expires_at", 5), ("expires_at", "soon"), ("password_rules", "a"), ("password_rules", [1]),
+      ("extra", 1),
+    ] {
       var bad = good
       bad[name] = value
       #expect(throws: Contract.Mismatch.self) { try contract.validate(bad, link, at: "$") }
@@ -201,13 +204,35 @@ struct Contract {
     if let allowed = schema["enum"] as? [Any], !allowed.contains(where: { same(value, $0) }) {
       throw Mismatch(description: "\(place): \(value) is not listed")
     }
+    if let text = value as? String { try validateText(text, schema, at: place) }
+    if let minimum = schema["minItems"] as? Int, let list = value as? [Any], list.count < minimum {
+      throw Mismatch(description: "\(place): has only \(list.count) items")
+    }
+    if let minimum = schema["minProperties"] as? Int, let object = value as? [String: Any], object.count < minimum {
+      throw Mismatch(description: "\(place): has only \(object.count) members")
+    }
     if let object = value as? [String: Any] { try validateObject(object, schema, at: place) }
     if let list = value as? [Any], let items = schema["items"] as? [String: Any] {
       for item in list { try validate(item, items, at: "\(place)[]") }
     }
   }
 
-  private func same(_ a: Any, _ b: Any) -> Bool { (a as? NSObject) == (b as? NSObject) || "\(a)" == "\(b)" }
+  private func same(_ a: Any, _ b: Any) -> Bool {
+    switch (a, b) {
+    case (let a as String, let b as String): a == b
+    case (let a as NSNumber, let b as NSNumber): a == b
+    default: false
+    }
+  }
+
+  private func validateText(_ text: String, _ schema: [String: Any], at place: String) throws {
+    if let pattern = schema["pattern"] as? String, try !text.contains(Regex(pattern)) {
+      throw Mismatch(description: "\(place): \(text) does not match \(pattern)")
+    }
+    if schema["format"] as? String == "date-time", (try? Date(text, strategy: .iso8601)) == nil {
+      throw Mismatch(description: "\(place): \(text) is no date")
+    }
+  }
 
   private func validateType(_ value: Any, _ schema: [String: Any], at place: String) throws {
     let types = schema["type"] as? [String] ?? (schema["type"] as? String).map { [$0] } ?? []

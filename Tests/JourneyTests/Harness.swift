@@ -97,6 +97,13 @@ final class Harness: Sendable {
 }
 
 extension OutboxPolicy {
+  /// Leaves everything in the outbox.
+  static var asleep: OutboxPolicy {
+    var policy = OutboxPolicy()
+    policy.connections = 0
+    return policy
+  }
+
   /// Retries at once, so that a test need not wait.
   static var quick: OutboxPolicy {
     var policy = OutboxPolicy()

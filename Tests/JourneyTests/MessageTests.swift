@@ -26,14 +26,27 @@ import Testing
   }
 
   @Test func `is seven bits on the wire whatever it says`() throws {
-    var message = message
+    let templates = try MailTemplates(siteName: "Größe & Co", sender: "Größe & Co <noreply@exämple.com>")
+    var message = templates.compose(
+      MailContext(
+        kind: .passwordChanged, user: User(id: 1, username: "密码", email: "alice@example.com", password: ""), recipient: "alice@example.com",
+        link: nil,
+        locale: nil, messageKey: "r1.1", date: Date()))
+    #expect(message.messageID == "r1.1@xn--exmple-cua.com")
     message.subject = "Zurücksetzen: 密码 😀"
     message.body = "Grüße, \(String(repeating: "密码", count: 300)) \u{2028} 😀\n"
-    message.sender = "Größe & Co <noreply@exämple.com>"
     let encoded = try MIMEEncoder.encode(message, as: .wire)
     #expect(encoded.data.allSatisfy { $0 < 0x80 && $0 != 0 })
     #expect(encoded.sender == "noreply@xn--exmple-cua.com")
     #expect(encoded.data.split(separator: UInt8(ascii: "\n")).allSatisfy { $0.count <= 998 })
+  }
+
+  @Test(arguments: ["a@exämple.com", "a@xn--exmple-cua.com", "a@XN--exmple-cua.COM", "\"a b\"@example.com", "a@[192.0.2.1]", "a'b@example.com"])
+  func `goes to the stored address, however it is written`(_ recipient: String) throws {
+    var message = message
+    message.recipient = recipient
+    let ascii = recipient.replacing("exämple", with: "xn--exmple-cua")
+    #expect(try MIMEEncoder.encode(message, as: .wire).recipient.lowercased() == ascii.lowercased())
   }
 
   @Test(arguments: [

@@ -16,8 +16,11 @@ import Testing
   @Test(arguments: [
     ("HTTP_PORT", "http"), ("HTTP_PORT", "70000"), ("HTTP_PORT", "-1"), ("DATABASE_URL", "postgres://u:hunter2@h/d"),
     ("DATABASE_URL", "file.sqlite3"),
-    ("DATABASE_URL", "sqlite://host/path"), ("SECRET_KEY", "too-short-by-far-to-be-a-secret"), ("SECRET_KEY", ""),
-    ("SECRET_KEY_FALLBACKS", "short,keys"),
+    ("DATABASE_URL", "sqlite://host/path"), ("DATABASE_URL", "sqlite:///db.sqlite3"), ("SECRET_KEY", "too-short-by-far-to-be-a-secret"),
+    ("SECRET_KEY", ""),
+    ("SECRET_KEY_FALLBACKS", "short,keys"), ("SECRET_KEY_FALLBACKS", "0123456789-0123456789-0123456789-0, 0123456789-0123456789-0123456789-1"),
+    ("EMAIL_HOST", "mail.example.com:587"), ("EMAIL_HOST", "smtp://mail.example.com"), ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+    ("EMAIL_PORTS", "25"), ("PASSWORD_RESET_TIMEOUTS", "60"),
     ("PASSWORD_RESET_TIMEOUT", "1h"), ("PASSWORD_RESET_TIMEOUT", "0"), ("TIME_ZONE", "Mars/Olympus"), ("RESET_URL", "https://example.com/reset"),
     ("RESET_URL", "http://example.com/{uid}/{token}"), ("RESET_URL", "http://127.example.com/{uid}/{token}"),
     ("RESET_URL", "http://localhost:x@evil.example/{uid}/{token}"), ("RESET_URL", "//example.com/{uid}/{token}"),
@@ -38,6 +41,17 @@ import Testing
     let named = ["EMAIL_HOST_USER": "EMAIL_HOST_PASSWORD", "EMAIL_HOST_PASSWORD": "EMAIL_HOST_USER", "SECRET_KEY_FILE": "SECRET_KEY"][name] ?? name
     #expect(text.contains(named))
     #expect(value.count < 3 || !text.contains(value), "\(text)")
+  }
+
+  @Test func `is not stopped by what Kubernetes tells of a service called password-reset`() throws {
+    let names = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_8080_TCP", "PORT_8080_TCP_PROTO", "PORT_8080_TCP_ADDR"]
+    let variables = names.map { ("PASSWORD_RESET_\($0)", "tcp://10.0.0.1:8080") }
+    _ = try Settings(environment: Self.good.merging(variables) { $1 })
+  }
+
+  @Test(arguments: [("sqlite:a/b.db", "a/b.db"), ("sqlite:/a/b.db", "/a/b.db"), ("sqlite:////a/b.db", "/a/b.db")])
+  func `names the database file by a path`(_ url: String, _ path: String) throws {
+    #expect(try Settings(environment: Self.good.merging(["DATABASE_URL": url]) { $1 }).databasePath == path)
   }
 
   @Test func `names all its faults at once`() {

@@ -2,7 +2,7 @@
 
 FROM swift:6.3-bookworm AS build
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config \
+ && apt-get install --yes --no-install-recommends libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 # The dependencies first: they change less often than the sources.
@@ -16,7 +16,7 @@ RUN swift build -c release --static-swift-stdlib --explicit-target-dependency-im
 
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates libcurl4 libgmime-3.0-0 libsqlite3-0 \
+ && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcurl4 libgmime-3.0-0 libsqlite3-0 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /data password-reset \
  && install --directory --owner=password-reset --mode=0700 /data

@@ -1,7 +1,7 @@
 # `make run` and `make test` are all that a newcomer needs; both install what is missing.
 
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
-PACKAGES    := build-essential ca-certificates curl libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
+PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
 BINARY      := .build/debug/password-reset
 
 .PHONY: help run test build format lint interop bench packages

@@ -13,7 +13,8 @@ struct World: Sendable {
   var now: @Sendable () -> Date = { Date() }
   /// In the place of the configured mail backend.
   var mailBackend: (any MailBackend)?
-  var hasher: any PasswordHasher = PBKDF2SHA256PasswordHasher()
+  /// In the place of the configured hasher.
+  var hasher: (any PasswordHasher)?
   var outboxPolicy = OutboxPolicy()
   /// Sees every SQL statement, without its values.
   var onStatement: (@Sendable (String) -> Void)?
@@ -40,10 +41,10 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
     resetURL: settings.resetURL, timeout: settings.passwordResetTimeout, compose: templates.compose, backend: backend, policy: policy, now: world.now)
   let worker = OutboxWorker(outbox: store, courier: courier, policy: policy, bell: bell, logger: logger, now: world.now)
 
-  let cores = ProcessInfo.processInfo.activeProcessorCount
+  let slots = settings.passwordHasherConcurrency
   let service = PasswordResetService(
-    users: store, outbox: store, tokenGenerator: tokenGenerator, hasher: world.hasher, validators: defaultPasswordValidators(),
-    hashing: HashingPool(slots: cores, queueLimit: 32 * cores), bell: bell, now: world.now)
+    users: store, outbox: store, tokenGenerator: tokenGenerator, passwords: settings.passwordPolicy(hasher: world.hasher),
+    hashing: HashingPool(slots: slots, queueLimit: 32 * slots), bell: bell, now: world.now)
   let api = API(service: service, isReady: { await store.isReady() })
   return Application(
     router: api.router(),
@@ -51,6 +52,15 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
     services: [worker],
     onServerRunning: { world.onListening($0.localAddress?.port ?? settings.httpPort) },
     logger: logger)
+}
+
+extension Settings {
+  /// - Parameter hasher: in the place of the configured one.
+  fileprivate func passwordPolicy(hasher: (any PasswordHasher)?) -> PasswordPolicy {
+    PasswordPolicy(
+      hashers: PasswordHashers(preferred: hasher ?? passwordHasher), validators: passwordRules.validators,
+      refusesCurrentPassword: passwordRules.refusesCurrentPassword)
+  }
 }
 
 extension EmailSettings {

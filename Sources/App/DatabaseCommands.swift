@@ -76,7 +76,7 @@ struct UsersAddCommand: AsyncParsableCommand {
     let attributes = UserAttributes(username: username, firstName: "", lastName: "", email: email)
     let broken = defaultPasswordValidators().compactMap { $0.validate(password, user: attributes) }
     guard broken.isEmpty else { throw Failure(message: broken.map(\.message).joined(separator: "\n")) }
-    return try PBKDF2SHA256PasswordHasher().encode(password)
+    return try PBKDF2PasswordHasher().encode(password)
   }
 }
 

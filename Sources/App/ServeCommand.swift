@@ -67,7 +67,7 @@ private enum DemoUser {
     try store.migrate()
     guard try await !store.hasUsers() else { return }
     // A password that nobody knows, made at little cost: it is there to be reset.
-    let password = try PBKDF2SHA256PasswordHasher(iterations: 1).encode(UnusablePassword.make())
+    let password = try PBKDF2PasswordHasher(iterations: 1).encode(UnusablePassword.make())
     _ = try await store.addUser(username: username, email: email, password: password, at: Date())
   }
 

@@ -22,6 +22,9 @@ enum SettingName: String, CaseIterable {
   case emailSSLKeyfile = "EMAIL_SSL_KEYFILE"
   case emailFilePath = "EMAIL_FILE_PATH"
   case passwordHasher = "PASSWORD_HASHER"
+  case passwordHasherOptions = "PASSWORD_HASHER_OPTIONS"
+  case passwordHasherConcurrency = "PASSWORD_HASHER_CONCURRENCY"
+  case authPasswordValidators = "AUTH_PASSWORD_VALIDATORS"
   case rateLimitMails = "RATE_LIMIT_MAILS"
   case logLevel = "LOG_LEVEL"
   case logFormat = "LOG_FORMAT"
@@ -36,7 +39,7 @@ enum SettingName: String, CaseIterable {
 
   /// A name that starts so is meant for us: if we do not know it, it is a slip, and a slip in a setting must not pass unseen.
   static let prefixes = [
-    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_ALLOWED_", "TRUSTED_PROXIES",
+    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_ALLOWED_", "TRUSTED_PROXIES",
   ]
 
   /// Kubernetes tells every pod of every service so; one called password-reset must not stop us.

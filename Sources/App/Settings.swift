@@ -18,6 +18,10 @@ struct Settings: Sendable {
   var siteName: String
   var email: EmailSettings
   var mailLimits: [RateLimit]
+  var passwordHasher: any PasswordHasher
+  /// How many passwords are hashed at once.
+  var passwordHasherConcurrency: Int
+  var passwordRules: PasswordRules
   var log: LogSettings
 
   /// Throws ``SettingsError``, which names every setting at fault.
@@ -48,9 +52,10 @@ struct Settings: Sendable {
     mailLimits = reader.parsed(
       .rateLimitMails, default: dev ? [] : [RateLimit(count: 1, seconds: 60), RateLimit(count: 5, seconds: 3600)],
       remedy: "must be limits such as 1/m,5/h, or off", RateLimit.parse)
-    _ = reader.parsed(.passwordHasher, default: true, remedy: "must be \(PBKDF2SHA256PasswordHasher.algorithm)") {
-      $0 == PBKDF2SHA256PasswordHasher.algorithm ? true : nil
-    }
+    passwordHasher = Self.passwordHasher(&reader)
+    passwordHasherConcurrency = reader.integer(
+      .passwordHasherConcurrency, default: ProcessInfo.processInfo.activeProcessorCount, in: 1...1024)
+    passwordRules = Self.passwordRules(&reader)
     log = LogSettings(&reader, dev: dev)
     try reader.check()
   }
@@ -85,6 +90,50 @@ struct Settings: Sendable {
       reader.fault(.resetURL, "must begin with https:// unless it leads to this machine: a token must not travel in the clear")
     }
     return url
+  }
+
+  /// What makes new hashes and what rules new passwords keep; all that commands on users need beside the database.
+  static func passwordPolicy(environment: [String: String]) throws(SettingsError) -> (hasher: any PasswordHasher, rules: PasswordRules) {
+    var reader = SettingsReader(environment: environment)
+    let policy = (passwordHasher(&reader), passwordRules(&reader))
+    try reader.check()
+    return policy
+  }
+
+  private static func passwordHasher(_ reader: inout SettingsReader) -> any PasswordHasher {
+    let algorithm = reader.text(.passwordHasher) ?? "pbkdf2_sha256"
+    let options = reader.parsed(.passwordHasherOptions, default: [:], remedy: "must be pairs such as memory_cost=65536,time_cost=3", pairs)
+    do {
+      return try PasswordHashers.make(algorithm, options: options)
+    } catch {
+      switch error {
+      case .unknownAlgorithm: reader.fault(.passwordHasher, "must be one of \(PasswordHashers.algorithms.joined(separator: ", "))")
+      case .unknownOption(_, let known):
+        reader.fault(.passwordHasherOptions, "has an option that \(algorithm) does not have; it has \(known.joined(separator: ", "))")
+      case .outOfBounds: reader.fault(.passwordHasherOptions, "asks for a cost that is too high, or that \(algorithm) cannot have")
+      }
+      return PBKDF2PasswordHasher()
+    }
+  }
+
+  private static func passwordRules(_ reader: inout SettingsReader) -> PasswordRules {
+    guard let json = reader.text(.authPasswordValidators) else { return .usual }
+    do {
+      return try PasswordRules(json: json)
+    } catch {
+      reader.fault(.authPasswordValidators, error.remedy)
+      return .usual
+    }
+  }
+
+  /// `a=1,b=2`, each name once.
+  private static func pairs(_ text: String) -> [String: Int]? {
+    var pairs: [String: Int] = [:]
+    for pair in text.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let match = pair.wholeMatch(of: /([a-z_]+)=([0-9]+)/), let value = Int(match.2), pairs.updateValue(value, forKey: String(match.1)) == nil
+      else { return nil }
+    }
+    return pairs
   }
 
   private static func siteName(_ reader: inout SettingsReader) -> String {

@@ -1,5 +1,5 @@
 /// One rule a field breaks: Django's `ValidationError`, with its code, message and parameters.
-public struct FieldError: Sendable, Equatable {
+public struct FieldError: Error, Sendable, Equatable {
   /// A parameter of the message, so that a frontend can word its own.
   public enum Parameter: Sendable, Equatable {
     case int(Int)
@@ -40,7 +40,8 @@ public struct UserAttributes: Sendable, Equatable {
   }
 }
 
-/// One rule for new passwords: a validator of Django's `AUTH_PASSWORD_VALIDATORS`.
+/// One rule for new passwords: a validator of Django's `AUTH_PASSWORD_VALIDATORS`. A rule of your own is a type that conforms to this and a line
+/// in `PasswordRules` of the target `App`.
 public protocol PasswordValidator: Sendable {
   /// The rule in a sentence, shown before the user types.
   var helpText: String { get }
@@ -88,6 +89,22 @@ public struct MaximumLengthValidator: PasswordValidator {
   }
 }
 
+/// For a hasher that takes no more bytes than so many: bcrypt's 72. A longer password is refused, as cutting it would make other passwords match.
+public struct MaximumBytesValidator: PasswordValidator {
+  private let maximum: Int
+
+  public init(maximum: Int) { self.maximum = maximum }
+
+  public var helpText: String { "Your password must contain at most \(maximum) bytes." }
+
+  public func validate(_ password: String, user: UserAttributes) -> FieldError? {
+    guard password.utf8.count > maximum else { return nil }
+    return FieldError(
+      code: "password_too_long", message: "This password is too long. It must contain at most \(maximum) bytes.",
+      parameters: ["max_length": .int(maximum)])
+  }
+}
+
 /// Django's `NumericPasswordValidator`: digits of every script count.
 public struct NumericPasswordValidator: PasswordValidator {
   public init() {}
@@ -103,15 +120,25 @@ public struct NumericPasswordValidator: PasswordValidator {
 /// Django's `CommonPasswordValidator`, with its list.
 public struct CommonPasswordValidator: PasswordValidator {
   /// Django's `common-passwords.txt.gz`, unpacked: 19,640 passwords, collected by Royce Williams.
-  private static let list = Set(
-    PackageResources.common_passwords_txt.split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) })
+  private static let djangoList = Self.passwords(in: PackageResources.common_passwords_txt)
 
-  public init() {}
+  private let list: Set<String>
+
+  public init() { list = Self.djangoList }
+
+  /// - Parameter list: passwords of your own in UTF-8, one a line and in lower case, in the place of Django's.
+  public init(list: [UInt8]) { self.list = Self.passwords(in: list) }
+
+  private static func passwords(in text: [UInt8]) -> Set<String> {
+    Set(text.split(separator: UInt8(ascii: "\n")).lazy.map { String(decoding: $0, as: UTF8.self).stripped })
+  }
 
   public var helpText: String { "Your password can’t be a commonly used password." }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
-    guard Self.list.contains(password.pythonLowercased.stripped) else { return nil }
+    let candidate = password.pythonLowercased.stripped
+    // A set compares by canonical equivalence, Python by code point.
+    guard let index = list.firstIndex(of: candidate), list[index].isIdentical(to: candidate) else { return nil }
     return FieldError(code: "password_too_common", message: "This password is too common.")
   }
 }

@@ -1,23 +1,49 @@
 /// Django's `UserAttributeSimilarityValidator`: refuses a password that shares most of its characters with the user's name or address.
 public struct UserAttributeSimilarityValidator: PasswordValidator {
+  /// What a password may be compared with, by Django's names; the order is Django's, in which the first hit counts.
+  public enum Attribute: String, CaseIterable, Sendable {
+    case username, firstName = "first_name", lastName = "last_name", email
+
+    fileprivate var verboseName: String {
+      switch self {
+      case .username: "username"
+      case .firstName: "first name"
+      case .lastName: "last name"
+      case .email: "email address"
+      }
+    }
+
+    fileprivate func value(of user: UserAttributes) -> String {
+      switch self {
+      case .username: user.username
+      case .firstName: user.firstName
+      case .lastName: user.lastName
+      case .email: user.email
+      }
+    }
+  }
+
+  private let attributes: [Attribute]
   private let maximumSimilarity: Double
 
-  /// - Parameter maximumSimilarity: the ratio from which a password is refused, 0.1 to 1.
-  public init(maximumSimilarity: Double = 0.7) { self.maximumSimilarity = maximumSimilarity }
+  /// - Parameters:
+  ///   - attributes: Django's `user_attributes`.
+  ///   - maximumSimilarity: Django's `max_similarity`: the ratio from which a password is refused. Django takes none below 0.1.
+  public init(attributes: [Attribute] = Attribute.allCases, maximumSimilarity: Double = 0.7) {
+    self.attributes = attributes
+    self.maximumSimilarity = maximumSimilarity
+  }
 
   public var helpText: String { "Your password can’t be too similar to your other personal information." }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
-    let attributes = [
-      (user.username, "username"), (user.firstName, "first name"), (user.lastName, "last name"), (user.email, "email address"),
-    ]
     let password = Array(password.pythonLowercased.unicodeScalars)
-    for (value, verboseName) in attributes where parts(of: value).contains(where: { isSimilar(password, to: $0) }) {
-      return FieldError(
-        code: "password_too_similar", message: "The password is too similar to the \(verboseName).",
-        parameters: ["verbose_name": .string(verboseName)])
+    let similar = attributes.first { attribute in parts(of: attribute.value(of: user)).contains { isSimilar(password, to: $0) } }
+    return similar.map { attribute in
+      FieldError(
+        code: "password_too_similar", message: "The password is too similar to the \(attribute.verboseName).",
+        parameters: ["verbose_name": .string(attribute.verboseName)])
     }
-    return nil
   }
 
   /// Django's `re.split(r"\W+", value) + [value]`, in lower case.

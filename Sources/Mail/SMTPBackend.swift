@@ -1,5 +1,4 @@
 import CCurl
-import Dispatch
 import Foundation
 public import PasswordReset
 import Synchronization
@@ -48,7 +47,6 @@ public struct SMTPSettings: Sendable, Equatable {
 /// Sends by SMTP, by libcurl. Connections are kept and used again.
 public final class SMTPBackend: MailBackend {
   private let settings: SMTPSettings
-  private let queue = DispatchQueue(label: "smtp", attributes: .concurrent)
   private let idle = Mutex<[SMTPConnection]>([])
 
   public init(_ settings: SMTPSettings) { self.settings = settings }
@@ -59,7 +57,8 @@ public final class SMTPBackend: MailBackend {
     let transfer = SMTPTransfer(encoded, on: connection)
     let result = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
-        queue.async { [settings] in continuation.resume(returning: connection.perform(transfer, settings)) }
+        // A thread that waits for the network must not be one that the database shares.
+        Thread.detachNewThread { [settings] in continuation.resume(returning: connection.perform(transfer, settings)) }
       }
     } onCancel: {
       transfer.cancel()

@@ -1,4 +1,4 @@
-import Dispatch
+import Foundation
 import Synchronization
 
 /// Runs password hashing off the event loops, at most `slots` at a time: hashing is slow and takes a core each.
@@ -15,7 +15,6 @@ public final class HashingPool: Sendable {
 
   private let slots: Int
   private let queueLimit: Int
-  private let queue = DispatchQueue(label: "password-hashing", attributes: .concurrent)
   private let state = Mutex(State())
 
   /// - Parameters:
@@ -31,7 +30,8 @@ public final class HashingPool: Sendable {
     try await takeSlot()
     defer { freeSlot() }
     return try await withCheckedThrowingContinuation { continuation in
-      queue.async { continuation.resume(with: Swift.Result(catching: work)) }
+      // A thread of its own costs little beside a hash. A dispatch queue's would be missing to the database, which shares them.
+      Thread.detachNewThread { continuation.resume(with: Swift.Result(catching: work)) }
     }
   }
 

@@ -16,28 +16,26 @@ public struct PasswordResetService: Sendable {
   private let users: any UserStore
   private let outbox: any OutboxStore
   private let tokenGenerator: PasswordResetTokenGenerator
-  private let hasher: any PasswordHasher
-  private let validators: [any PasswordValidator]
+  private let passwords: PasswordPolicy
   private let hashing: HashingPool
   private let bell: Bell
   private let now: @Sendable () -> Date
 
   public init(
-    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, hasher: any PasswordHasher,
-    validators: [any PasswordValidator], hashing: HashingPool, bell: Bell, now: @escaping @Sendable () -> Date
+    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, passwords: PasswordPolicy,
+    hashing: HashingPool, bell: Bell, now: @escaping @Sendable () -> Date
   ) {
     self.users = users
     self.outbox = outbox
     self.tokenGenerator = tokenGenerator
-    self.hasher = hasher
-    self.validators = validators
+    self.passwords = passwords
     self.hashing = hashing
     self.bell = bell
     self.now = now
   }
 
   /// The rules for new passwords, a sentence each.
-  public var passwordRules: [String] { validators.map(\.helpText) }
+  public var passwordRules: [String] { passwords.rules }
 
   /// Takes a request for a mail: when it returns, the request is on disk.
   ///
@@ -65,8 +63,8 @@ public struct PasswordResetService: Sendable {
   public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, requestID: String) async throws(PasswordResetError) {
     let (user, state) = try await resolve(uidb64: uidb64, token: token)
     guard case .valid = state, let user else { throw .link(expired: state == .expired) }
-    let password = try validated { () throws(FormErrors) in try form.clean(for: user.attributes, validators: validators) }
-    let encoded = try await hash(password)
+    let password = try validated { () throws(FormErrors) in try form.clean(for: user.attributes, validators: passwords.validators) }
+    let encoded = try await hash(password, replacing: user.password)
     let won = try await available { () throws(StoreError) in
       try await users.setPassword(encoded, for: user, requestID: requestID, at: now())
     }
@@ -90,12 +88,14 @@ public struct PasswordResetService: Sendable {
     }
   }
 
-  private func hash(_ password: String) async throws(PasswordResetError) -> String {
+  private func hash(_ password: String, replacing current: String) async throws(PasswordResetError) -> String {
+    let result: Result<String, FieldError>
     do {
-      return try await hashing.run { [hasher] in try hasher.encode(password) }
+      result = try await hashing.run { [passwords] in try passwords.encode(password, replacing: current) }
     } catch {
       throw .unavailable(reason: "password hashing: \(error)")
     }
+    do { return try result.get() } catch { throw .validation(FormErrors(["new_password2": [error]])) }
   }
 
   private func validated<Result>(_ check: () throws(FormErrors) -> Result) throws(PasswordResetError) -> Result {

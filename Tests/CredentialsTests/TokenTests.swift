@@ -68,42 +68,6 @@ import Testing
   }
 }
 
-@Suite struct `A stored hash` {
-  @Test(arguments: [
-    "", "$", "$$$", "!abc", "garbage", "pbkdf2_sha256", "pbkdf2_sha256$1$salt", "pbkdf2_sha256$0$salt$AAAA", "pbkdf2_sha256$-1$salt$AAAA",
-    "pbkdf2_sha256$99999999999999999999$salt$AAAA", "pbkdf2_sha256$10000001$salt$AAAA", "pbkdf2_sha256$1$salt$", "pbkdf2_sha1$1$salt$AAAA",
-    "pbkdf2_sha256$x$salt$AAAA", "argon2$argon2id$v=19$m=8388608,t=1000000,p=0$c2FsdA$AAAA",
-  ])
-  func `that is damaged or hostile verifies false at once`(_ encoded: String) {
-    #expect(!PBKDF2SHA256PasswordHasher().verify("password", encoded: encoded))
-  }
-
-  @Test func `has a new salt each time, and Django's form`() throws {
-    let hasher = PBKDF2SHA256PasswordHasher(iterations: 10)
-    let first = try hasher.encode("password")
-    #expect(first != (try hasher.encode("password")))
-    #expect(hasher.verify("password", encoded: first))
-    #expect(first.wholeMatch(of: /pbkdf2_sha256\$10\$[A-Za-z0-9]{22}\$[A-Za-z0-9+\/]{43}=/) != nil)
-  }
-
-  @Test func `of an unusable password is told by its prefix alone`() {
-    #expect(UnusablePassword.matches(UnusablePassword.make()))
-    #expect(UnusablePassword.make().count == 41)
-    #expect(!UnusablePassword.matches(""))
-    #expect(!UnusablePassword.matches("garbage"))
-  }
-}
-
-@Suite struct `The maximum length` {
-  @Test func `counts code points and refuses, never cuts`() {
-    let user = UserAttributes(username: "", firstName: "", lastName: "", email: "")
-    #expect(MaximumLengthValidator().validate(String(repeating: "😀", count: 1024), user: user) == nil)
-    let error = MaximumLengthValidator().validate(String(repeating: "a", count: 1025), user: user)
-    #expect(error?.code == "password_too_long")
-    #expect(error?.parameters == ["max_length": .int(1024)])
-  }
-}
-
 @Suite struct `An identifier's key` {
   @Test func `is the same for spellings of one address, and differs with the secret`() {
     let hasher = IdentifierHasher(secretKey: "django-insecure-test-key-0123456789")

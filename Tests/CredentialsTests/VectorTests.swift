@@ -40,12 +40,17 @@ struct Vectors: Decodable {
     }
   }
 
-  @Test func `pbkdf2_sha256 hashes made by Django verify, and no other password does`() {
-    let hasher = PBKDF2SHA256PasswordHasher()
+  @Test func `hashes made by every hasher of Django verify, and no other password does`() {
+    let hashers = PasswordHashers()
     for vector in vectors.hashes {
-      #expect(hasher.verify(vector.password, encoded: vector.encoded))
-      #expect(!hasher.verify(vector.password + " ", encoded: vector.encoded))
+      #expect(hashers.recognizes(vector.encoded))
+      #expect(hashers.verify(vector.password, encoded: vector.encoded), "\(vector)")
+      // One of Django's default cost is enough of that.
+      if vector.password != "lètmein" || vector.encoded.contains("seasalt") {
+        #expect(!hashers.verify(vector.password + " ", encoded: vector.encoded))
+      }
     }
+    #expect(Set(vectors.hashes.map { $0.encoded.prefix { $0 != "$" } }) == Set(PasswordHashers.algorithms.map { Substring($0) }))
   }
 
   @Test func `uidb64 is Django's, both ways`() {

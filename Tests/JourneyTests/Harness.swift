@@ -24,7 +24,7 @@ final class Harness: Sendable {
   let statements = Recorder()
   let log = Recorder()
   /// Cheap: the cost is not what is tested.
-  let hasher = PBKDF2SHA256PasswordHasher(iterations: 10)
+  let hasher = PBKDF2PasswordHasher(iterations: 10)
 
   init() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("password-reset-tests-\(UUID().uuidString)")
@@ -35,8 +35,9 @@ final class Harness: Sendable {
   deinit { try? FileManager.default.removeItem(atPath: (path as NSString).deletingLastPathComponent) }
 
   /// Runs `test` against the service, and its worker.
+  /// - Parameter hasher: in the place of the harness's cheap one; `.some(nil)` for the configured one.
   func run(
-    _ environment: [String: String] = [:], policy: OutboxPolicy = .quick, hasher: (any PasswordHasher)? = nil, logLevel: Logger.Level = .trace,
+    _ environment: [String: String] = [:], policy: OutboxPolicy = .quick, hasher: (any PasswordHasher)?? = nil, logLevel: Logger.Level = .trace,
     _ test: @Sendable (any TestClientProtocol) async throws -> Void
   ) async throws {
     let defaults = [

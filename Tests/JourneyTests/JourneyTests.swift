@@ -111,6 +111,49 @@ import Testing
   }
 }
 
+@Suite struct `A hasher` {
+  @Test(arguments: [
+    ("pbkdf2_sha256", "iterations=10"), ("pbkdf2_sha1", "iterations=10"), ("argon2", "memory_cost=64,time_cost=1,parallelism=1"),
+    ("scrypt", "work_factor=16"), ("bcrypt_sha256", "rounds=4"), ("bcrypt", "rounds=4"),
+  ])
+  func `that is configured makes the new hash`(_ algorithm: String, _ options: String) async throws {
+    let harness = try Harness()
+    try await harness.run(["PASSWORD_HASHER": algorithm, "PASSWORD_HASHER_OPTIONS": options], hasher: .some(nil)) { client in
+      let id = try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      let long = String(repeating: "a-Fine-pass-77 ", count: 5)
+      let reply = try await client.setPassword(link, long)
+      // bcrypt alone would cut it.
+      #expect(reply.fieldCodes == (algorithm == "bcrypt" ? ["new_password2": ["password_too_long"]] : [:]))
+      let rules = try await client.get(link).json["password_rules"] as? [String]
+      #expect((rules?.contains("Your password must contain at most 72 bytes.") ?? false) == (algorithm == "bcrypt"))
+      if algorithm == "bcrypt" { #expect(try await client.setPassword(link, String(long.prefix(72))).status == 200) }
+      let encoded = try harness.password(of: id)
+      #expect(encoded.hasPrefix(algorithm + "$"))
+      #expect(PasswordHashers().verify(algorithm == "bcrypt" ? String(long.prefix(72)) : long, encoded: encoded))
+    }
+  }
+
+  @Test func `compares with the present password, if that is a rule, and leaves the link usable`() async throws {
+    let harness = try Harness()
+    let rules = #"[{"NAME": "MinimumLengthValidator"}, {"NAME": "CurrentPasswordValidator"}]"#
+    try await harness.run(["AUTH_PASSWORD_VALIDATORS": rules]) { client in
+      try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      #expect(
+        try await client.get(link).json["password_rules"] as? [String] == [
+          "Your password must contain at least 8 characters.", "Your password must contain at most 1024 characters.",
+          "Your password must differ from your present one.",
+        ])
+      let refused = try await client.setPassword(link, Harness.oldPassword)
+      #expect(refused.status == 400 && refused.fieldCodes == ["new_password2": ["password_unchanged"]])
+      #expect(try await client.setPassword(link, "a-Fine-pass-77").status == 200)
+    }
+  }
+}
+
 @Suite struct `A link` {
   @Test func `is not spent by scanners: a thousand GET and HEAD change nothing`() async throws {
     let harness = try Harness()

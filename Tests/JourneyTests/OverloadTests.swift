@@ -34,18 +34,21 @@ import Testing
 
 /// Hashes when it is let.
 private final class GatedHasher: PasswordHasher {
-  static let algorithm = "pbkdf2_sha256"
+  let algorithm = "pbkdf2_sha256"
+  let isBounded = true
 
-  private let hasher = PBKDF2SHA256PasswordHasher(iterations: 10)
+  private let hasher = PBKDF2PasswordHasher(iterations: 10)
   private let gate = DispatchSemaphore(value: 0)
 
   func open() { gate.signal() }
 
-  func encode(_ password: String) throws -> String {
+  func encode(_ password: String) throws(PasswordHashingError) -> String {
     gate.wait()
     gate.signal()
     return try hasher.encode(password)
   }
+
+  func recognizes(_ encoded: String) -> Bool { hasher.recognizes(encoded) }
 
   func verify(_ password: String, encoded: String) -> Bool { hasher.verify(password, encoded: encoded) }
 }

@@ -1,3 +1,4 @@
+import Credentials
 import Foundation
 import Testing
 
@@ -27,7 +28,20 @@ import Testing
     ("DEFAULT_FROM_EMAIL", "nobody at all"),
     ("DEFAULT_FROM_EMAIL", "a@b.co, c@b.co"), ("EMAIL_BACKEND", "pigeon"), ("EMAIL_BACKEND", ""), ("EMAIL_PORT", "0"), ("EMAIL_USE_TLS", "maybe"),
     ("EMAIL_TIMEOUT", "0"), ("EMAIL_HOST_USER", "somebody"), ("EMAIL_HOST_PASSWORD", "hunter2-hunter2"), ("EMAIL_SSL_CERTFILE", "/nowhere/cert.pem"),
-    ("EMAIL_SSL_KEYFILE", "/nowhere/key.pem"), ("PASSWORD_HASHER", "rot13"), ("RATE_LIMIT_MAILS", "1 per minute"), ("RATE_LIMIT_MAILS", "0/m"),
+    ("EMAIL_SSL_KEYFILE", "/nowhere/key.pem"), ("PASSWORD_HASHER", "rot13"), ("PASSWORD_HASHER_OPTIONS", "iterations"),
+    ("PASSWORD_HASHER_OPTIONS", "iterations=1,iterations=2"),
+    ("PASSWORD_HASHER_OPTIONS", "rounds=12"), ("PASSWORD_HASHER_OPTIONS", "iterations=99999999"), ("PASSWORD_HASHER_CONCURRENCY", "none"),
+    ("AUTH_PASSWORD_VALIDATORS", "no JSON"), ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "hunter2.Validator"}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"name": "MinimumLengthValidator"}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "NumericPasswordValidator", "OPTION": {}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "NumericPasswordValidator", "OPTIONS": []}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "MinimumLengthValidator", "OPTIONS": {"length": 9}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": 8.5}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": true}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "UserAttributeSimilarityValidator", "OPTIONS": {"max_similarity": 0}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "UserAttributeSimilarityValidator", "OPTIONS": {"user_attributes": ["shoe_size"]}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "CommonPasswordValidator", "OPTIONS": {"password_list_path": "/nowhere/list.txt"}}]"#),
+    ("AUTH_PASSWORD_VALIDATOR", "[]"), ("RATE_LIMIT_MAILS", "1 per minute"), ("RATE_LIMIT_MAILS", "0/m"),
     ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("SITE_NAME", "a\nb"), ("EMAIL_USE_TSL", "true"), ("RATE_LIMIT_REQUESTS", "20/m"),
     ("SECRET_KEYS", "x"),
     ("CORS_ALLOWED_ORIGINS", "*"), ("SECRET_KEY_FILE", "/nowhere/secret"),
@@ -52,6 +66,30 @@ import Testing
   @Test(arguments: [("sqlite:a/b.db", "a/b.db"), ("sqlite:/a/b.db", "/a/b.db"), ("sqlite:////a/b.db", "/a/b.db")])
   func `names the database file by a path`(_ url: String, _ path: String) throws {
     #expect(try Settings(environment: Self.good.merging(["DATABASE_URL": url]) { $1 }).databasePath == path)
+  }
+
+  @Test func `of the password rules is Django's, with its options and order`() throws {
+    let list = FileManager.default.temporaryDirectory.appendingPathComponent("list-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: list) }
+    try Data("  xyzzy-plugh \nr\u{e9}sum\u{e9}-2026\n".utf8).write(to: list)
+    let json = """
+      [{"NAME": "CommonPasswordValidator", "OPTIONS": {"password_list_path": "\(list.path)"}},
+       {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+       {"NAME": "UserAttributeSimilarityValidator", "OPTIONS": {"user_attributes": ["email"], "max_similarity": 1}},
+       {"NAME": "CurrentPasswordValidator"}, {"NAME": "MaximumLengthValidator", "OPTIONS": {"max_length": 20}}]
+      """
+    let rules = try Settings(environment: Self.good.merging(["AUTH_PASSWORD_VALIDATORS": json]) { $1 }).passwordRules
+    #expect(rules.refusesCurrentPassword)
+    let user = UserAttributes(username: "wonderland-77", firstName: "", lastName: "", email: "alice-77-wonder@example.com")
+    for (password, codes) in [
+      ("XYZZY-plugh", ["password_too_common", "password_too_short"]), ("password", ["password_too_short"]), ("wonderland-77", []),
+      ("alice-77-wonder@example.com", ["password_too_similar", "password_too_long"]), ("r\u{e9}sum\u{e9}-2026", ["password_too_common", "password_too_short"]),
+      ("re\u{301}sume\u{301}-2026", []),
+    ] {
+      #expect(rules.validators.compactMap { $0.validate(password, user: user)?.code } == codes, "\(password)")
+    }
+    let none = try Settings(environment: Self.good.merging(["AUTH_PASSWORD_VALIDATORS": "[]"]) { $1 }).passwordRules
+    #expect(none.validators.compactMap { $0.validate(String(repeating: "1", count: 1025), user: user)?.code } == ["password_too_long"])
   }
 
   @Test func `names all its faults at once`() {

@@ -1,0 +1,66 @@
+import CryptoExtras
+import Foundation
+
+/// Django's `PBKDF2PasswordHasher` and `PBKDF2SHA1PasswordHasher`: `pbkdf2_sha256$<iterations>$<salt>$<base64>`.
+public struct PBKDF2PasswordHasher: PasswordHasher {
+  /// The hash function below it.
+  public enum Digest: String, Sendable {
+    case sha256, sha1
+  }
+
+  /// Django 6.1's count.
+  public static let defaultIterations = 1_500_000
+  /// Over six times today's default, some seconds of work. More is damage or an attack.
+  public static let maximumIterations = 10_000_000
+
+  private struct Parameters {
+    var iterations: Int
+    var salt: String
+  }
+
+  public var algorithm: String { "pbkdf2_\(digest.rawValue)" }
+  private let digest: Digest
+  private let iterations: Int
+
+  /// - Parameter iterations: the cost of new hashes; stored ones bring their own.
+  public init(_ digest: Digest = .sha256, iterations: Int = defaultIterations) {
+    self.digest = digest
+    self.iterations = iterations
+  }
+
+  public var isBounded: Bool { Self.isBounded(iterations) }
+
+  public func encode(_ password: String) throws(PasswordHashingError) -> String {
+    guard isBounded else { throw .failed }
+    return try encode(password, Parameters(iterations: iterations, salt: randomAlphanumerics(22)))
+  }
+
+  public func recognizes(_ encoded: String) -> Bool { parameters(of: encoded) != nil }
+
+  public func verify(_ password: String, encoded: String) -> Bool {
+    guard let parameters = parameters(of: encoded), let again = try? encode(password, parameters) else { return false }
+    return constantTimeEqual(encoded, again)
+  }
+
+  private static func isBounded(_ iterations: Int) -> Bool { (1...maximumIterations).contains(iterations) }
+
+  private func parameters(of encoded: String) -> Parameters? {
+    guard let fields = fields(of: encoded, count: 4), fields[0] == algorithm, let iterations = Int(fields[1]), Self.isBounded(iterations),
+      !fields[3].isEmpty
+    else { return nil }
+    return Parameters(iterations: iterations, salt: fields[2])
+  }
+
+  private func encode(_ password: String, _ parameters: Parameters) throws(PasswordHashingError) -> String {
+    do {
+      // The checked call refuses under 210,000 rounds, which old hashes have; the bounds are ours.
+      let key = try KDF.Insecure.PBKDF2.deriveKey(
+        from: Data(password.utf8), salt: Data(parameters.salt.utf8), using: digest == .sha256 ? .sha256 : .insecureSHA1,
+        outputByteCount: digest == .sha256 ? 32 : 20, unsafeUncheckedRounds: parameters.iterations)
+      let hash = key.withUnsafeBytes { Data($0).base64EncodedString() }
+      return "\(algorithm)$\(parameters.iterations)$\(parameters.salt)$\(hash)"
+    } catch {
+      throw .failed
+    }
+  }
+}

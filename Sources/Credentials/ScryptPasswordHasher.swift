@@ -1,0 +1,66 @@
+import CryptoExtras
+import Foundation
+
+/// Django's `ScryptPasswordHasher`: `scrypt$<work factor>$<salt>$<block size>$<parallelism>$<base64 of 64 bytes>` (RFC 7914).
+public struct ScryptPasswordHasher: PasswordHasher {
+  /// RFC 7914's N, r and p, under Django's names.
+  public struct Cost: Sendable, Equatable {
+    public var workFactor: Int
+    public var blockSize: Int
+    public var parallelism: Int
+
+    /// Django's defaults: 16 MiB, a tenth of a second or so.
+    public init(workFactor: Int = 16384, blockSize: Int = 8, parallelism: Int = 5) {
+      self.workFactor = workFactor
+      self.blockSize = blockSize
+      self.parallelism = parallelism
+    }
+
+    /// CryptoExtras traps, and memory runs out, on what only an attack asks for. At most 256 MiB, eight times what Django's own can do; at most
+    /// sixteen times the work of its default; and what RFC 7914 asks of N.
+    var isBounded: Bool {
+      guard (1...32).contains(blockSize), (1...64).contains(parallelism), (2...1 << 21).contains(workFactor) else { return false }
+      return workFactor.nonzeroBitCount == 1 && (blockSize > 1 || workFactor < 1 << 16) && 128 * workFactor * blockSize <= 256 << 20
+        && workFactor * blockSize * parallelism <= 16 * 16384 * 8 * 5
+    }
+  }
+
+  public let algorithm = "scrypt"
+  private let cost: Cost
+
+  public init(cost: Cost = Cost()) { self.cost = cost }
+
+  public var isBounded: Bool { cost.isBounded }
+
+  public func encode(_ password: String) throws(PasswordHashingError) -> String {
+    guard isBounded else { throw .failed }
+    return try encode(password, cost, salt: randomAlphanumerics(22))
+  }
+
+  public func recognizes(_ encoded: String) -> Bool { parameters(of: encoded) != nil }
+
+  public func verify(_ password: String, encoded: String) -> Bool {
+    guard let (cost, salt) = parameters(of: encoded), let again = try? encode(password, cost, salt: salt) else { return false }
+    return constantTimeEqual(encoded, again)
+  }
+
+  private func parameters(of encoded: String) -> (Cost, salt: String)? {
+    guard let fields = fields(of: encoded, count: 6), fields[0] == algorithm, let workFactor = Int(fields[1]), let blockSize = Int(fields[3]),
+      let parallelism = Int(fields[4]), !fields[5].isEmpty
+    else { return nil }
+    let cost = Cost(workFactor: workFactor, blockSize: blockSize, parallelism: parallelism)
+    return cost.isBounded ? (cost, fields[2]) : nil
+  }
+
+  private func encode(_ password: String, _ cost: Cost, salt: String) throws(PasswordHashingError) -> String {
+    do {
+      let key = try KDF.Scrypt.deriveKey(
+        from: Data(password.utf8), salt: Data(salt.utf8), outputByteCount: 64, rounds: cost.workFactor, blockSize: cost.blockSize,
+        parallelism: cost.parallelism)
+      let hash = key.withUnsafeBytes { Data($0).base64EncodedString() }
+      return "\(algorithm)$\(cost.workFactor)$\(salt)$\(cost.blockSize)$\(cost.parallelism)$\(hash)"
+    } catch {
+      throw .failed
+    }
+  }
+}

@@ -29,8 +29,7 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
   let backend = try world.mailBackend ?? settings.email.makeBackend(now: world.now())
   let templates = try MailTemplates(siteName: settings.siteName, sender: settings.email.sender)
   let bell = Bell()
-  let tokenGenerator = PasswordResetTokenGenerator(
-    secretKey: settings.secretKey, fallbacks: settings.secretKeyFallbacks, timeout: settings.passwordResetTimeout, timeZone: settings.timeZone)
+  let tokenGenerator = settings.tokenGenerator
 
   var policy = world.outboxPolicy
   policy.mailLimits = settings.mailLimits
@@ -55,6 +54,10 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
 }
 
 extension Settings {
+  var tokenGenerator: PasswordResetTokenGenerator {
+    PasswordResetTokenGenerator(secretKey: secretKey, fallbacks: secretKeyFallbacks, timeout: passwordResetTimeout, timeZone: timeZone)
+  }
+
   /// - Parameter hasher: in the place of the configured one.
   fileprivate func passwordPolicy(hasher: (any PasswordHasher)?) -> PasswordPolicy {
     PasswordPolicy(

@@ -13,7 +13,7 @@ struct PasswordResetCommand: AsyncParsableCommand {
       Start it for a try with `password-reset serve --dev`: it needs no configuration, prints its mails, and has a demo user.
       Everything else is set by the environment; docs/configuration.md lists the settings.
 
-      Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong configuration.
+      Exit codes: 0 done, 1 failed, 64 wrong usage, 67 no such user, 78 wrong configuration.
       """,
     version: "0.1.0",
     subcommands: [ServeCommand.self, MigrateCommand.self, UsersCommand.self, SendTestEmailCommand.self, CheckCommand.self]
@@ -34,6 +34,8 @@ struct Failure: Error {
       return try await work()
     } catch let error as Failure {
       throw exit(error.message, error.code)
+    } catch let error as UserFields.Fault {
+      throw exit(error.reason, 1)
     } catch let error as SettingsError {
       throw exit("\(error)", configuration)
     } catch let error as StoreOpenError {

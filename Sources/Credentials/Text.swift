@@ -47,7 +47,7 @@ extension Unicode.Scalar {
   fileprivate var isPythonSpace: Bool { properties.isWhitespace || (0x1C...0x1F).contains(value) }
 
   /// `\w` of Python's `re`: a letter, anything numeric, or an underscore; marks are not in it.
-  var isPythonWord: Bool {
+  package var isPythonWord: Bool {
     switch properties.generalCategory {
     case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: true
     default: properties.numericType != nil || self == "_"

@@ -56,6 +56,10 @@ public enum AuditEvent: String, Sendable, CaseIterable {
   case mailFailed = "mail_failed"
   /// A new password.
   case reset
+  /// A new password that staff chose, by a command.
+  case setByStaff = "set_by_staff"
+  /// A link that staff had printed, by a command.
+  case linkPrinted = "link_printed"
 }
 
 /// One line of the audit.

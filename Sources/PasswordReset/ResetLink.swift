@@ -33,7 +33,8 @@ public struct ResetURL: Sendable {
   /// The host, with the port if there is one: Django's `domain`.
   var domain: String { String(template.dropFirst(scheme.count + 3).prefix { !"/?#".contains($0) }) }
 
-  func link(uid: String, token: String) -> String {
+  /// The address that the mail shows.
+  public func link(uid: String, token: String) -> String {
     template.replacingOccurrences(of: "{uid}", with: uid).replacingOccurrences(of: "{token}", with: token)
   }
 }

@@ -1,4 +1,4 @@
-import Credentials
+public import Credentials
 public import Foundation
 
 /// One row of `auth_user`, as far as a reset needs it.
@@ -31,7 +31,8 @@ public struct User: Sendable, Equatable {
   /// Whether a reset mail may go out: active, with a usable password (no LDAP or single-sign-on account) and an address.
   var mayReset: Bool { isActive && !UnusablePassword.matches(password) && !email.isEmpty }
 
-  var tokenSubject: TokenSubject { TokenSubject(id: id, password: password, lastLogin: lastLogin, email: email) }
+  /// What a token of this user is bound to.
+  public var tokenSubject: TokenSubject { TokenSubject(id: id, password: password, lastLogin: lastLogin, email: email) }
 
   var attributes: UserAttributes { UserAttributes(username: username, firstName: firstName, lastName: lastName, email: email) }
 }

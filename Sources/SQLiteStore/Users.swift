@@ -26,50 +26,32 @@ extension SQLiteStore: UserStore {
   }
 
   public func setPassword(_ encoded: String, for user: User, requestID: String, at now: Date) async throws(StoreError) -> Bool {
-    try await write { db in
-      // Everything the token is bound to must still be as it was when the token was checked. Text is compared by its bytes.
+    try await write { db in try Self.setPassword(encoded, for: user, as: .reset, requestID: requestID, at: now, in: db) }
+  }
+
+  /// Sets the password that staff chose. As a reset does, it leaves an audit row and a notice, and sets nothing if the row has changed.
+  public func setPasswordByStaff(_ encoded: String, for user: User, requestID: String, at now: Date) async throws(StoreError) -> Bool {
+    try await write { db in try Self.setPassword(encoded, for: user, as: .setByStaff, requestID: requestID, at: now, in: db) }
+  }
+
+  private static func setPassword(
+    _ encoded: String, for user: User, as event: AuditEvent, requestID: String, at now: Date, in db: Database
+  ) throws -> Bool {
+    // Everything the token is bound to must still be as it was when the token was checked. Text is compared by its bytes.
+    try db.execute(
+      sql: """
+        UPDATE auth_user SET password = ?
+        WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND replace(substr(last_login, 1, 19), 'T', ' ') IS ? AND is_active
+        """, arguments: [encoded, user.id, user.password, user.email, user.lastLogin])
+    guard db.changesCount == 1 else { return false }
+    try insert(AuditRecord(event, userID: user.id), requestID: requestID, at: now, in: db)
+    if !user.email.isEmpty {
       try db.execute(
         sql: """
-          UPDATE auth_user SET password = ?
-          WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND replace(substr(last_login, 1, 19), 'T', ' ') IS ? AND is_active
-          """, arguments: [encoded, user.id, user.password, user.email, user.lastLogin])
-      guard db.changesCount == 1 else { return false }
-      try Self.insert(AuditRecord(.reset, userID: user.id), requestID: requestID, at: now, in: db)
-      if !user.email.isEmpty {
-        try db.execute(
-          sql: """
-            INSERT INTO password_reset_outbox (kind, identifier, user_id, request_id, created_at, due_at) VALUES ('changed_mail', ?, ?, ?, ?, ?)
-            """, arguments: [user.email, user.id, requestID, now.milliseconds, now.milliseconds])
-      }
-      return true
+          INSERT INTO password_reset_outbox (kind, identifier, user_id, request_id, created_at, due_at) VALUES ('changed_mail', ?, ?, ?, ?, ?)
+          """, arguments: [user.email, user.id, requestID, now.milliseconds, now.milliseconds])
     }
-  }
-
-  /// Adds a user as Django's `create_user` does.
-  /// - Returns: the new key; nil if the user name is taken.
-  public func addUser(username: String, email: String, password: String, at now: Date) async throws(StoreError) -> Int64? {
-    try await write { db in
-      try db.execute(
-        sql: """
-          INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)
-          VALUES (?, 0, ?, '', '', ?, 0, 1, ?) ON CONFLICT (username) DO NOTHING
-          """, arguments: [password, username, email, Self.djangoTime(now)])
-      return db.changesCount == 1 ? db.lastInsertedRowID : nil
-    }
-  }
-
-  /// Whether there is a user, damaged or not.
-  public func hasUsers() async throws(StoreError) -> Bool {
-    try await read { db in try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM auth_user)") ?? false }
-  }
-
-  /// Users in the order of their keys, from behind `id` on.
-  public func users(after id: Int64, limit: Int) async throws(StoreError) -> [User] {
-    try await read { db in
-      try Row.fetchAll(
-        db, sql: "SELECT \(Self.columns) FROM auth_user WHERE id > ? ORDER BY id LIMIT ?", arguments: [id, limit]
-      ).compactMap(Self.user)
-    }
+    return true
   }
 
   /// Nil for a damaged row: no guess about an account is a safe one.
@@ -89,11 +71,5 @@ extension SQLiteStore: UserStore {
     let time = text.prefix(19).replacingOccurrences(of: "T", with: " ")
     let shape = time.map { $0.isASCII && $0.isNumber ? "0" : $0 }
     return String(shape) == "0000-00-00 00:00:00" ? .some(time) : nil
-  }
-
-  /// `2026-11-20 22:09:52.123456` in UTC, as Django writes a time to SQLite.
-  private static func djangoTime(_ date: Date) -> String {
-    let text = date.ISO8601Format(.init(includingFractionalSeconds: true, timeZone: .gmt))
-    return text.replacingOccurrences(of: "T", with: " ").replacingOccurrences(of: "Z", with: "000")
   }
 }

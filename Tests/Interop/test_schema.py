@@ -1,5 +1,6 @@
 """The users table is Django's: the service makes the same one, and leaves the one it finds alone."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -76,10 +77,10 @@ def test_django_works_with_the_users_of_the_service(service_database: Path) -> N
 
     User.objects.create_user("bob", "bob@example.com", PASSWORD, first_name="Bob", last_name="Builder")
     assert authenticate(username="bob", password=PASSWORD) is not None
-    listed = run_command(service_database, "users", "list").splitlines()
-    assert [line.split("\t")[1:] for line in listed] == [
-        ["active", "alice", "alice@example.com"],
-        ["active", "bob", "bob@example.com"],
+    listed = [json.loads(line) for line in run_command(service_database, "users", "list", "--json").splitlines()]
+    assert [(user["username"], user["email"], user["first_name"], user["is_active"]) for user in listed] == [
+        ("alice", "alice@example.com", "", True),
+        ("bob", "bob@example.com", "Bob", True),
     ]
 
 

@@ -1,0 +1,112 @@
+import Credentials
+import Foundation
+import PasswordReset
+import SQLiteStore
+
+/// A user as a file has it: the columns of CSV and the members of JSON, under Django's names. What is missing has Django's default.
+struct UserFields: Codable, Equatable {
+  enum CodingKeys: String, CodingKey, CaseIterable {
+    case id, username, email, first_name, last_name, password, is_active, is_staff, is_superuser, last_login, date_joined
+  }
+
+  /// What is wrong with a user; for the operator.
+  struct Fault: Error, Equatable {
+    var reason: String
+  }
+
+  var id: Int64?
+  var username: String?
+  var email: String?
+  var first_name: String?
+  var last_name: String?
+  var password: String?
+  var is_active: Bool?
+  var is_staff: Bool?
+  var is_superuser: Bool?
+  var last_login: String?
+  var date_joined: String?
+
+  init() {}
+
+  init(_ record: UserRecord) {
+    id = record.id
+    username = record.username
+    email = record.email
+    first_name = record.firstName
+    last_name = record.lastName
+    password = record.password
+    is_active = record.isActive
+    is_staff = record.isStaff
+    is_superuser = record.isSuperuser
+    last_login = record.lastLogin.map(DjangoTime.iso)
+    date_joined = DjangoTime.iso(record.dateJoined)
+  }
+
+  /// The user to be added, checked as Django's model checks it.
+  /// - Parameter now: when a user joined of whom it is not said.
+  func record(now: Date) throws(Fault) -> UserRecord {
+    guard let username, !username.isEmpty else { throw Fault(reason: "username is missing") }
+    guard let name = Username.normalized(username) else {
+      throw Fault(reason: "username may hold letters, digits and @.+-_ alone, and at most 150 of them")
+    }
+    if let id, id < 1 { throw Fault(reason: "id is not positive") }
+    let email = email ?? ""
+    guard email.isEmpty || EmailValidator.accepts(email) && email.unicodeScalars.count <= 254 else {
+      throw Fault(reason: "email is not a valid mail address")
+    }
+    return UserRecord(
+      id: id, username: name, email: email, firstName: try text("first_name", first_name), lastName: try text("last_name", last_name),
+      password: try encodedPassword(), isActive: is_active ?? true, isStaff: is_staff ?? false, isSuperuser: is_superuser ?? false,
+      lastLogin: try time("last_login", last_login), dateJoined: try time("date_joined", date_joined) ?? SQLiteStore.djangoTime(now))
+  }
+
+  private func encodedPassword() throws(Fault) -> String {
+    guard let password, !password.isEmpty else { return UnusablePassword.make() }
+    if UnusablePassword.matches(password), password.unicodeScalars.count <= 128, !password.unicodeScalars.contains("\0") { return password }
+    guard PasswordHashers().recognizes(password) else {
+      throw Fault(reason: "password is not a hash of \(PasswordHashers.algorithms.joined(separator: ", ")); leave it empty for a user without one")
+    }
+    return password
+  }
+
+  private func text(_ name: String, _ value: String?) throws(Fault) -> String {
+    let text = value ?? ""
+    guard text.unicodeScalars.count <= 150, !text.unicodeScalars.contains("\0") else {
+      throw Fault(reason: "\(name) has over 150 characters, or a NUL")
+    }
+    return text
+  }
+
+  private func time(_ name: String, _ value: String?) throws(Fault) -> String? {
+    guard let value, !value.isEmpty else { return nil }
+    guard let time = DjangoTime.stored(value) else { throw Fault(reason: "\(name) is not a time in UTC such as 2026-11-20T22:09:52Z") }
+    return time
+  }
+}
+
+/// Django's user names.
+enum Username {
+  /// The name in the form in which Django stores it (`AbstractBaseUser.normalize_username`); nil if `UnicodeUsernameValidator` refuses it.
+  static func normalized(_ name: String) -> String? {
+    let name = name.precomposedStringWithCompatibilityMapping
+    let fits =
+      (1...150).contains(name.unicodeScalars.count) && name.unicodeScalars.allSatisfy { $0.isPythonWord || ".@+-".unicodeScalars.contains($0) }
+    return fits ? name : nil
+  }
+}
+
+/// The two ways in which Django writes a time in UTC: for SQLite, and for people and programs (ISO 8601).
+enum DjangoTime {
+  /// `2026-11-20 22:09:52.123456` from `2026-11-20T22:09:52.123456Z`; nil for what is no time in UTC.
+  static func stored(_ text: String) -> String? {
+    guard let match = text.wholeMatch(of: /(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,6})?(Z|\+00:00)?/),
+      (try? Date("\(match.1)T\(match.2)Z", strategy: .iso8601)) != nil
+    else { return nil }
+    return "\(match.1) \(match.2)\(match.3 ?? "")"
+  }
+
+  static func iso(_ stored: String) -> String {
+    guard let match = stored.wholeMatch(of: /(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d{1,6})?)(?:Z|\+00:00)?/) else { return stored }
+    return "\(match.1)T\(match.2)Z"
+  }
+}

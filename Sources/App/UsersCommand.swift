@@ -1,0 +1,172 @@
+import ArgumentParser
+import Foundation
+import PasswordReset
+import SQLiteStore
+
+struct UsersCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "users", abstract: "Look after the users.",
+    discussion: "Works on the database that DATABASE_URL names, beside a running service if there is one.",
+    subcommands: [
+      UsersAddCommand.self, UsersListCommand.self, UsersShowCommand.self, UsersSetPasswordCommand.self, UsersCheckPasswordCommand.self,
+      UsersActivateCommand.self, UsersDeactivateCommand.self, UsersLinkCommand.self, UsersImportCommand.self, UsersExportCommand.self,
+    ])
+}
+
+struct UsersListCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "list", abstract: "List the users.", discussion: "Exits 1 if there are damaged rows; they are named on standard error.")
+
+  @Flag(help: "Print a JSON object a line, for programs.")
+  var json = false
+
+  func run() async throws {
+    try await Failure.report {
+      let store = try openStore()
+      if !json { print(columns("ID", "STATE", "USERNAME", "EMAIL")) }
+      var damaged = 0
+      var last: Int64? = 0
+      while let after = last {
+        let page = try await store.page(after: after, limit: 500)
+        for record in page.records { print(json ? try UserSummary(record).json() : line(record)) }
+        for id in page.damaged { printError("The row of user \(id) is damaged.") }
+        damaged += page.damaged.count
+        last = page.last
+      }
+      if damaged > 0 { throw ExitCode.failure }
+    }
+  }
+
+  private func line(_ record: UserRecord) -> String {
+    columns("\(record.id ?? 0)", UserSummary(record).state, printable(record.username), printable(record.email))
+  }
+
+  private func columns(_ id: String, _ state: String, _ username: String, _ email: String) -> String {
+    "\(pad(id, 8)) \(pad(state, 12)) \(pad(username, 30)) \(email)"
+  }
+
+  private func pad(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
+}
+
+struct UsersShowCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "show", abstract: "Show what is known of a user, but for the password's hash.")
+
+  @Argument(help: "The user name.")
+  var username: String
+
+  @Flag(help: "Print a JSON object, for programs.")
+  var json = false
+
+  func run() async throws {
+    try await Failure.report {
+      let summary = UserSummary(try await openStore().existing(username))
+      print(json ? try summary.json() : summary.text())
+    }
+  }
+}
+
+struct UsersActivateCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "activate", abstract: "Let a user log in and reset the password.", discussion: "Links from before work again until they are too old."
+  )
+
+  @Argument(help: "The user name.")
+  var username: String
+
+  func run() async throws { try await setActive(true, username) }
+}
+
+struct UsersDeactivateCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "deactivate", abstract: "Keep a user from logging in and from resetting the password.",
+    discussion: "Links that are under way become invalid. Nothing is deleted; `users activate` undoes it.")
+
+  @Argument(help: "The user name.")
+  var username: String
+
+  func run() async throws { try await setActive(false, username) }
+}
+
+private func setActive(_ isActive: Bool, _ username: String) async throws {
+  try await Failure.report {
+    let record = try await openStore().existing(username)
+    guard try await openStore().setActive(isActive, username: record.username) else { throw Failure.noUser }
+    print("User \(record.id ?? 0) is \(isActive ? "active" : "inactive").")
+  }
+}
+
+/// What commands tell of a user.
+struct UserSummary: Encodable {
+  var id: Int64?
+  var username: String
+  var email: String
+  var first_name: String
+  var last_name: String
+  /// The algorithm of the password's hash, or that there is none.
+  var password: String
+  var is_active: Bool
+  var is_staff: Bool
+  var is_superuser: Bool
+  var last_login: String?
+  var date_joined: String
+
+  init(_ record: UserRecord) {
+    id = record.id
+    username = record.username
+    email = record.email
+    first_name = record.firstName
+    last_name = record.lastName
+    password = record.passwordKind
+    is_active = record.isActive
+    is_staff = record.isStaff
+    is_superuser = record.isSuperuser
+    last_login = record.lastLogin.map(DjangoTime.iso)
+    date_joined = DjangoTime.iso(record.dateJoined)
+  }
+
+  /// Whether the user may ask for a mail.
+  var state: String { is_active ? password == UserRecord.noPassword ? "no password" : "active" : "inactive" }
+
+  func json() throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(self), as: UTF8.self)
+  }
+
+  func text() -> String {
+    let rows: [(String, String)] = [
+      ("id", "\(id ?? 0)"), ("username", username), ("email", email), ("first name", first_name), ("last name", last_name), ("state", state),
+      ("password", password), ("staff", is_staff ? "yes" : "no"), ("superuser", is_superuser ? "yes" : "no"), ("last login", last_login ?? "never"),
+      ("joined", date_joined),
+    ]
+    return rows.map { name, value in name.padding(toLength: 12, withPad: " ", startingAt: 0) + printable(value) }.joined(separator: "\n")
+  }
+}
+
+extension UserRecord {
+  static let noPassword = "none"
+
+  fileprivate var passwordKind: String {
+    if password.isEmpty || password.hasPrefix("!") { return Self.noPassword }
+    let algorithm = password.prefix { $0 != "$" }
+    return algorithm.count < password.count && algorithm.count <= 20 ? String(algorithm) : "unknown"
+  }
+}
+
+extension SQLiteStore {
+  /// The user of that name. Throws ``Failure`` if there is none.
+  func existing(_ username: String) async throws -> UserRecord {
+    guard let record = try await record(username: username.precomposedStringWithCompatibilityMapping) else { throw Failure.noUser }
+    return record
+  }
+}
+
+extension Failure {
+  /// `EX_NOUSER` of sysexits.h.
+  static let noUser = Failure(message: "there is no user of that name, or its row is damaged; see `password-reset users list`", code: 67)
+}
+
+/// A name must not act on the terminal.
+func printable(_ text: String) -> String {
+  String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{FFFD}" : $0 }))
+}

@@ -48,8 +48,8 @@ def module_database(migrated_file: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def module_service(module_database: Path) -> Iterator[Service]:
-    """The service on `module_database`; it sends no mail."""
-    with serving(module_database, module_database.parent) as service:
+    """The service on `module_database`; it sends no mail, and hashes quickly."""
+    with serving(module_database, module_database.parent, PASSWORD_HASHER_OPTIONS="iterations=10") as service:
         yield service
 
 

@@ -10,12 +10,13 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 from django.contrib.auth.tokens import PasswordResetTokenGenerator, default_token_generator
 from django.core.management import call_command
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.forms import Form
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
-from service import Link
+from service import FieldError, Link
 
 
 @contextmanager
@@ -57,7 +58,13 @@ def link_for(user: User, generator: PasswordResetTokenGenerator = default_token_
     return Link(urlsafe_base64_encode(force_bytes(user.pk)), generator.make_token(user))
 
 
-def errors_of(form: Form) -> dict[str, list[tuple[str, str]]]:
-    """The code and the message of each of a form's errors, by field."""
-    fields = form.errors.get_json_data()
-    return {field: [(error["code"], error["message"]) for error in errors] for field, errors in fields.items()}
+def errors_of(form: Form) -> dict[str, list[FieldError]]:
+    """A form's errors by field. What was typed, which Django counts among the parameters, is left out."""
+
+    def params(error: ValidationError) -> dict[str, Any]:
+        return {name: str(value) if not isinstance(value, int) else value for name, value in (error.params or {}).items() if name != "value"}
+
+    return {
+        field: [FieldError(error.code or "", error.messages[0], params(error)) for error in errors]
+        for field, errors in form.errors.as_data().items()
+    }

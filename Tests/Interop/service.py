@@ -29,15 +29,24 @@ class Link(NamedTuple):
 
 
 @dataclass(frozen=True)
+class FieldError:
+    """One error of a field."""
+
+    code: str
+    message: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Reply:
     status: int
     body: Any
 
     @property
-    def errors(self) -> dict[str, list[tuple[str, str]]]:
-        """The code and the message of each error, by field, as `errors_of` gives them for a form of Django's."""
+    def errors(self) -> dict[str, list[FieldError]]:
+        """The errors by field, as `errors_of` gives them for a form of Django's."""
         fields = self.body.get("errors", {})
-        return {field: [(error["code"], error["message"]) for error in errors] for field, errors in fields.items()}
+        return {field: [FieldError(**{"params": {}} | error) for error in errors] for field, errors in fields.items()}
 
 
 @dataclass(frozen=True)
@@ -95,15 +104,17 @@ def serving(database: Path, folder: Path, **settings: str) -> Iterator[Service]:
         yield Service(port=int(wait_until(listening, "the service to listen")[1]))
 
 
-def run_command(database: Path, *arguments: str, stdin: str = "") -> str:
-    """Runs one of the service's commands on `database` to its end; its standard output."""
+def command(database: Path, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    """Runs one of the service's commands on `database` to its end."""
+    # Bytes, as text mode would change line ends.
     done = subprocess.run(
-        [BINARY, *arguments],
-        env=_environment(database, {}),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
+        [BINARY, *arguments], env=_environment(database, settings), input=stdin.encode(), capture_output=True, timeout=60
     )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_command(database: Path, *arguments: str, stdin: str = "") -> str:
+    """As `command`, which must succeed; its standard output."""
+    done = command(database, *arguments, stdin=stdin)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -9,7 +9,7 @@ from django.contrib.auth.tokens import default_token_generator
 from django.utils.http import urlsafe_base64_decode
 
 from django_site import add_user, link_for
-from service import Link, Service
+from service import FieldError, Link, Service
 
 # What JSON can hold and a form cannot. Null is not among them: it counts as missing, which the forms know.
 WRONG_TYPES = [0, 1.5, True, False, [], ["alice@example.com"], {}, {"email": "alice@example.com"}]
@@ -25,7 +25,7 @@ def user(module_service: Service) -> User:
 def test_an_address_must_be_text(value: Any, module_service: Service) -> None:
     reply = module_service.request_reset(email=value)
     assert (reply.status, reply.body["code"]) == (400, "validation_error")
-    assert [code for code, _ in reply.errors["email"]] == ["invalid"]
+    assert [error.code for error in reply.errors["email"]] == ["invalid"]
 
 
 @pytest.mark.parametrize("value", WRONG_TYPES, ids=repr)
@@ -33,14 +33,14 @@ def test_a_password_must_be_text(value: Any, module_service: Service, user: User
     link = link_for(user)
     reply = module_service.set_password(link, PASSWORD, value)
     assert (reply.status, reply.body["code"]) == (400, "validation_error")
-    assert {field: [code for code, _ in errors] for field, errors in reply.errors.items()} == {
+    assert {field: [error.code for error in errors] for field, errors in reply.errors.items()} == {
         "new_password2": ["invalid"]
     }
     assert module_service.check_link(link).body["validlink"] is True
 
 
 def test_null_is_a_missing_field(module_service: Service, user: User) -> None:
-    assert module_service.request_reset(email=None).errors == {"email": [("required", "This field is required.")]}
+    assert module_service.request_reset(email=None).errors == {"email": [FieldError("required", "This field is required.", {})]}
     reply = module_service.set_password(link_for(user), None, None)
     assert set(reply.errors) == {"new_password1", "new_password2"}
 
@@ -49,7 +49,7 @@ def test_a_password_has_a_maximum_length(module_service: Service, user: User) ->
     password = "zyxw-717" * 128 + "z"
     assert SetPasswordForm(user, {"new_password1": password, "new_password2": password}).is_valid()
     reply = module_service.set_password(link_for(user), password, password)
-    assert [code for code, _ in reply.errors["new_password2"]] == ["password_too_long"]
+    assert [error.code for error in reply.errors["new_password2"]] == ["password_too_long"]
 
 
 def test_the_link_of_a_deactivated_user_is_invalid(module_service: Service) -> None:

@@ -4,10 +4,10 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
 BINARY      := .build/debug/password-reset
 
-.PHONY: help run test build format lint interop bench packages
+.PHONY: help run test build format lint interop bench bench-passwords packages
 
 help: ## Show what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 run: build ## Start the service for a try: demo user, mails on this terminal
 	$(BINARY) serve --dev
@@ -31,6 +31,10 @@ bench: packages ## Measure beside bare routes of the same framework
 	@command -v wrk >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=wrk
 	swift build -c release $(SWIFT_FLAGS)
 	.build/release/Bench
+
+bench-passwords: packages ## Measure hashing beside Python's
+	swift build -c release $(SWIFT_FLAGS)
+	Tests/Interop/run .build/release/password-reset --benchmark
 
 # Debian's packages, if one is missing; sudo if need be.
 packages:

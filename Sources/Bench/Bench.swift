@@ -12,7 +12,11 @@ struct Bench {
   private static let seconds = 4
 
   static func main() async throws {
-    if CommandLine.arguments.dropFirst().first == "bare" { return try await runBareServer() }
+    switch CommandLine.arguments.dropFirst().first {
+    case "bare": return try await runBareServer()
+    case "hash": return try printHashTime(of: CommandLine.arguments.last ?? "")
+    default: break
+    }
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("password-reset-bench-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: folder) }
@@ -86,9 +90,11 @@ struct Bench {
     print(String(format: "\none hash takes %.3f s; cores ÷ that = %.1f/s; set password reaches %.2f of it", hashTime, bound, reached))
   }
 
+  /// One hash's time at Django's default cost, for the comparison in `Tests/Interop/benchmark_passwords.py`.
+  private static func printHashTime(of algorithm: String) throws { print(try hashTime(PasswordHashers.make(algorithm))) }
+
   /// The median of five, in seconds.
-  private static func hashTime() throws -> Double {
-    let hasher = PBKDF2PasswordHasher()
+  private static func hashTime(_ hasher: any PasswordHasher = PBKDF2PasswordHasher()) throws -> Double {
     let times = try (0..<5).map { _ in
       let start = ContinuousClock.now
       _ = try hasher.encode("a-Fine-pass-77")

@@ -1,0 +1,172 @@
+"""Measures hashing in the release build: each kind beside Python's own, and 500 resets at once.
+
+    make bench-passwords
+"""
+
+import http.client
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import django
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
+django.setup()
+
+from django.contrib.auth.hashers import (  # noqa: E402
+    Argon2PasswordHasher,
+    BCryptPasswordHasher,
+    BCryptSHA256PasswordHasher,
+    PBKDF2PasswordHasher,
+    PBKDF2SHA1PasswordHasher,
+    ScryptPasswordHasher,
+)
+
+from django_site import add_user, link_for, migrate, on_database  # noqa: E402
+from service import BINARY, Link, Service, serving  # noqa: E402
+
+ROUNDS = 5
+LINKS = 500
+PASSWORD = "a-Fine-pass-77"
+BENCH = Path(BINARY).with_name("Bench")
+
+
+def python_time(hasher: object) -> float:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        hasher.encode(PASSWORD, hasher.salt())
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+class SixOnePBKDF2(PBKDF2PasswordHasher):
+    """Of the same cost under every release of Django."""
+
+    iterations = 1_500_000
+
+
+class SixOnePBKDF2SHA1(PBKDF2SHA1PasswordHasher):
+    iterations = 1_500_000
+
+
+def hash_time(algorithm: str) -> float:
+    return float(subprocess.check_output([BENCH, "hash", algorithm]))
+
+
+def compare_hashers() -> None:
+    print(f"{ROUNDS} rounds, one after the other; each time the median of five, in milliseconds; Python's by hashlib, argon2-cffi, bcrypt")
+    print(f"{'hasher':16}{'here':>10}{'Python':>10}{'ratio':>8}")
+    kinds = [SixOnePBKDF2, SixOnePBKDF2SHA1, Argon2PasswordHasher, ScryptPasswordHasher, BCryptSHA256PasswordHasher, BCryptPasswordHasher]
+    for kind in kinds:
+        here, there = [], []
+        for _ in range(ROUNDS):
+            here.append(hash_time(kind.algorithm))
+            there.append(python_time(kind()))
+        mine, python = statistics.median(here), statistics.median(there)
+        print(f"{kind.algorithm:16}{mine * 1000:10.1f}{python * 1000:10.1f}{mine / python:8.2f}")
+
+
+def resident(pid: int) -> float:
+    """MiB."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+def confirm_all(service: Service, links: list[Link]) -> list[tuple[float, int]]:
+    """All at once, each on a connection of its own: when each was answered, and the status."""
+    replies: list[tuple[float, int]] = [(0, 0)] * len(links)
+    barrier = threading.Barrier(len(links))
+
+    def confirm(index: int) -> None:
+        body = json.dumps({"new_password1": PASSWORD, "new_password2": PASSWORD})
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=300)
+        connection.connect()
+        barrier.wait()
+        connection.request("POST", f"/password-reset/{links[index].uid}/{links[index].token}", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        replies[index] = (time.perf_counter(), response.status)
+        connection.close()
+
+    threads = [threading.Thread(target=confirm, args=[index]) for index in range(len(links))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return replies
+
+
+@contextmanager
+def service_with_links(algorithm: str, count: int) -> Iterator[tuple[Service, list[Link]]]:
+    with tempfile.TemporaryDirectory() as name:
+        folder, database = Path(name), Path(name) / "db.sqlite3"
+        with on_database(database):
+            migrate()
+            links = [link_for(add_user(f"user{index}", f"user{index}@example.com")) for index in range(count)]
+        with serving(database, folder, PASSWORD_HASHER=algorithm) as service:
+            service.check_link(links[0])
+            yield service, links
+
+
+def throughput(algorithm: str) -> None:
+    """As many resets as the hashing pool takes, and nothing beside them."""
+    cores = len(os.sched_getaffinity(0))
+    with service_with_links(algorithm, 32 * cores) as (service, links):
+        replies = confirm_all(service, links)
+    assert all(status == 200 for _, status in replies)
+    # From the first on, as the clients' own start takes the cores, too.
+    finished = sorted(at for at, _ in replies)
+    rate = (len(finished) - 1) / (finished[-1] - finished[0])
+    # One argon2 hash keeps every core busy, as it has eight threads.
+    at_once = 1 if algorithm == "argon2" else cores
+    bound = at_once / hash_time(algorithm)
+    print(f"{algorithm}: {rate:.1f} resets/s; {at_once} hashes at once / one hash's time = {bound:.1f}/s; {rate / bound:.2f} of it")
+
+
+def overload(algorithm: str) -> None:
+    with service_with_links(algorithm, LINKS) as (service, links):
+        pid = int(subprocess.check_output(["pgrep", "-nf", f"^{BINARY} serve"]))
+        before, highest, health = resident(pid), 0.0, []
+        done = threading.Event()
+
+        def watch() -> None:
+            nonlocal highest
+            connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=300)
+            while not done.wait(0.02):
+                start = time.perf_counter()
+                connection.request("GET", "/health/live")
+                connection.getresponse().read()
+                health.append(time.perf_counter() - start)
+                highest = max(highest, resident(pid))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        replies = confirm_all(service, links)
+        done.set()
+        watcher.join()
+        statuses = [status for _, status in replies]
+        refused = [link for link, (_, status) in zip(links, replies) if status == 503]
+        again = sum(service.check_link(link).body["validlink"] for link in refused)
+        others = len(statuses) - statuses.count(200) - statuses.count(503)
+        p99 = statistics.quantiles(health, n=100)[98]
+        print(f"{algorithm}: {LINKS} resets at once: {statuses.count(200)} times 200, {statuses.count(503)} times 503, {others} times anything else")
+        print(f"  links of the 503s that still work: {again} of {len(refused)}")
+        print(f"  memory {before:.0f} -> {highest:.0f} MiB; health p99 {p99 * 1000:.1f} ms of {len(health)}")
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    compare_hashers()
+    print()
+    for hasher in ("pbkdf2_sha256", "argon2"):
+        throughput(hasher)
+    for hasher in ("pbkdf2_sha256", "argon2"):
+        overload(hasher)

@@ -65,11 +65,14 @@ struct ByteReader {
     if position == 0 { try skipByteOrderMark() }
     while let byte = try peek(), byte == .newline || byte == .carriageReturn { _ = try next() }
     guard try peek() != nil else { return nil }
-    let start = line
+    let (start, begin) = (line, position)
     var values: [String] = []
     while true {
       let (value, isLast) = try csvValue(from: start)
       values.append(value)
+      if position - begin > Self.longest || values.count > 100 {
+        throw UserFileReader.Broken(line: start, reason: "this line has over 100 values, or over a million bytes; is it a file of users?")
+      }
       if isLast { return (start, values) }
     }
   }
@@ -93,7 +96,10 @@ struct ByteReader {
       }
     }
     guard let text = String(validating: value, as: UTF8.self) else { throw UserFileReader.Broken(line: start, reason: "this is not UTF-8") }
-    if try peek() == .carriageReturn { _ = try next() }
+    if try peek() == .carriageReturn {
+      _ = try next()
+      guard try peek() == .newline || peek() == nil else { throw UserFileReader.Broken(line: line, reason: "a carriage return stands alone") }
+    }
     switch try next() {
     case .comma: return (text, false)
     case .newline, nil: return (text, true)
@@ -119,6 +125,7 @@ struct ByteReader {
   /// The text of the next element of the array that the file holds; nil behind the last.
   mutating func arrayElement(isFirst: Bool) throws -> (Int, [UInt8])? {
     if isFirst {
+      try skipByteOrderMark()
       try skipBlanks()
       guard try next() == UInt8(ascii: "[") else {
         throw UserFileReader.Broken(line: line, reason: "this is not a JSON array, as dumpdata writes it")

@@ -15,6 +15,9 @@ struct PasswordRules: Sendable {
   /// Whether the present password is refused as the new one.
   var refusesCurrentPassword = false
 
+  private var minimum = 0
+  private var maximum = 1024
+
   /// The validators of Django's project template, in its order, and a maximum that Django lacks.
   static let usual = PasswordRules(validators: defaultPasswordValidators())
 
@@ -26,6 +29,7 @@ struct PasswordRules: Sendable {
       throw Fault(remedy: #"must be JSON such as [{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]"#)
     }
     for entry in entries { try add(entry) }
+    if minimum > maximum { throw Fault(remedy: "asks for more characters than it allows: min_length is above max_length") }
     // What a stranger makes us hash has a bound, whatever the list says.
     if !validators.contains(where: { $0 is MaximumLengthValidator }) { validators.append(MaximumLengthValidator()) }
   }
@@ -41,8 +45,12 @@ struct PasswordRules: Sendable {
     case "UserAttributeSimilarityValidator":
       let similarity = try options.number("max_similarity", 0.1...1) ?? 0.7
       validators.append(UserAttributeSimilarityValidator(attributes: try options.attributes(), maximumSimilarity: similarity))
-    case "MinimumLengthValidator": validators.append(MinimumLengthValidator(minimum: try options.integer("min_length", 0...1024) ?? 8))
-    case "MaximumLengthValidator": validators.append(MaximumLengthValidator(maximum: try options.integer("max_length", 8...4096) ?? 1024))
+    case "MinimumLengthValidator":
+      minimum = try options.integer("min_length", 0...1024) ?? 8
+      validators.append(MinimumLengthValidator(minimum: minimum))
+    case "MaximumLengthValidator":
+      maximum = try options.integer("max_length", 8...4096) ?? 1024
+      validators.append(MaximumLengthValidator(maximum: maximum))
     case "CommonPasswordValidator": validators.append(try options.commonPasswords())
     case "NumericPasswordValidator": validators.append(NumericPasswordValidator())
     case "CurrentPasswordValidator": refusesCurrentPassword = true

@@ -49,7 +49,8 @@ struct UserFields: Codable, Equatable {
     guard let name = Username.normalized(username) else {
       throw Fault(reason: "username may hold letters, digits and @.+-_ alone, and at most 150 of them")
     }
-    if let id, id < 1 { throw Fault(reason: "id is not positive") }
+    // Django's AutoField. A greater one would be the last key that SQLite can give out.
+    if let id, !(1...Int64(Int32.max)).contains(id) { throw Fault(reason: "id must be from 1 to \(Int32.max)") }
     let email = email ?? ""
     guard email.isEmpty || EmailValidator.accepts(email) && email.unicodeScalars.count <= 254 else {
       throw Fault(reason: "email is not a valid mail address")
@@ -62,8 +63,9 @@ struct UserFields: Codable, Equatable {
 
   private func encodedPassword() throws(Fault) -> String {
     guard let password, !password.isEmpty else { return UnusablePassword.make() }
-    if UnusablePassword.matches(password), password.unicodeScalars.count <= 128, !password.unicodeScalars.contains("\0") { return password }
-    guard PasswordHashers().recognizes(password) else {
+    // What Django's column holds.
+    let fits = password.unicodeScalars.count <= 128 && !password.unicodeScalars.contains("\0")
+    guard fits, UnusablePassword.matches(password) || PasswordHashers().recognizes(password) else {
       throw Fault(reason: "password is not a hash of \(PasswordHashers.algorithms.joined(separator: ", ")); leave it empty for a user without one")
     }
     return password
@@ -99,7 +101,9 @@ enum Username {
 enum DjangoTime {
   /// `2026-11-20 22:09:52.123456` from `2026-11-20T22:09:52.123456Z`; nil for what is no time in UTC.
   static func stored(_ text: String) -> String? {
-    guard let (day, time) = parts(of: text), (try? Date("\(day)T\(time.prefix(8))Z", strategy: .iso8601)) != nil else { return nil }
+    guard let (day, time) = parts(of: text), day.prefix(4) != "0000",
+      case let moment = "\(day)T\(time.prefix(8))Z", (try? Date(moment, strategy: .iso8601))?.ISO8601Format() == moment
+    else { return nil }  // The parser takes 30 February for 2 March.
     return "\(day) \(time)"
   }
 

@@ -46,6 +46,9 @@ struct UserFileReader {
     bytes = ByteReader(file)
   }
 
+  /// How many objects of a dump are no users of Django's own model.
+  private(set) var passedOver = 0
+
   /// How many bytes have been read.
   var position: Int { bytes.position }
 
@@ -145,7 +148,10 @@ struct UserFileReader {
       case .failure(let fault): return UserFileEntry(line: line, fields: .failure(fault))
       case .success(let object):
         // A dump may hold other tables, too.
-        guard object.model == "auth.user" else { continue }
+        guard object.model == "auth.user" else {
+          passedOver += 1
+          continue
+        }
         guard var fields = object.fields else { return UserFileEntry(line: line, fields: .failure(.init(reason: "fields is missing"))) }
         fields.id = object.pk
         return UserFileEntry(line: line, fields: .success(fields))
@@ -159,10 +165,12 @@ struct UserFileReader {
       return .success(try JSONDecoder().decode(type, from: Data(text)))
     } catch DecodingError.typeMismatch(_, let context) {
       return .failure(.init(reason: "\(context.codingPath.last?.stringValue ?? "the line") has the wrong type"))
+    } catch DecodingError.keyNotFound(let key, _) {
+      return .failure(.init(reason: "\(key.stringValue) is missing"))
     } catch let fault as UserFields.Fault {
       return .failure(fault)
     } catch {
-      return .failure(.init(reason: "this is not a JSON object"))
+      return .failure(.init(reason: "this is not a JSON object, or a number in it is out of range"))
     }
   }
 

@@ -141,40 +141,57 @@ struct UsersLinkCommand: AsyncParsableCommand {
 
 /// Passwords that are typed, or piped in.
 private enum PasswordInput {
+  /// Far above any rule for passwords.
+  private static let limit = 1 << 16
   static let missing = Failure(message: "there is no password; type one on a terminal, or pipe it in with --password-stdin", code: 64)
 
   /// A new password, typed twice on a terminal. Nil if there is none and that is allowed.
   static func new(stdin: Bool, isOptional: Bool) throws -> String? {
-    if stdin { return try piped() }
-    guard let first = prompt(isOptional ? "Password (empty for none): " : "New password: ") else { return nil }
-    guard prompt("The same again: ")?.utf8.elementsEqual(first.utf8) == true else { throw Failure(message: "the two passwords differ") }
+    if stdin {
+      guard let password = try piped() else { throw missing }
+      return password
+    }
+    guard let first = try prompt(isOptional ? "Password (empty for none): " : "New password: ") else { return nil }
+    guard try prompt("The same again: ")?.utf8.elementsEqual(first.utf8) == true else { throw Failure(message: "the two passwords differ") }
     return first
   }
 
-  static func present(stdin: Bool) throws -> String? { try stdin ? piped() : prompt("Password: ") }
+  static func present(stdin: Bool) throws -> String? { try stdin ? piped() : try prompt("Password: ") }
 
   /// The encoding of a new password. Throws ``Failure`` with the rules that it breaks.
   static func encode(_ password: String, for record: UserRecord) throws -> String {
     let (hasher, rules) = try Settings.passwordPolicy(environment: ProcessInfo.processInfo.environment)
-    let policy = PasswordPolicy(hashers: PasswordHashers(preferred: hasher), validators: rules.validators)
+    let policy = PasswordPolicy(
+      hashers: PasswordHashers(preferred: hasher), validators: rules.validators, refusesCurrentPassword: rules.refusesCurrentPassword)
     let attributes = UserAttributes(username: record.username, firstName: record.firstName, lastName: record.lastName, email: record.email)
     let broken = password.unicodeScalars.contains("\0") ? [.nullCharacters] : policy.errors(in: password, for: attributes)
     guard broken.isEmpty else { throw Failure(message: broken.map(\.message).joined(separator: "\n")) }
-    do { return try hasher.encode(password) } catch { throw Failure(message: "the password cannot be hashed: \(error)") }
+    do {
+      return try policy.encode(password, replacing: record.password).get()
+    } catch let error as FieldError {
+      throw Failure(message: error.message)
+    } catch {
+      throw Failure(message: "the password cannot be hashed: \(error)")
+    }
   }
 
   /// All of standard input but one line end at its end.
   private static func piped() throws -> String? {
-    let data = try FileHandle.standardInput.read(upToCount: 1 << 16) ?? Data()
+    // A pipe may give it in pieces.
+    var data = Data()
+    while let more = try FileHandle.standardInput.read(upToCount: limit), !more.isEmpty {
+      data += more
+      guard data.count <= limit else { throw Failure(message: "the password on standard input has over \(limit) bytes") }
+    }
     guard var text = String(data: data, encoding: .utf8) else { throw Failure(message: "the password on standard input is not UTF-8") }
     if text.hasSuffix("\r\n") || text.hasSuffix("\n") { text.removeLast() }
     return text.isEmpty ? nil : text
   }
 
   /// What is typed, without showing it; nil if nothing is, or there is no terminal.
-  private static func prompt(_ question: String) -> String? {
+  private static func prompt(_ question: String) throws -> String? {
     guard isatty(STDIN_FILENO) == 1, let typed = getpass(question) else { return nil }
-    let text = String(cString: typed)
+    guard let text = String(validatingCString: typed) else { throw Failure(message: "what was typed is not UTF-8; check the terminal's encoding") }
     return text.isEmpty ? nil : text
   }
 }

@@ -18,7 +18,8 @@ struct UsersImportCommand: AsyncParsableCommand {
         manage.py dumpdata auth.user | password-reset users import - --format dumpdata
 
       A user that cannot be taken is named on standard error with its line, and the others go in, a thousand to a transaction. What was imported \
-      before is passed over, so an import that was cut off is simply run again. Exits 1 if any user was refused, and 0 if all are there.
+      before is left as it is, so an import that was cut off is simply run again: a user of the same name and address is there already. Exits 1 if \
+      any user was refused, and 0 if all are there.
       """
   )
 
@@ -45,14 +46,16 @@ struct UsersImportCommand: AsyncParsableCommand {
           try await add(batch, to: store, &tally)
           progress.show(reader.position, "\(tally.added + tally.present) users")
         }
-      } catch let error as UserFileReader.Broken {
+      } catch {
         progress.end()
         print(tally.text)
+        guard let error = error as? UserFileReader.Broken else { throw error }
         throw Failure(message: "\(name):\(error.line): \(error.reason); nothing from here on was imported")
       }
       progress.end()
       print(tally.text)
-      if tally.refused > 0 { throw ExitCode.failure }
+      if reader.passedOver > 0 { printError("\(reader.passedOver) objects of other models than auth.user were passed over.") }
+      if tally.refused > 0 || reader.passedOver > 0 && tally.added + tally.present == 0 { throw ExitCode.failure }
     }
   }
 
@@ -106,6 +109,7 @@ struct UsersImportCommand: AsyncParsableCommand {
 
   private func refuse(_ line: Int, _ reason: String, _ tally: inout Tally) {
     tally.refused += 1
+    Progress.clear()
     printError("\(name):\(line): \(reason)")
   }
 }
@@ -115,7 +119,8 @@ struct UsersExportCommand: AsyncParsableCommand {
     commandName: "export",
     abstract: "Write all users, with their password hashes.",
     discussion: """
-      What it writes, `users import` reads, and as dumpdata Django's `manage.py loaddata`, too. A new file is readable by its owner alone; one that \
+      What it writes, `users import` reads, and as dumpdata Django's `manage.py loaddata`, too; an import refuses users that Django's forms would \
+      (a blank in the name) and hashes that are not known here. A new file is readable by its owner alone; one that \
       is there is not written over. Exits 1 if a damaged row had to be left out.
 
         password-reset users export --output users.csv
@@ -135,7 +140,7 @@ struct UsersExportCommand: AsyncParsableCommand {
       let total = try await store.userCount()
       var writer = UserFileWriter(try open(), format: format ?? output.flatMap(UserFileFormat.init(path:)) ?? .csv)
       let progress = Progress(total: output == nil ? nil : total)
-      var (written, damaged, last) = (0, 0, Int64?(0))
+      var (written, damaged, last) = (0, 0, Int64?(.min))
       while let after = last {
         let page = try await store.page(after: after, limit: 1000)
         do { try writer.write(page.records.map(UserFields.init)) } catch { throw Failure(message: "cannot write: \(error.localizedDescription)") }
@@ -176,8 +181,10 @@ private struct Progress {
     FileHandle.standardError.write(Data(line.utf8))
   }
 
-  /// Clears the line.
-  func end() {
-    if isShown, total != nil { FileHandle.standardError.write(Data("\r\u{1B}[2K".utf8)) }
+  func end() { Self.clear() }
+
+  /// Makes room for another line; the next ``show(_:_:)`` draws it again.
+  static func clear() {
+    if isatty(STDERR_FILENO) == 1 { FileHandle.standardError.write(Data("\r\u{1B}[2K".utf8)) }
   }
 }

@@ -25,7 +25,7 @@ struct UsersListCommand: AsyncParsableCommand {
       let store = try openStore()
       if !json { print(columns("ID", "STATE", "USERNAME", "EMAIL")) }
       var damaged = 0
-      var last: Int64? = 0
+      var last: Int64? = .min
       while let after = last {
         let page = try await store.page(after: after, limit: 500)
         for record in page.records { print(json ? try UserSummary(record).json() : line(record)) }
@@ -89,8 +89,9 @@ struct UsersDeactivateCommand: AsyncParsableCommand {
 
 private func setActive(_ isActive: Bool, _ username: String) async throws {
   try await Failure.report {
-    let record = try await openStore().existing(username)
-    guard try await openStore().setActive(isActive, username: record.username) else { throw Failure.noUser }
+    let store = try openStore()
+    let record = try await store.existing(username)
+    guard try await store.setActive(isActive, username: record.username) else { throw Failure.noUser }
     print("User \(record.id ?? 0) is \(isActive ? "active" : "inactive").")
   }
 }
@@ -166,7 +167,8 @@ extension Failure {
   static let noUser = Failure(message: "there is no user of that name, or its row is damaged; see `password-reset users list`", code: 67)
 }
 
-/// A name must not act on the terminal.
+/// A name must not act on the terminal, nor turn its lines about.
 func printable(_ text: String) -> String {
-  String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{FFFD}" : $0 }))
+  let harmful: Set<Unicode.GeneralCategory> = [.control, .format, .lineSeparator, .paragraphSeparator]
+  return String(String.UnicodeScalarView(text.unicodeScalars.map { harmful.contains($0.properties.generalCategory) ? "\u{FFFD}" : $0 }))
 }

@@ -122,23 +122,22 @@ public struct CommonPasswordValidator: PasswordValidator {
   /// Django's `common-passwords.txt.gz`, unpacked: 19,640 passwords, collected by Royce Williams.
   private static let djangoList = Self.passwords(in: PackageResources.common_passwords_txt)
 
-  private let list: Set<String>
+  /// In UTF-8, as a set of strings compares by canonical equivalence, and Python by code point.
+  private let list: Set<[UInt8]>
 
   public init() { list = Self.djangoList }
 
   /// - Parameter list: passwords of your own in UTF-8, one a line and in lower case, in the place of Django's.
   public init(list: [UInt8]) { self.list = Self.passwords(in: list) }
 
-  private static func passwords(in text: [UInt8]) -> Set<String> {
-    Set(text.split(separator: UInt8(ascii: "\n")).lazy.map { String(decoding: $0, as: UTF8.self).stripped })
+  private static func passwords(in text: [UInt8]) -> Set<[UInt8]> {
+    Set(text.split(separator: UInt8(ascii: "\n")).lazy.map { Array(String(decoding: $0, as: UTF8.self).stripped.utf8) })
   }
 
   public var helpText: String { "Your password can’t be a commonly used password." }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
-    let candidate = password.pythonLowercased.stripped
-    // A set compares by canonical equivalence, Python by code point.
-    guard let index = list.firstIndex(of: candidate), list[index].isIdentical(to: candidate) else { return nil }
+    guard list.contains(Array(password.pythonLowercased.stripped.utf8)) else { return nil }
     return FieldError(code: "password_too_common", message: "This password is too common.")
   }
 }

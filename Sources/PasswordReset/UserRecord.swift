@@ -36,7 +36,7 @@ public struct UserRecord: Sendable, Equatable {
 /// What became of a user that was to be added.
 public enum UserAddition: Sendable, Equatable {
   case added(id: Int64)
-  /// The very same user is there.
+  /// The user is there already, under that name and address (and key, if one was given), and is left as it is.
   case present
   /// Another user has that name, or that key.
   case nameTaken, keyTaken

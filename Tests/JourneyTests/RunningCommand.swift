@@ -33,7 +33,7 @@ final class RunningCommand: Sendable {
   private let files: String
   private let status: AsyncStream<Int32>
 
-  init(_ arguments: [String], _ environment: [String: String], in folder: String, input: String = "") throws {
+  init(_ arguments: [String], _ environment: [String: String], in folder: String, input: String = "", pipe: Pipe? = nil) throws {
     files = FileManager.default.temporaryDirectory.appendingPathComponent("run-\(UUID().uuidString)").path
     let process = Process()
     process.executableURL = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().appendingPathComponent("password-reset")
@@ -41,7 +41,7 @@ final class RunningCommand: Sendable {
     process.environment = environment
     process.currentDirectoryURL = URL(fileURLWithPath: folder)
     for (name, text) in [("in", input), ("out", ""), ("err", "")] { try text.write(toFile: "\(files).\(name)", atomically: false, encoding: .utf8) }
-    process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: files + ".in"))
+    if let pipe { process.standardInput = pipe } else { process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: files + ".in")) }
     process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: files + ".out"))
     process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: files + ".err"))
     let (status, continuation) = AsyncStream.makeStream(of: Int32.self)
@@ -63,4 +63,12 @@ final class RunningCommand: Sendable {
   func terminate() { process.terminate() }
 
   func kill() { Foundation.kill(process.processIdentifier, SIGKILL) }
+}
+
+extension Pipe {
+  /// Whether all that was written has been read.
+  var isDrained: Bool {
+    var count: Int32 = 0
+    return ioctl(fileHandleForWriting.fileDescriptor, UInt(FIONREAD), &count) == 0 && count == 0
+  }
 }

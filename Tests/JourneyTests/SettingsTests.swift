@@ -41,6 +41,10 @@ import Testing
     ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "UserAttributeSimilarityValidator", "OPTIONS": {"max_similarity": 0}}]"#),
     ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "UserAttributeSimilarityValidator", "OPTIONS": {"user_attributes": ["shoe_size"]}}]"#),
     ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "CommonPasswordValidator", "OPTIONS": {"password_list_path": "/nowhere/list.txt"}}]"#),
+    (
+      "AUTH_PASSWORD_VALIDATORS",
+      #"[{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": 30}}, {"NAME": "MaximumLengthValidator", "OPTIONS": {"max_length": 20}}]"#
+    ),
     ("AUTH_PASSWORD_VALIDATOR", "[]"), ("RATE_LIMIT_MAILS", "1 per minute"), ("RATE_LIMIT_MAILS", "0/m"),
     ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("SITE_NAME", "a\nb"), ("EMAIL_USE_TSL", "true"), ("RATE_LIMIT_REQUESTS", "20/m"),
     ("SECRET_KEYS", "x"),

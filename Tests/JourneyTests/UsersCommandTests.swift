@@ -82,6 +82,31 @@ import Testing
     #expect(try await users(["set-password", "nobody", "--password-stdin"], input: "a-Fine-pass-77").status == 67)
   }
 
+  @Test func `takes a piped password whole, however it comes, and refuses an empty one`() async throws {
+    let pipe = Pipe()
+    let command = try RunningCommand(
+      ["users", "add", "alice", "--email", "alice@example.com", "--password-stdin"], environment, in: folder.path, pipe: pipe)
+    try pipe.fileHandleForWriting.write(contentsOf: Data("a-Fine-pass".utf8))
+    // The first piece must have been read before the second comes.
+    try await eventually("the first piece to be read") { pipe.isDrained }
+    try pipe.fileHandleForWriting.write(contentsOf: Data("-in-two-pieces\n".utf8))
+    try pipe.fileHandleForWriting.close()
+    #expect(await command.exited() == 0)
+    let check = ["check-password", "alice", "--password-stdin"]
+    #expect(try await users(check, input: "a-Fine-pass-in-two-pieces").status == 0)
+    #expect(try await users(check, input: "a-Fine-pass").status == 1)
+    for input in ["", "\n", String(repeating: "x", count: 70_000)] {
+      #expect(try await users(["add", "bob", "--email", "bob@example.com", "--password-stdin"], input: input).status != 0)
+    }
+  }
+
+  @Test func `refuses the present password as the new one, if that is a rule`() async throws {
+    try await add("alice", password: "a-Fine-pass-77")
+    let rules = environment.merging(["AUTH_PASSWORD_VALIDATORS": #"[{"NAME": "CurrentPasswordValidator"}]"#]) { $1 }
+    let run = try await folder.run(["users", "set-password", "alice", "--password-stdin"], rules, input: "a-Fine-pass-77")
+    #expect(run.status == 1 && run.errors.contains("differ"))
+  }
+
   @Test func `deactivates and activates, and prints a link that works once and is audited`() async throws {
     try await add("alice")
     let link = try await users(["link", "alice"])
@@ -152,6 +177,10 @@ import Testing
       gina,gina@example.com
       hugo,hugo@example.com,scrypt$1152921504606846976$salt$8$1$AAAA,,,
       ida,ida@example.com,,,,yesterday
+      kim,kim@example.com,,,,2026-02-30T00:00:00Z
+      leo,leo@example.com,,,,2026-02-03T24:00:00Z
+      mia,mia@example.com,,,9223372036854775807,
+      ned,ned@example.com,pbkdf2_sha256$1$\(String(repeating: "s", count: 128))$AAAA,,,
       alice,alice@example.com,,true,,
       ,empty@example.com,,,,
       judy,judy@example.com,!x,,-5,
@@ -160,11 +189,13 @@ import Testing
     try Data(file.utf8).write(to: URL(fileURLWithPath: folder.path + "/in.csv"))
     let run = try await users(["import", "in.csv"])
     #expect(run.status == 1)
-    #expect(run.output == "2 users added, 1 were there already, 12 refused.\n")
+    #expect(run.output == "2 users added, 1 were there already, 16 refused.\n")
     for line in [
       "in.csv:3: email", "in.csv:4: username", "in.csv:7: password", "in.csv:8: password", "in.csv:9: is_staff", "in.csv:10: id",
       "in.csv:11: username",
-      "in.csv:12: there are 2 values", "in.csv:13: password", "in.csv:14: date_joined", "in.csv:16: username", "in.csv:17: id",
+      "in.csv:12: there are 2 values", "in.csv:13: password", "in.csv:14: date_joined", "in.csv:15: date_joined", "in.csv:16: date_joined",
+      "in.csv:17: id", "in.csv:18: password", "in.csv:20: username",
+      "in.csv:21: id",
     ] {
       #expect(run.errors.contains(line), "\(line) in \(run.errors)")
     }
@@ -173,6 +204,14 @@ import Testing
   }
 
   @Test(arguments: [
+    ("a.csv", "username,email\nbob,\na\rl,\n", "a.csv:3: a carriage return stands alone"),
+    ("a.csv", "username\nbob\n" + String(repeating: ",", count: 5000), "a.csv:3: this line has over 100 values"),
+    ("a.json", "[{\"username\": \"al\"}]", "a.json:1: model is missing"),
+    ("a.json", "[{\"model\": \"accounts.user\", \"pk\": 1, \"fields\": {}}]", "1 objects of other models"),
+    (
+      "a.jsonl", "{\"username\": \"bob\"}\n{\"username\": \"al\", \"id\": 99999999999999999999999}\n",
+      "a.jsonl:2: this is not a JSON object, or a number"
+    ),
     ("a.csv", "", "a.csv:1: the file is empty"), ("a.csv", "name,email\n", "a.csv:1: there is no column"),
     ("a.csv", "email\n", "a.csv:1: the first line"),
     ("a.csv", "username,username\n", "a.csv:1: the first line"), ("a.csv", "username\nbob\n\"al", "a.csv:3: a quote that opens"),

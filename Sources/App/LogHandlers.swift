@@ -33,6 +33,7 @@ struct LineLogHandler: LogHandler {
     let line = fields.merging(["time": Self.time(), "level": level.rawValue, "message": message]) { _, ours in ours }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    // Texts alone are encoded, which cannot fail.
     return ((try? encoder.encode(line)) ?? Data("{}".utf8)) + Data("\n".utf8)
   }
 

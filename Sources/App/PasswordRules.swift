@@ -70,6 +70,7 @@ struct PasswordRules: Sendable {
 
     init(from decoder: any Decoder) throws {
       let container = try decoder.singleValueContainer()
+      // Each try that fails only says that it is another kind of value.
       if let text = try? container.decode(String.self) {
         self = .text(text)
       } else if let number = try? container.decode(Double.self) {

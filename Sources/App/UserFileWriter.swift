@@ -74,7 +74,8 @@ struct UserFileWriter {
     return Data((quoted.joined(separator: ",") + "\n").utf8)
   }
 
-  private static func json(_ value: some Encodable) throws -> Data {
+  /// One object on one line, its members in the order of their names.
+  static func json(_ value: some Encodable) throws -> Data {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     return try encoder.encode(value)

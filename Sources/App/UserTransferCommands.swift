@@ -40,6 +40,7 @@ struct UsersImportCommand: AsyncParsableCommand {
       let store = try openStore()
       var reader = UserFileReader(input, format: format)
       var tally = Tally()
+      // Standard input has no size, and then there is no bar.
       let progress = Progress(total: try? FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
       do {
         while let batch = try next(&reader, &tally) {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Credentials
 import Foundation
 import PasswordReset
 import SQLiteStore
@@ -96,61 +97,38 @@ private func setActive(_ isActive: Bool, _ username: String) async throws {
   }
 }
 
-/// What commands tell of a user.
-struct UserSummary: Encodable {
-  var id: Int64?
-  var username: String
-  var email: String
-  var first_name: String
-  var last_name: String
-  /// The algorithm of the password's hash, or that there is none.
-  var password: String
-  var is_active: Bool
-  var is_staff: Bool
-  var is_superuser: Bool
-  var last_login: String?
-  var date_joined: String
+/// What commands tell of a user: everything but the password's hash, of which they name the algorithm.
+struct UserSummary {
+  private static let noPassword = "none"
 
-  init(_ record: UserRecord) {
-    id = record.id
-    username = record.username
-    email = record.email
-    first_name = record.firstName
-    last_name = record.lastName
-    password = record.passwordKind
-    is_active = record.isActive
-    is_staff = record.isStaff
-    is_superuser = record.isSuperuser
-    last_login = record.lastLogin.map(DjangoTime.iso)
-    date_joined = DjangoTime.iso(record.dateJoined)
-  }
+  private let record: UserRecord
+
+  init(_ record: UserRecord) { self.record = record }
 
   /// Whether the user may ask for a mail.
-  var state: String { is_active ? password == UserRecord.noPassword ? "no password" : "active" : "inactive" }
+  var state: String { record.isActive ? password == Self.noPassword ? "no password" : "active" : "inactive" }
 
+  private var password: String {
+    if record.password.isEmpty || UnusablePassword.matches(record.password) { return Self.noPassword }
+    let algorithm = record.password.prefix { $0 != "$" }
+    return algorithm.count < record.password.count && algorithm.count <= 20 ? String(algorithm) : "unknown"
+  }
+
+  /// As an export has it.
   func json() throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(self), as: UTF8.self)
+    var fields = UserFields(record)
+    fields.password = password
+    return String(decoding: try UserFileWriter.json(fields), as: UTF8.self)
   }
 
   func text() -> String {
     let rows: [(String, String)] = [
-      ("id", "\(id ?? 0)"), ("username", username), ("email", email), ("first name", first_name), ("last name", last_name), ("state", state),
-      ("password", password), ("staff", is_staff ? "yes" : "no"), ("superuser", is_superuser ? "yes" : "no"), ("last login", last_login ?? "never"),
-      ("joined", date_joined),
+      ("id", "\(record.id ?? 0)"), ("username", record.username), ("email", record.email), ("first name", record.firstName),
+      ("last name", record.lastName), ("state", state), ("password", password), ("staff", record.isStaff ? "yes" : "no"),
+      ("superuser", record.isSuperuser ? "yes" : "no"), ("last login", record.lastLogin.map(DjangoTime.iso) ?? "never"),
+      ("joined", DjangoTime.iso(record.dateJoined)),
     ]
     return rows.map { name, value in name.padding(toLength: 12, withPad: " ", startingAt: 0) + printable(value) }.joined(separator: "\n")
-  }
-}
-
-extension UserRecord {
-  static let noPassword = "none"
-
-  fileprivate var passwordKind: String {
-    if password.isEmpty || password.hasPrefix("!") { return Self.noPassword }
-    let algorithm = password.prefix { $0 != "$" }
-    return algorithm.count < password.count && algorithm.count <= 20 ? String(algorithm) : "unknown"
   }
 }
 

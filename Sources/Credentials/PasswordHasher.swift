@@ -15,7 +15,7 @@ public protocol PasswordHasher: Sendable {
   /// Whether `encoded` is well formed and of a cost within bounds, so that a password could match it. Quick.
   func recognizes(_ encoded: String) -> Bool
 
-  /// Whether `password` is the one that `encoded` was made from. Slow; false at once for an encoding that is damaged, of another algorithm, or
+  /// Whether `password` is the one that `encoded` was made from. Slow; false, too, if hashing fails, as then nothing is known; false at once for an encoding that is damaged, of another algorithm, or
   /// of a cost that only an attack would ask for.
   func verify(_ password: String, encoded: String) -> Bool
 }

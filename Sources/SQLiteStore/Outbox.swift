@@ -11,7 +11,7 @@ enum OutboxRow {
     }
   }
 
-  /// Nil for a row that no release ever wrote.
+  /// Nil for a row that no release ever wrote: a column that does not decode is damage, and the caller sets the row aside.
   static func entry(_ row: Row) -> OutboxEntry? {
     guard let id = try? row.decode(Int64.self, forColumn: "id"), let item = item(row),
       let requestID = try? row.decode(String.self, forColumn: "request_id"),

@@ -25,11 +25,13 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
   ],
   targets: [
     .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
@@ -45,6 +47,12 @@ let package = Package(
         .product(name: "CryptoExtras", package: "swift-crypto"),
       ],
       resources: [.embedInCode("common-passwords.txt")],
+      swiftSettings: strict
+    ),
+    .target(
+      name: "Localization",
+      dependencies: ["Credentials"],
+      resources: ["ar", "de", "en", "es", "fr", "ja", "pt-BR", "zh-Hans"].map { .embedInCode("Languages/\($0).json") },
       swiftSettings: strict
     ),
     .target(
@@ -64,19 +72,18 @@ let package = Package(
     .target(
       name: "Mail",
       dependencies: [
-        "PasswordReset", "CCurl", "CGMime",
+        "Localization", "PasswordReset", "CCurl", "CGMime",
         .product(name: "Mustache", package: "swift-mustache"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
-      resources: [
-        .embedInCode("Templates/password_changed_email.txt"), .embedInCode("Templates/password_changed_subject.txt"),
-        .embedInCode("Templates/password_reset_email.txt"), .embedInCode("Templates/password_reset_subject.txt"),
-      ],
+      resources: [.embedInCode("Templates/email.html"), .embedInCode("Templates/email.txt")],
       swiftSettings: strict
     ),
     .target(
       name: "HTTPAPI",
       dependencies: [
-        "PasswordReset", "Credentials",
+        "Localization", "PasswordReset", "Credentials",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Logging", package: "swift-log"),
@@ -88,7 +95,7 @@ let package = Package(
     .executableTarget(
       name: "App",
       dependencies: [
-        "Credentials", "HTTPAPI", "Mail", "PasswordReset", "SQLiteStore",
+        "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "SQLiteStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -118,7 +125,7 @@ let package = Package(
     .testTarget(
       name: "JourneyTests",
       dependencies: [
-        "App", "Credentials", "HTTPAPI", "Mail", "PasswordReset", "SQLiteStore",
+        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "SQLiteStore",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

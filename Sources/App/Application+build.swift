@@ -18,8 +18,9 @@ struct World: Sendable {
   var outboxPolicy = OutboxPolicy()
   /// Sees every SQL statement, without its values.
   var onStatement: (@Sendable (String) -> Void)?
-  /// Called with the port when the server listens.
+  /// Called with the port when the server listens, and the listener for this machine alone.
   var onListening: @Sendable (Int) -> Void = { _ in }
+  var onAdminListening: @Sendable (Int) -> Void = { _ in }
 }
 
 /// Builds the whole service from its settings. The one place where the parts meet; tests call it too.
@@ -27,28 +28,27 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
   let store = try SQLiteStore(path: settings.databasePath, onStatement: world.onStatement)
   try store.migrate()
   let backend = try world.mailBackend ?? settings.email.makeBackend(now: world.now())
-  let templates = try MailTemplates(siteName: settings.siteName, sender: settings.email.sender)
   let bell = Bell()
   let tokenGenerator = settings.tokenGenerator
 
   var policy = world.outboxPolicy
   policy.mailLimits = settings.mailLimits
-  // A send may take twice the time limit, as it takes leave of a server that failed it.
-  policy.lease = max(policy.lease, TimeInterval(3 * settings.email.smtp.timeout))
-  let courier = Courier(
+  policy.setLimits(of: settings.email)
+  let worker = OutboxWorker(
     users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: IdentifierHasher(secretKey: settings.secretKey),
-    resetURL: settings.resetURL, timeout: settings.passwordResetTimeout, compose: templates.compose, backend: backend, policy: policy, now: world.now)
-  let worker = OutboxWorker(outbox: store, courier: courier, policy: policy, bell: bell, logger: logger, now: world.now)
+    resetURL: settings.resetURL, timeout: settings.passwordResetTimeout, compose: settings.templates.compose, backend: backend, policy: policy,
+    bell: bell, logger: logger, now: world.now)
 
   let slots = settings.passwordHasherConcurrency
   let service = PasswordResetService(
     users: store, outbox: store, tokenGenerator: tokenGenerator, passwords: settings.passwordPolicy(hasher: world.hasher),
-    hashing: HashingPool(slots: slots, queueLimit: 32 * slots), bell: bell, now: world.now)
-  let api = API(service: service, isReady: { await store.isReady() })
+    hashing: HashingPool(slots: slots, queueLimit: 32 * slots), notifiesOfChange: settings.email.notifiesOfChange, bell: bell, now: world.now)
+  let admin = settings.isDevelopment ? (backend as? any Mailbox).map { AdminListener($0, settings, world, logger: logger) } : nil
+  let api = API(service: service, languages: settings.languages, isReady: { await store.isReady() })
   return Application(
     router: api.router(),
     configuration: .init(address: .hostname(settings.httpHost, port: settings.httpPort), reuseAddress: true),
-    services: [worker],
+    services: [worker] + (admin.map { [$0] } ?? []),
     onServerRunning: { world.onListening($0.localAddress?.port ?? settings.httpPort) },
     logger: logger)
 }
@@ -66,11 +66,26 @@ extension Settings {
   }
 }
 
+extension OutboxPolicy {
+  fileprivate mutating func setLimits(of email: EmailSettings) {
+    connections = email.connections
+    rate = email.rate
+    accountsPerRequest = email.accountsPerRequest
+    deadLetterLifetime = TimeInterval(email.deadLetterDays) * 86400
+    // A send may take twice the time limit, as it takes leave of a server that failed it.
+    sendLimit = TimeInterval(2 * email.smtp.timeout)
+    lease = max(lease, 2 * sendLimit)
+    // No more in hand than can be sent while the lease lasts.
+    if let rate { batch = min(batch, max(1, Int((lease - sendLimit) / 2 * Double(rate.count) / Double(rate.seconds)))) }
+  }
+}
+
 extension EmailSettings {
   /// The configured backend. Throws ``Failure`` if its folder cannot be made.
   func makeBackend(now: Date) throws -> any MailBackend {
     switch backend {
     case .smtp: return SMTPBackend(smtp)
+    case .sendmail: return sendmail
     case .console: return ConsoleBackend()
     case .file:
       do {

@@ -16,7 +16,9 @@ struct PasswordResetCommand: AsyncParsableCommand {
       Exit codes: 0 done, 1 failed, 64 wrong usage, 67 no such user, 78 wrong configuration.
       """,
     version: "0.1.0",
-    subcommands: [ServeCommand.self, MigrateCommand.self, UsersCommand.self, SendTestEmailCommand.self, CheckCommand.self]
+    subcommands: [
+      ServeCommand.self, MigrateCommand.self, UsersCommand.self, MailCommand.self, OutboxCommand.self, SendTestEmailCommand.self, CheckCommand.self,
+    ]
   )
 }
 

@@ -34,26 +34,33 @@ struct ServeCommand: AsyncParsableCommand {
       world.onListening = { [dev] port in
         if dev { printError(DemoUser.welcome(settings, port: port)) }
       }
+      world.onAdminListening = { port in printError(AdminListener.welcome(settings, port: port)) }
       if settings.log.level == .trace {
         world.onStatement = { logger.trace("SQL", metadata: ["statement": "\($0)"]) }
       }
       let application = try buildApplication(settings, world: world, logger: logger)
       var configuration = ServiceGroupConfiguration(services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
       configuration.maximumGracefulShutdownDuration = Self.shutdownLimit
-      do {
+      try await Failure.ofListening(host: settings.httpHost, port: settings.httpPort, names: "HTTP_HOST or HTTP_PORT") {
         try await ServiceGroup(configuration: configuration).run()
-      } catch let error as IOError {
-        throw Self.cannotListen(settings, String(cString: strerror(error.errnoCode)))
-      } catch is SocketAddressError.UnknownHost {
-        throw Self.cannotListen(settings, "there is no such host")
       }
     }
   }
 }
 
-extension ServeCommand {
-  private static func cannotListen(_ settings: Settings, _ reason: String) -> Failure {
-    Failure(message: "cannot listen on \(settings.httpHost):\(settings.httpPort): \(reason); set HTTP_HOST or HTTP_PORT", code: Failure.configuration)
+extension Failure {
+  /// Runs what listens on an address, and says which settings to change if it cannot.
+  static func ofListening(host: String, port: Int, names: String, _ work: () async throws -> Void) async throws {
+    func failure(_ reason: String) -> Failure {
+      Failure(message: "cannot listen on \(host):\(port): \(reason); set \(names)", code: Failure.configuration)
+    }
+    do {
+      try await work()
+    } catch let error as IOError {
+      throw failure(String(cString: strerror(error.errnoCode)))
+    } catch is SocketAddressError.UnknownHost {
+      throw failure("there is no such host")
+    }
   }
 }
 
@@ -74,7 +81,7 @@ private enum DemoUser {
   static func welcome(_ settings: Settings, port: Int) -> String {
     """
 
-    password-reset is ready, for development. Ask for a reset in another terminal; the mail appears here:
+    password-reset is ready, for development. Ask for a reset in another terminal; \(settings.email.backend == .memory ? "read the mail over HTTP:" : "the mail appears here:")
 
       curl -i http://\(settings.httpHost):\(port)/password-reset --json '{"email": "\(email)"}'
 

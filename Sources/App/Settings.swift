@@ -1,13 +1,19 @@
 import Credentials
 import Foundation
+import Localization
 import Logging
 import Mail
 import PasswordReset
 
 /// The configuration of the service: a value, read once.
 struct Settings: Sendable {
+  /// Whether it was started with `--dev`.
+  var isDevelopment: Bool
   var httpHost: String
   var httpPort: Int
+  /// The listener that only this machine may ask.
+  var adminHost: String
+  var adminPort: Int
   var databasePath: String
   var secretKey: String
   var secretKeyFallbacks: [String]
@@ -15,6 +21,8 @@ struct Settings: Sendable {
   var passwordResetTimeout: Int
   var timeZone: TimeZone
   var resetURL: ResetURL
+  var languages: Languages
+  var templates: MailTemplates
   var siteName: String
   var email: EmailSettings
   var mailLimits: [RateLimit]
@@ -28,8 +36,11 @@ struct Settings: Sendable {
   /// - Parameter dev: take development's defaults for what is not set: a kept secret key, mails to the terminal, no limits.
   init(environment: [String: String], dev: Bool = false) throws(SettingsError) {
     var reader = SettingsReader(environment: environment)
+    isDevelopment = dev
     httpHost = reader.text(.httpHost) ?? "127.0.0.1"
     httpPort = reader.integer(.httpPort, default: 8080, in: 0...65535)
+    adminHost = reader.text(.adminHost) ?? "127.0.0.1"
+    adminPort = reader.integer(.adminPort, default: 8081, in: 0...65535)
     databasePath = Self.databasePath(&reader)
     secretKey = reader.text(.secretKey) ?? (dev && !reader.isSet(.secretKey) ? Self.keptSecretKey(beside: databasePath, &reader) : "")
     if secretKey.isEmpty {
@@ -44,10 +55,11 @@ struct Settings: Sendable {
       let keys = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
       return keys.allSatisfy { $0.unicodeScalars.count >= Self.minimumKeyLength && !$0.contains(where: \.isWhitespace) } ? keys : nil
     }
-    passwordResetTimeout = reader.integer(.passwordResetTimeout, default: 3600, in: 1...31_536_000)
-    timeZone = reader.parsed(.timeZone, default: .gmt, remedy: "must be a time zone such as Europe/Berlin", TimeZone.init(identifier:))
+    passwordResetTimeout = Self.passwordResetTimeout(&reader)
+    timeZone = Self.timeZone(&reader)
     resetURL = Self.resetURL(&reader, port: httpPort)
-    siteName = Self.siteName(&reader)
+    let wording = WordingSettings(&reader, timeZone: timeZone)
+    siteName = WordingSettings.siteName(&reader)
     email = EmailSettings(&reader, dev: dev)
     mailLimits = reader.parsed(
       .rateLimitMails, default: dev ? [] : [RateLimit(count: 1, seconds: 60), RateLimit(count: 5, seconds: 3600)],
@@ -58,6 +70,7 @@ struct Settings: Sendable {
     passwordRules = Self.passwordRules(&reader)
     log = LogSettings(&reader, dev: dev)
     try reader.check()
+    (languages, templates) = try wording.load()
   }
 
   /// Where the database is; all that commands on the database alone need.
@@ -81,6 +94,26 @@ struct Settings: Sendable {
       if path.hasPrefix("////") { return String(path.dropFirst(3)) }
       return path.isEmpty || path.hasPrefix("//") || path.contains("?") ? nil : String(path)
     }
+  }
+
+  /// All that a look at the mails needs.
+  static func mailPreview(environment: [String: String]) throws(SettingsError) -> (Languages, MailTemplates, ResetURL, timeout: Int) {
+    var reader = SettingsReader(environment: environment)
+    let port = reader.integer(.httpPort, default: 8080, in: 0...65535)
+    let url = resetURL(&reader, port: port)
+    let timeout = passwordResetTimeout(&reader)
+    let wording = WordingSettings(&reader, timeZone: timeZone(&reader))
+    try reader.check()
+    let (languages, templates) = try wording.load()
+    return (languages, templates, url, timeout)
+  }
+
+  private static func timeZone(_ reader: inout SettingsReader) -> TimeZone {
+    reader.parsed(.timeZone, default: .gmt, remedy: "must be a time zone such as Europe/Berlin", TimeZone.init(identifier:))
+  }
+
+  private static func passwordResetTimeout(_ reader: inout SettingsReader) -> Int {
+    reader.integer(.passwordResetTimeout, default: 3600, in: 1...31_536_000)
   }
 
   private static func resetURL(_ reader: inout SettingsReader, port: Int) -> ResetURL {
@@ -136,10 +169,6 @@ struct Settings: Sendable {
     return pairs
   }
 
-  private static func siteName(_ reader: inout SettingsReader) -> String {
-    reader.parsed(.siteName, default: "localhost", remedy: "must be one line of text") { $0.contains(where: \.isNewline) ? nil : $0 }
-  }
-
   /// Development's secret key: made once and kept in a file that its owner alone may read.
   private static func keptSecretKey(beside database: String, _ reader: inout SettingsReader) -> String {
     let path = database + ".secret-key"
@@ -156,63 +185,6 @@ struct Settings: Sendable {
       reader.fault(.databaseURL, "names a folder in which no file can be made; check the path and its permissions")
     }
     return key
-  }
-}
-
-/// How mail goes out.
-struct EmailSettings: Sendable {
-  /// Django's backends, by their short names.
-  enum Backend: String, CaseIterable {
-    case smtp, console, file, memory, dummy
-  }
-
-  var backend: Backend
-  var sender: String
-  var smtp: SMTPSettings
-  /// For the `file` backend.
-  var folder: String?
-
-  init(_ reader: inout SettingsReader, dev: Bool) {
-    let backend: Backend? = reader.choice(.emailBackend, default: dev ? .console : nil)
-    if backend == nil, !reader.faults.contains(where: { $0.hasPrefix(SettingName.emailBackend.rawValue) }) {
-      reader.fault(.emailBackend, "is required: smtp sends mail; console and file are for development")
-    }
-    self.backend = backend ?? .dummy
-    sender = reader.parsed(.defaultFromEmail, default: "webmaster@localhost", remedy: "must be one mailbox such as noreply@example.com") {
-      Mailbox.accepts($0) ? $0 : nil
-    }
-    folder = reader.text(.emailFilePath)
-    if backend == .file, folder == nil { reader.fault(.emailFilePath, "is required by EMAIL_BACKEND=file: the folder for the mails") }
-    smtp = Self.smtp(&reader)
-  }
-
-  private static func smtp(_ reader: inout SettingsReader) -> SMTPSettings {
-    let startTLS = reader.boolean(.emailUseTLS)
-    let implicitTLS = reader.boolean(.emailUseSSL)
-    if startTLS, implicitTLS { reader.fault(.emailUseTLS, "and EMAIL_USE_SSL exclude each other; set one of them") }
-    let security: SMTPSettings.Security = implicitTLS ? .implicitTLS : startTLS ? .startTLS : .none
-    let username = reader.text(.emailHostUser)
-    let password = reader.text(.emailHostPassword)
-    if username != nil, password == nil { reader.fault(.emailHostPassword, "is required with EMAIL_HOST_USER") }
-    if username == nil, password != nil { reader.fault(.emailHostUser, "is required with EMAIL_HOST_PASSWORD") }
-    let defaultPort = [.implicitTLS: 465, .startTLS: 587][security] ?? 25
-    let host = reader.parsed(.emailHost, default: "localhost", remedy: "must be a name or an address alone; the port goes into EMAIL_PORT") { host in
-      var address = in6_addr()
-      return host.contains(where: { "/@ ".contains($0) }) || host.contains(":") && inet_pton(AF_INET6, host, &address) != 1 ? nil : host
-    }
-    return SMTPSettings(
-      host: host, port: reader.integer(.emailPort, default: defaultPort, in: 1...65535), security: security,
-      username: username, password: password, timeout: reader.integer(.emailTimeout, default: 30, in: 1...3600),
-      certificateFile: file(.emailSSLCertfile, &reader), keyFile: file(.emailSSLKeyfile, &reader),
-      authoritiesFile: reader.certificateAuthoritiesFile())
-  }
-
-  private static func file(_ name: SettingName, _ reader: inout SettingsReader) -> String? {
-    guard let path = reader.text(name) else { return nil }
-    if !FileManager.default.isReadableFile(atPath: path) {
-      reader.fault(name, "names a file that cannot be read; check the path and its permissions")
-    }
-    return path
   }
 }
 

@@ -59,8 +59,8 @@ struct SettingsReader {
     }
   }
 
-  mutating func boolean(_ name: SettingName) -> Bool {
-    parsed(name, default: false, remedy: "must be true or false") { text in
+  mutating func boolean(_ name: SettingName, default fallback: Bool = false) -> Bool {
+    parsed(name, default: fallback, remedy: "must be true or false") { text in
       switch text.lowercased() {
       case "true", "1", "yes", "on": true
       case "false", "0", "no", "off": false

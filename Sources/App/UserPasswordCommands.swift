@@ -79,7 +79,8 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
       guard let id = record.id, let user = try await store.user(id: id) else { throw Failure.noUser }
       guard let password = try PasswordInput.new(stdin: passwordStdin, isOptional: false) else { throw PasswordInput.missing }
       let encoded = try PasswordInput.encode(password, for: record)
-      guard try await store.setPasswordByStaff(encoded, for: user, requestID: "users set-password", at: Date()) else {
+      let change = PasswordChange(user: user, encoded: encoded, event: .setByStaff, requestID: "users set-password", isNotified: true)
+      guard try await store.setPassword(change, at: Date()) else {
         throw Failure(message: "the user was changed at this very moment; nothing was set, try again")
       }
       print("Set the password of user \(id).")

@@ -43,10 +43,8 @@ struct UsersListCommand: AsyncParsableCommand {
   }
 
   private func columns(_ id: String, _ state: String, _ username: String, _ email: String) -> String {
-    "\(pad(id, 8)) \(pad(state, 12)) \(pad(username, 30)) \(email)"
+    "\(padded(id, 8)) \(padded(state, 12)) \(padded(username, 30)) \(email)"
   }
-
-  private func pad(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
 }
 
 struct UsersShowCommand: AsyncParsableCommand {
@@ -144,6 +142,9 @@ extension Failure {
   /// `EX_NOUSER` of sysexits.h.
   static let noUser = Failure(message: "there is no user of that name, or its row is damaged; see `password-reset users list`", code: 67)
 }
+
+/// `text` with blanks behind it, to fill a column.
+func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
 
 /// A name must not act on the terminal, nor turn its lines about.
 func printable(_ text: String) -> String {

@@ -1,28 +1,22 @@
 /// One rule a field breaks: Django's `ValidationError`, with its code, message and parameters.
 public struct FieldError: Error, Sendable, Equatable {
-  /// A parameter of the message, so that a frontend can word its own.
-  public enum Parameter: Sendable, Equatable {
-    case int(Int)
-    case string(String)
-  }
-
   /// Stable, for programs: `password_too_short`.
   public var code: String
-  /// For people, in English.
-  public var message: String
-  /// Django's `params`, by name.
-  public var parameters: [String: Parameter]
+  /// For people; its parameters are Django's `params`, so that a frontend can word its own.
+  public var phrase: Phrase
 
-  public init(code: String, message: String, parameters: [String: Parameter] = [:]) {
+  public init(code: String, _ phrase: Phrase) {
     self.code = code
-    self.message = message
-    self.parameters = parameters
+    self.phrase = phrase
   }
 
+  /// In English.
+  public var message: String { phrase.english }
+
   /// Django's error for a field that is missing or empty.
-  public static let required = FieldError(code: "required", message: "This field is required.")
+  public static let required = FieldError(code: "required", Phrase("This field is required."))
   /// Django's `ProhibitNullCharactersValidator`.
-  public static let nullCharacters = FieldError(code: "null_characters_not_allowed", message: "Null characters are not allowed.")
+  public static let nullCharacters = FieldError(code: "null_characters_not_allowed", Phrase("Null characters are not allowed."))
 }
 
 /// What a rule may know of the user whose password is set: Django's `DEFAULT_USER_ATTRIBUTES`.
@@ -44,7 +38,7 @@ public struct UserAttributes: Sendable, Equatable {
 /// in `PasswordRules` of the target `App`.
 public protocol PasswordValidator: Sendable {
   /// The rule in a sentence, shown before the user types.
-  var helpText: String { get }
+  var helpText: Phrase { get }
 
   /// The rule that `password` breaks, or nil. Lengths count code points, as Python does.
   func validate(_ password: String, user: UserAttributes) -> FieldError?
@@ -63,13 +57,20 @@ public struct MinimumLengthValidator: PasswordValidator {
 
   public init(minimum: Int = 8) { self.minimum = minimum }
 
-  public var helpText: String { "Your password must contain at least \(count(minimum))." }
+  public var helpText: Phrase {
+    Phrase(
+      "Your password must contain at least {min_length} characters.", singular: "Your password must contain at least {min_length} character.",
+      ["min_length": .int(minimum)], countedBy: "min_length")
+  }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     guard password.unicodeScalars.count < minimum else { return nil }
     return FieldError(
-      code: "password_too_short", message: "This password is too short. It must contain at least \(count(minimum)).",
-      parameters: ["min_length": .int(minimum)])
+      code: "password_too_short",
+      Phrase(
+        "This password is too short. It must contain at least {min_length} characters.",
+        singular: "This password is too short. It must contain at least {min_length} character.", ["min_length": .int(minimum)],
+        countedBy: "min_length"))
   }
 }
 
@@ -79,13 +80,16 @@ public struct MaximumLengthValidator: PasswordValidator {
 
   public init(maximum: Int = 1024) { self.maximum = maximum }
 
-  public var helpText: String { "Your password must contain at most \(count(maximum))." }
+  public var helpText: Phrase {
+    Phrase("Your password must contain at most {max_length} characters.", ["max_length": .int(maximum)], countedBy: "max_length")
+  }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     guard password.unicodeScalars.count > maximum else { return nil }
     return FieldError(
-      code: "password_too_long", message: "This password is too long. It must contain at most \(count(maximum)).",
-      parameters: ["max_length": .int(maximum)])
+      code: "password_too_long",
+      Phrase(
+        "This password is too long. It must contain at most {max_length} characters.", ["max_length": .int(maximum)], countedBy: "max_length"))
   }
 }
 
@@ -95,13 +99,15 @@ public struct MaximumBytesValidator: PasswordValidator {
 
   public init(maximum: Int) { self.maximum = maximum }
 
-  public var helpText: String { "Your password must contain at most \(maximum) bytes." }
+  public var helpText: Phrase {
+    Phrase("Your password must contain at most {max_length} bytes.", ["max_length": .int(maximum)], countedBy: "max_length")
+  }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     guard password.utf8.count > maximum else { return nil }
     return FieldError(
-      code: "password_too_long", message: "This password is too long. It must contain at most \(maximum) bytes.",
-      parameters: ["max_length": .int(maximum)])
+      code: "password_too_long",
+      Phrase("This password is too long. It must contain at most {max_length} bytes.", ["max_length": .int(maximum)], countedBy: "max_length"))
   }
 }
 
@@ -109,11 +115,11 @@ public struct MaximumBytesValidator: PasswordValidator {
 public struct NumericPasswordValidator: PasswordValidator {
   public init() {}
 
-  public var helpText: String { "Your password can’t be entirely numeric." }
+  public var helpText: Phrase { Phrase("Your password can’t be entirely numeric.") }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     guard !password.isEmpty, password.unicodeScalars.allSatisfy(\.isPythonDigit) else { return nil }
-    return FieldError(code: "password_entirely_numeric", message: "This password is entirely numeric.")
+    return FieldError(code: "password_entirely_numeric", Phrase("This password is entirely numeric."))
   }
 }
 
@@ -134,12 +140,10 @@ public struct CommonPasswordValidator: PasswordValidator {
     Set(text.split(separator: UInt8(ascii: "\n")).lazy.map { Array(String(decoding: $0, as: UTF8.self).stripped.utf8) })
   }
 
-  public var helpText: String { "Your password can’t be a commonly used password." }
+  public var helpText: Phrase { Phrase("Your password can’t be a commonly used password.") }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     guard list.contains(Array(password.pythonLowercased.stripped.utf8)) else { return nil }
-    return FieldError(code: "password_too_common", message: "This password is too common.")
+    return FieldError(code: "password_too_common", Phrase("This password is too common."))
   }
 }
-
-private func count(_ characters: Int) -> String { "\(characters) character\(characters == 1 ? "" : "s")" }

@@ -34,15 +34,16 @@ public struct UserAttributeSimilarityValidator: PasswordValidator {
     self.maximumSimilarity = maximumSimilarity
   }
 
-  public var helpText: String { "Your password can’t be too similar to your other personal information." }
+  public var helpText: Phrase { Phrase("Your password can’t be too similar to your other personal information.") }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     let password = Array(password.pythonLowercased.unicodeScalars)
     let similar = attributes.first { attribute in parts(of: attribute.value(of: user)).contains { isSimilar(password, to: $0) } }
     return similar.map { attribute in
       FieldError(
-        code: "password_too_similar", message: "The password is too similar to the \(attribute.verboseName).",
-        parameters: ["verbose_name": .string(attribute.verboseName)])
+        code: "password_too_similar",
+        // A sentence each: other languages need more than another noun.
+        Phrase("The password is too similar to the \(attribute.verboseName).", ["verbose_name": .string(attribute.verboseName)]))
     }
   }
 

@@ -1,4 +1,5 @@
 public import Hummingbird
+public import Localization
 import Logging
 public import PasswordReset
 
@@ -8,8 +9,8 @@ public struct API: Sendable {
   fileprivate let operations: OperationsHandlers
 
   /// - Parameter isReady: whether the database answers.
-  public init(service: PasswordResetService, isReady: @escaping @Sendable () async -> Bool) {
-    reset = ResetHandlers(service: service)
+  public init(service: PasswordResetService, languages: Languages, isReady: @escaping @Sendable () async -> Bool) {
+    reset = ResetHandlers(service: service, languages: languages)
     operations = OperationsHandlers(isReady: isReady)
   }
 

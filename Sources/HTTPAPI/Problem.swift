@@ -1,6 +1,7 @@
 import Credentials
 import Foundation
 import Hummingbird
+import Localization
 import PasswordReset
 
 /// The stable codes of every error reply; `openapi.yaml` lists them.
@@ -48,6 +49,8 @@ public enum ProblemCode: String, Sendable, CaseIterable {
 struct Problem: Error {
   var code: ProblemCode
   var detail: String
+  /// Of the field errors, and of `detail` where it is for people; nil for English throughout.
+  var language: Language?
   /// Whether the link can still be used; nil where no link is concerned.
   var validlink: Bool?
   var errors: FormErrors?
@@ -61,30 +64,35 @@ struct Problem: Error {
     self.headers = headers
   }
 
-  static let invalidLinkDetail =
-    "The password reset link was invalid, possibly because it has already been used. Please request a new password reset."
-  static let expiredLinkDetail = "The password reset link has expired. Please request a new password reset."
+  static let invalidLinkDetail = Phrase(
+    "The password reset link was invalid, possibly because it has already been used. Please request a new password reset.")
+  static let expiredLinkDetail = Phrase("The password reset link has expired. Please request a new password reset.")
+  private static let validationDetail = Phrase("Please correct the errors below.")
 
   static func unavailable() -> Problem {
     Problem(.unavailable, "The service cannot take the request just now. Please try again in a few seconds.", headers: [.retryAfter: "5"])
   }
 
   /// The reply to an error of an operation; `link` says whether the operation was on a link.
-  init(_ error: PasswordResetError, link: Bool = false) {
+  init(_ error: PasswordResetError, in language: Language, link: Bool = false) {
     switch error {
     case .validation(let errors):
-      self.init(.validationError, "Please correct the errors below.", validlink: link ? true : nil, errors: errors)
-    case .link(expired: false): self.init(.invalidLink, Self.invalidLinkDetail, validlink: false)
-    case .link(expired: true): self.init(.expiredLink, Self.expiredLinkDetail, validlink: false)
-    case .unavailable: self = .unavailable()
+      self.init(.validationError, language.text(of: Self.validationDetail), validlink: link ? true : nil, errors: errors)
+    case .link(expired: false): self.init(.invalidLink, language.text(of: Self.invalidLinkDetail), validlink: false)
+    case .link(expired: true): self.init(.expiredLink, language.text(of: Self.expiredLinkDetail), validlink: false)
+    case .unavailable:
+      self = .unavailable()
+      return
     }
+    self.language = language
   }
 
   func response(requestID: String) -> Response {
     let document = ProblemDocument(
       type: "urn:password-reset:problem:\(code.rawValue)", title: code.title, status: code.status.code, code: code.rawValue, detail: detail,
-      validlink: validlink, request_id: requestID, errors: errors?.fields.mapValues { $0.map(FieldErrorDocument.init) })
+      validlink: validlink, request_id: requestID, errors: errors?.fields.mapValues { $0.map { FieldErrorDocument($0, in: language) } })
     var response = jsonResponse(code.status, document, contentType: "application/problem+json")
+    if let language { response.headers[.contentLanguage] = language.messagesTag }
     for field in headers { response.headers[field.name] = field.value }
     return response
   }
@@ -106,16 +114,16 @@ private struct FieldErrorDocument: Encodable {
   var message: String
   var params: [String: Parameter]?
 
-  init(_ error: FieldError) {
+  init(_ error: FieldError, in language: Language?) {
     code = error.code
-    message = error.message
-    params = error.parameters.isEmpty ? nil : error.parameters.mapValues(Parameter.init)
+    message = language?.text(of: error.phrase) ?? error.message
+    params = error.phrase.parameters.isEmpty ? nil : error.phrase.parameters.mapValues(Parameter.init)
   }
 
   struct Parameter: Encodable {
-    var value: FieldError.Parameter
+    var value: Phrase.Parameter
 
-    init(_ value: FieldError.Parameter) { self.value = value }
+    init(_ value: Phrase.Parameter) { self.value = value }
 
     func encode(to encoder: any Encoder) throws {
       var container = encoder.singleValueContainer()

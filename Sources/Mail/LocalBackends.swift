@@ -16,7 +16,7 @@ public final class ConsoleBackend: MailBackend {
     do {
       try lock.withLock { _ in try FileHandle.standardOutput.write(contentsOf: data) }
     } catch {
-      throw .transient(reason: "standard output: \(error)")
+      throw .unavailable(reason: "standard output: \(error)")
     }
   }
 }
@@ -45,25 +45,7 @@ public final class FileBackend: MailBackend {
         try file.synchronize()
       }
     } catch {
-      throw .transient(reason: "EMAIL_FILE_PATH: \(error)")
-    }
-  }
-}
-
-/// Keeps the newest mails in memory: for tests.
-public final class MemoryBackend: MailBackend {
-  private static let capacity = 1000
-  private let kept = Mutex<[EmailMessage]>([])
-
-  public init() {}
-
-  /// Oldest first.
-  public var messages: [EmailMessage] { kept.withLock { $0 } }
-
-  public func send(_ message: EmailMessage) async throws(MailError) {
-    kept.withLock { kept in
-      if kept.count == Self.capacity { kept.removeFirst() }
-      kept.append(message)
+      throw .unavailable(reason: "EMAIL_FILE_PATH: \(error)")
     }
   }
 }

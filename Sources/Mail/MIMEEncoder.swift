@@ -11,7 +11,7 @@ struct EncodedMessage: Sendable {
 }
 
 /// What a sender may be.
-public enum Mailbox {
+public enum Sender {
   /// Whether `text` is exactly one mailbox: `noreply@example.com` or `Site <noreply@example.com>`.
   public static func accepts(_ text: String) -> Bool { MIMEEncoder.address(of: text) != nil }
 }
@@ -21,6 +21,8 @@ enum MIMEEncoder {
   enum Form {
     /// For SMTP: seven bits, lines ended by CR LF.
     case wire
+    /// For a program: seven bits, lines ended by LF.
+    case pipe
     /// For a person's eye: UTF-8 as it is, lines ended by LF.
     case readable
   }
@@ -32,7 +34,7 @@ enum MIMEEncoder {
     let from = internet_address_list_parse(nil, message.sender)
     defer { if let from { g_object_unref(from) } }
     guard let from, let sender = envelopeAddress(from) else {
-      throw .transient(reason: "DEFAULT_FROM_EMAIL is not one mailbox; set it to an address such as noreply@example.com")
+      throw .unavailable(reason: "DEFAULT_FROM_EMAIL is not one mailbox; set it to an address such as noreply@example.com")
     }
     // A stored address is data: whatever it holds, it must not become a second recipient or a header.
     let to = internet_address_list_parse(nil, message.recipient)
@@ -71,16 +73,35 @@ enum MIMEEncoder {
     // RFC 3834: no vacation notice answers a mail that a machine sent.
     g_mime_object_set_header(object(mime), "Auto-Submitted", "auto-generated", nil)
 
-    let text = g_mime_text_part_new_with_subtype("plain")
-    g_mime_text_part_set_charset(text, "utf-8")
-    g_mime_text_part_set_text(text, message.body)
-    g_mime_message_set_mime_part(mime, object(text))
-    g_object_unref(text)
+    g_mime_object_set_header(object(mime), "Content-Language", message.language, nil)
+
+    let content = content(of: message)
+    g_mime_message_set_mime_part(mime, content)
+    g_object_unref(content)
     return write(object(mime), as: form)
   }
 
+  /// The text alone or, with HTML beside it, both, the best last (RFC 2046 section 5.1.4).
+  private static func content(of message: EmailMessage) -> UnsafeMutablePointer<GMimeObject>? {
+    let text = textPart(message.body, subtype: "plain")
+    guard let html = message.html else { return text }
+    let alternative = g_mime_multipart_new_with_subtype("alternative")
+    for part in [text, textPart(html, subtype: "html")] {
+      g_mime_multipart_add(alternative, part)
+      g_object_unref(part)
+    }
+    return object(alternative)
+  }
+
+  private static func textPart(_ text: String, subtype: String) -> UnsafeMutablePointer<GMimeObject>? {
+    let part = g_mime_text_part_new_with_subtype(subtype)
+    g_mime_text_part_set_charset(part, "utf-8")
+    g_mime_text_part_set_text(part, text)
+    return object(part)
+  }
+
   private static func write(_ mime: UnsafeMutablePointer<GMimeObject>?, as form: Form) -> Data {
-    g_mime_object_encode(mime, form == .wire ? GMIME_ENCODING_CONSTRAINT_7BIT : GMIME_ENCODING_CONSTRAINT_8BIT)
+    g_mime_object_encode(mime, form == .readable ? GMIME_ENCODING_CONSTRAINT_8BIT : GMIME_ENCODING_CONSTRAINT_7BIT)
     let options = g_mime_format_options_new()
     defer { g_mime_format_options_free(options) }
     g_mime_format_options_set_newline_format(options, form == .wire ? GMIME_NEWLINE_FORMAT_DOS : GMIME_NEWLINE_FORMAT_UNIX)

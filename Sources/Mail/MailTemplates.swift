@@ -1,59 +1,100 @@
-public import PasswordReset
-import Foundation
+public import Foundation
+public import Localization
 import Mustache
+public import PasswordReset
 
-/// Gives mails their words: Mustache templates with Django's names and context.
+/// Gives mails their words: Mustache templates with Django's names and context, in the reader's language.
 ///
-/// Text is not HTML, so nothing is escaped; Mustache renders values and never evaluates them, so a user name cannot act as a template.
+/// Values are escaped in HTML and nowhere else; Mustache renders values and never evaluates them, so a user name cannot act as a template.
 public struct MailTemplates: Sendable {
-  /// A template that does not parse.
+  /// A template that cannot be used, and why.
   public struct Invalid: Error, CustomStringConvertible {
     public let description: String
   }
 
+  /// A value of `EMAIL_EXTRA_CONTEXT`.
+  public enum Value: Sendable, Equatable {
+    case text(String), number(Double), flag(Bool)
+
+    fileprivate var any: Any {
+      switch self {
+      case .text(let text): text
+      case .number(let number): Int(exactly: number).map { $0 as Any } ?? number
+      case .flag(let flag): flag
+      }
+    }
+  }
+
+  /// The texts of one mail in one language.
   private struct Texts {
     var subject: MustacheTemplate
     var body: MustacheTemplate
+    /// Nil if there is none: an operator's empty file turns it off.
+    var html: MustacheTemplate?
+    /// The sentences, which render in the template that names them.
+    var words: [String: MustacheTemplate]
   }
 
+  /// What cannot be replaced by an `EMAIL_EXTRA_CONTEXT`: it belongs to the one mail.
+  public static let reserved: Set = ["email", "user", "uid", "token", "reset_url", "expires_in", "time", "language", "direction", "words"]
+
+  private let languages: Languages
   private let siteName: String
   private let sender: String
   private let messageDomain: String
-  private let reset: Texts
-  private let changed: Texts
+  private let timeZone: TimeZone
+  private let extraContext: [String: Value]
+  private let texts: [String: [MailContext.Kind: Texts]]
 
+  /// Reads and checks every template of every language.
   /// - Parameters:
   ///   - siteName: `SITE_NAME`.
   ///   - sender: `DEFAULT_FROM_EMAIL`.
-  public init(siteName: String, sender: String) throws(Invalid) {
+  ///   - folder: the templates of `EMAIL_TEMPLATES_DIR`, which go before those here.
+  ///   - extraContext: `EMAIL_EXTRA_CONTEXT`.
+  ///   - timeZone: of the times in mails.
+  public init(
+    languages: Languages, siteName: String, sender: String, folder: TemplateFolder = .none, extraContext: [String: Value] = [:],
+    timeZone: TimeZone = .gmt
+  ) throws(Invalid) {
+    self.languages = languages
     self.siteName = siteName
     self.sender = sender
+    self.timeZone = timeZone
+    self.extraContext = extraContext
     messageDomain = MIMEEncoder.address(of: sender)?.split(separator: "@").last.map(String.init) ?? "localhost"
-    reset = try Self.texts(
-      subject: PackageResources.password_reset_subject_txt, body: PackageResources.password_reset_email_txt, name: "password_reset")
-    changed = try Self.texts(
-      subject: PackageResources.password_changed_subject_txt, body: PackageResources.password_changed_email_txt, name: "password_changed")
+    var texts: [String: [MailContext.Kind: Texts]] = [:]
+    for language in languages.all {
+      for kind in MailContext.Kind.allCases {
+        texts[language.tag, default: [:]][kind] = try Self.texts(kind, language, folder, extra: Set(extraContext.keys))
+      }
+    }
+    self.texts = texts
   }
 
   /// Writes the mail that `context` asks for.
   public func compose(_ context: MailContext) -> EmailMessage {
-    let texts =
-      switch context.kind {
-      case .passwordReset: reset
-      case .passwordChanged: changed
-      }
-    let values = values(for: context)
+    let language = context.locale.flatMap(languages.match) ?? languages.default
+    guard let texts = texts[language.tag]?[context.kind] else { preconditionFailure("every language has every mail") }
+    let values = values(for: context, language, words: texts.words)
     return EmailMessage(
       sender: sender, recipient: context.recipient, subject: texts.subject.render(values).filter { !$0.isNewline }, body: texts.body.render(values),
-      messageID: "\(context.messageKey)@\(messageDomain)", date: context.date)
+      html: texts.html?.render(values), language: language.tag, resetURL: context.link?.url, messageID: "\(context.messageKey)@\(messageDomain)",
+      date: context.date)
   }
 
-  /// Django's context for its reset mail, and `reset_url` and `expires_in` beside it.
-  private func values(for context: MailContext) -> [String: Any] {
+  /// Django's context for its reset mail, and more beside it.
+  private func values(for context: MailContext, _ language: Language, words: [String: MustacheTemplate]) -> [String: Any] {
     let user = context.user
+    let fullName = [user.firstName, user.lastName].filter { !$0.isEmpty }.joined(separator: " ")
+    // An empty name is left out, so that `{{#user.first_name}}` asks whether there is one.
+    let person = [
+      "username": user.username, "get_username": user.username, "first_name": user.firstName, "last_name": user.lastName,
+      "get_full_name": fullName, "email": user.email,
+    ].filter { !$0.value.isEmpty }
     var values: [String: Any] = [
-      "email": context.recipient, "site_name": siteName,
-      "user": ["username": user.username, "first_name": user.firstName, "last_name": user.lastName, "email": user.email],
+      "email": context.recipient, "site_name": siteName, "user": person, "time": language.time(context.time, in: timeZone),
+      "language": language.tag, "direction": language.direction, "words": words,
     ]
     if let link = context.link {
       values["uid"] = link.uid
@@ -61,28 +102,47 @@ public struct MailTemplates: Sendable {
       values["protocol"] = link.scheme
       values["domain"] = link.domain
       values["reset_url"] = link.url
-      values["expires_in"] = Self.words(forSeconds: link.lifetime)
+      values["expires_in"] = language.duration(seconds: link.lifetime)
     }
-    return values
+    return values.merging(extraContext.mapValues(\.any)) { $1 }
+  }
+}
+
+extension MailTemplates {
+  private static let contextNames: Set = [
+    "email", "site_name", "time", "language", "direction", "user", "user.username", "user.get_username", "user.first_name", "user.last_name",
+    "user.get_full_name", "user.email",
+  ]
+  private static let linkNames: Set = ["uid", "token", "protocol", "domain", "reset_url", "expires_in"]
+
+  private static func texts(_ kind: MailContext.Kind, _ language: Language, _ folder: TemplateFolder, extra: Set<String>) throws(Invalid) -> Texts {
+    let sentences = language.mails[kind.rawValue] ?? [:]
+    let names = contextNames.union(sentences.keys.map { "words.\($0)" }).union(extra)
+    let allWords = language.mails.values.flatMap(\.keys).map { "words.\($0)" }
+    let checker = TemplateChecker(
+      names: kind == .passwordReset ? names.union(linkNames) : names, conditional: linkNames.union(allWords))
+    func template(_ part: TemplateFolder.Part) throws(Invalid) -> MustacheTemplate? {
+      let (text, origin) = folder.text(kind, part, language: language.tag) ?? (part.builtIn, "the template of \(kind.rawValue)")
+      if part == .html, text.allSatisfy(\.isWhitespace) { return nil }
+      return try parse(text, as: part == .html ? "HTML" : "TEXT", checker, origin)
+    }
+    guard let subject = try template(.subject), let body = try template(.body) else { throw Invalid(description: "a mail has no text") }
+    var sentenceTemplates: [String: MustacheTemplate] = [:]
+    for (name, text) in sentences {
+      sentenceTemplates[name] = try parse(text, as: nil, checker, "the sentence \(name) of \(language.tag)")
+    }
+    return Texts(subject: subject, body: body, html: try template(.html), words: sentenceTemplates)
   }
 
-  private static func texts(subject: [UInt8], body: [UInt8], name: String) throws(Invalid) -> Texts {
+  /// - Parameter contentType: nil for a sentence, which takes that of the template around it.
+  private static func parse(_ text: String, as contentType: String?, _ checker: TemplateChecker, _ origin: String) throws(Invalid) -> MustacheTemplate {
+    if let fault = checker.fault(in: text) { throw Invalid(description: "\(origin), \(fault)") }
     do {
-      return try Texts(subject: template(subject), body: template(body))
+      return try MustacheTemplate(string: (contentType.map { "{{% CONTENT_TYPE:\($0)}}" } ?? "") + text)
+    } catch let error as MustacheTemplate.ParserError {
+      throw Invalid(description: "\(origin), line \(error.context.lineNumber): \(error.error)")
     } catch {
-      throw Invalid(description: "the mail template \(name) does not parse: \(error)")
+      throw Invalid(description: "\(origin): \(error)")
     }
-  }
-
-  private static func template(_ text: [UInt8]) throws -> MustacheTemplate {
-    try MustacheTemplate(string: "{{% CONTENT_TYPE:TEXT}}" + String(decoding: text, as: UTF8.self))
-  }
-
-  /// `3 days`, `1 hour`, `90 minutes`: in the largest unit that comes out even.
-  static func words(forSeconds seconds: Int) -> String {
-    let units = [(86400, "day"), (3600, "hour"), (60, "minute")]
-    let (size, name) = units.first { seconds % $0.0 == 0 && seconds >= $0.0 } ?? (1, "second")
-    let count = seconds / size
-    return "\(count) \(name)\(count == 1 ? "" : "s")"
   }
 }

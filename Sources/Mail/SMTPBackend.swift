@@ -15,11 +15,20 @@ public struct SMTPSettings: Sendable, Equatable {
     case implicitTLS
   }
 
+  /// What proves a user name.
+  public enum Credential: Sendable, Equatable {
+    /// `EMAIL_HOST_PASSWORD`, by whatever mechanism the server offers: PLAIN, LOGIN, CRAM-MD5 and more.
+    case password(String)
+    /// `EMAIL_OAUTH2_TOKEN_FILE`: the file that holds an access token, by XOAUTH2. It is read for each mail, as tokens live an hour.
+    case tokenFile(String)
+  }
+
   public var host: String
   public var port: Int
   public var security: Security
   public var username: String?
-  public var password: String?
+  /// What proves the user name; nil without one.
+  public var credential: Credential?
   /// Seconds for one mail, connecting included. After a failure libcurl takes leave of the server, which may last as long again.
   public var timeout: Int
   /// `EMAIL_SSL_CERTFILE`, `EMAIL_SSL_KEYFILE`: a client certificate in PEM form.
@@ -29,18 +38,29 @@ public struct SMTPSettings: Sendable, Equatable {
   public var authoritiesFile: String?
 
   public init(
-    host: String, port: Int, security: Security, username: String? = nil, password: String? = nil, timeout: Int = 30, certificateFile: String? = nil,
+    host: String, port: Int, security: Security, username: String? = nil, credential: Credential? = nil, timeout: Int = 30, certificateFile: String? = nil,
     keyFile: String? = nil, authoritiesFile: String? = nil
   ) {
     self.host = host
     self.port = port
     self.security = security
     self.username = username
-    self.password = password
+    self.credential = credential
     self.timeout = timeout
     self.certificateFile = certificateFile
     self.keyFile = keyFile
     self.authoritiesFile = authoritiesFile
+  }
+}
+
+extension SMTPSettings {
+  /// The access token of the moment; nil if none is used.
+  fileprivate func token() throws(MailError) -> String? {
+    guard case .tokenFile(let path) = credential else { return nil }
+    guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8),
+      case let token = text.trimmingCharacters(in: .whitespacesAndNewlines), !token.isEmpty
+    else { throw .unavailable(reason: "EMAIL_OAUTH2_TOKEN_FILE names a file without a token, or one that cannot be read") }
+    return token
   }
 }
 
@@ -53,12 +73,13 @@ public final class SMTPBackend: MailBackend {
 
   public func send(_ message: EmailMessage) async throws(MailError) {
     let encoded = try MIMEEncoder.encode(message, as: .wire)
+    let token = try settings.token()
     let connection = idle.withLock { $0.popLast() } ?? SMTPConnection(needsLogin: settings.username != nil)
     let transfer = SMTPTransfer(encoded, on: connection)
     let result = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         // A thread that waits for the network must not be one that the database shares.
-        Thread.detachNewThread { [settings] in continuation.resume(returning: connection.perform(transfer, settings)) }
+        Thread.detachNewThread { [settings] in continuation.resume(returning: connection.perform(transfer, settings, token: token)) }
       }
     } onCancel: {
       transfer.cancel()
@@ -153,11 +174,11 @@ private final class SMTPConnection: @unchecked Sendable {
   }
 
   /// Sends one message. Blocks for up to twice the timeout.
-  func perform(_ transfer: SMTPTransfer, _ settings: SMTPSettings) -> Result<Void, MailError> {
+  func perform(_ transfer: SMTPTransfer, _ settings: SMTPSettings, token: String?) -> Result<Void, MailError> {
     let recipients = curl_slist_append(nil, transfer.message.recipient)
     defer { curl_slist_free_all(recipients) }
     curl_easy_reset(handle)
-    configure(settings)
+    configure(settings, token: token)
     curl_set_string(handle, CURLOPT_MAIL_FROM, transfer.message.sender)
     curl_set_pointer(handle, CURLOPT_MAIL_RCPT, recipients)
     errorText.pointee = 0
@@ -169,7 +190,7 @@ private final class SMTPConnection: @unchecked Sendable {
     return result == CURLE_OK ? .success(()) : .failure(error(result, transfer, settings))
   }
 
-  private func configure(_ settings: SMTPSettings) {
+  private func configure(_ settings: SMTPSettings, token: String?) {
     let host = settings.host.contains(":") ? "[\(settings.host)]" : settings.host
     let scheme = settings.security == .implicitTLS ? "smtps" : "smtp"
     curl_set_string(handle, CURLOPT_URL, "\(scheme)://\(host):\(settings.port)")
@@ -180,9 +201,11 @@ private final class SMTPConnection: @unchecked Sendable {
     // Bounds the wait for the answer to QUIT, too, which CURLOPT_TIMEOUT does not.
     curl_set_long(handle, CURLOPT_SERVER_RESPONSE_TIMEOUT, settings.timeout)
     if settings.security == .startTLS { curl_set_long(handle, CURLOPT_USE_SSL, Int(CURLUSESSL_ALL.rawValue)) }
-    if let username = settings.username, let password = settings.password {
-      curl_set_string(handle, CURLOPT_USERNAME, username)
-      curl_set_string(handle, CURLOPT_PASSWORD, password)
+    if let username = settings.username { curl_set_string(handle, CURLOPT_USERNAME, username) }
+    if case .password(let password) = settings.credential { curl_set_string(handle, CURLOPT_PASSWORD, password) }
+    if let token {
+      curl_set_string(handle, CURLOPT_XOAUTH2_BEARER, token)
+      curl_set_string(handle, CURLOPT_LOGIN_OPTIONS, "AUTH=XOAUTH2")
     }
     if let file = settings.certificateFile { curl_set_string(handle, CURLOPT_SSLCERT, file) }
     if let file = settings.keyFile { curl_set_string(handle, CURLOPT_SSLKEY, file) }
@@ -208,26 +231,34 @@ private final class SMTPConnection: @unchecked Sendable {
 
   private func error(_ result: CURLcode, _ transfer: SMTPTransfer, _ settings: SMTPSettings) -> MailError {
     if transfer.isWithoutLogin {
-      return .transient(
+      return .unavailable(
         reason: "\(settings.host):\(settings.port): the server offers no login; unset EMAIL_HOST_USER and EMAIL_HOST_PASSWORD, or check EMAIL_PORT")
     }
     let detail = errorText.pointee == 0 ? String(cString: curl_easy_strerror(result)) : String(cString: errorText)
     let code = curl_response_code(handle)
-    let reason = "\(settings.host):\(settings.port): \(detail)\(Self.remedy(for: result))"
+    // libcurl names the code of most refusals; "Weird server reply" names none.
+    let answer = result == CURLE_WEIRD_SERVER_REPLY && code > 0 ? " (\(code))" : ""
+    let reason = "\(settings.host):\(settings.port): \(detail)\(answer)\(Self.remedy(for: result, settings))"
     // Only a refusal of this very mail is for good: of its envelope or, once that is taken, of its text; a greeting gives the latter's code, too.
     // A refused login (RFC 4954) is the operator's to mend, and the mail waits.
     let isRefusal = result == CURLE_SEND_ERROR || result == CURLE_WEIRD_SERVER_REPLY && transfer.hasStarted
-    return isRefusal && (500...599).contains(code) && ![530, 534, 535, 538].contains(code)
-      ? .permanent(reason: reason) : .transient(reason: reason)
+    // 421 closes the connection on anybody (RFC 5321 section 3.8).
+    guard isRefusal, ![421, 530, 534, 535, 538].contains(code) else { return .unavailable(reason: reason) }
+    return (500...599).contains(code) ? .permanent(reason: reason) : .transient(reason: reason)
   }
 
-  private static func remedy(for result: CURLcode) -> String {
+  private static func remedy(for result: CURLcode, _ settings: SMTPSettings) -> String {
     switch result {
     case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT: "; check EMAIL_HOST and EMAIL_PORT"
     case CURLE_USE_SSL_FAILED: "; the server does not offer STARTTLS, which EMAIL_USE_TLS demands: check EMAIL_PORT, or use EMAIL_USE_SSL"
     case CURLE_PEER_FAILED_VERIFICATION: "; the server's certificate is not to be trusted: check EMAIL_HOST, or name its authority in SSL_CERT_FILE"
     case CURLE_SSL_CONNECT_ERROR: "; the server does not speak TLS here: check EMAIL_PORT, EMAIL_USE_TLS and EMAIL_USE_SSL"
-    case CURLE_LOGIN_DENIED: "; check EMAIL_HOST_USER and EMAIL_HOST_PASSWORD"
+    case CURLE_LOGIN_DENIED:
+      if case .tokenFile = settings.credential {
+        "; check EMAIL_HOST_USER and that EMAIL_OAUTH2_TOKEN_FILE holds a token that is still valid"
+      } else {
+        "; check EMAIL_HOST_USER and EMAIL_HOST_PASSWORD"
+      }
     case CURLE_OPERATION_TIMEDOUT: "; check EMAIL_HOST and EMAIL_PORT, or raise EMAIL_TIMEOUT"
     default: ""
     }

@@ -15,7 +15,7 @@ public struct FormErrors: Error, Sendable, Equatable {
 
   public init(_ fields: [String: [FieldError]]) { self.fields = fields }
 
-  static let wrongType = FieldError(code: "invalid", message: "Enter a text.")
+  static let wrongType = FieldError(code: "invalid", Phrase("Enter a text."))
 }
 
 /// Django's `PasswordResetForm`, which also takes a user name.
@@ -33,21 +33,21 @@ public struct PasswordResetForm: Sendable {
     self.locale = locale
   }
 
-  /// The checked input: exactly one identifier, and the language if one was named.
-  func clean() throws(FormErrors) -> (Identifier, locale: String?) {
+  /// The checked input: exactly one identifier.
+  func clean() throws(FormErrors) -> Identifier {
     var errors: [String: [FieldError]] = [:]
-    let locale = cleanLocale(&errors)
+    checkLocale(&errors)
     switch (email, username) {
     case (_, .missing):
       let address = cleanText(email, field: "email", maximumLength: Self.emailMaximumLength, &errors) { address in
-        EmailValidator.accepts(address) ? nil : FieldError(code: "invalid", message: "Enter a valid email address.")
+        EmailValidator.accepts(address) ? nil : FieldError(code: "invalid", Phrase("Enter a valid email address."))
       }
-      if errors.isEmpty { return (.email(address), locale) }
+      if errors.isEmpty { return .email(address) }
     case (.missing, _):
       let name = cleanText(username, field: "username", maximumLength: Self.usernameMaximumLength, &errors) { _ in nil }
-      if errors.isEmpty { return (.username(name.nfkc), locale) }
+      if errors.isEmpty { return .username(name.nfkc) }
     default:
-      errors["username"] = [FieldError(code: "ambiguous", message: "Give either an email address or a username, not both.")]
+      errors["username"] = [FieldError(code: "ambiguous", Phrase("Give either an email address or a username, not both."))]
     }
     throw FormErrors(errors)
   }
@@ -70,8 +70,10 @@ public struct PasswordResetForm: Sendable {
     if length > maximumLength {
       found.append(
         FieldError(
-          code: "max_length", message: "Ensure this value has at most \(maximumLength) characters (it has \(length)).",
-          parameters: ["limit_value": .int(maximumLength), "show_value": .int(length)]))
+          code: "max_length",
+          Phrase(
+            "Ensure this value has at most {limit_value} characters (it has {show_value}).",
+            ["limit_value": .int(maximumLength), "show_value": .int(length)], countedBy: "limit_value")))
     }
     if text.unicodeScalars.contains("\0") { found.append(.nullCharacters) }
     if !found.isEmpty { errors[field] = found }
@@ -79,13 +81,11 @@ public struct PasswordResetForm: Sendable {
   }
 
   /// A language tag, `pt-BR`; RFC 5646 section 4.4.1 counts 35 characters for the longest sensible one.
-  private func cleanLocale(_ errors: inout [String: [FieldError]]) -> String? {
+  private func checkLocale(_ errors: inout [String: [FieldError]]) {
     switch locale {
-    case .missing: return nil
-    case .text(let tag) where (1...35).contains(tag.utf8.count) && tag.utf8.allSatisfy(isTagCharacter): return tag
-    case .text, .wrongType:
-      errors["locale"] = [FieldError(code: "invalid", message: "Enter a language tag such as “en” or “pt-BR”.")]
-      return nil
+    case .missing: return
+    case .text(let tag) where (1...35).contains(tag.utf8.count) && tag.utf8.allSatisfy(isTagCharacter): return
+    case .text, .wrongType: errors["locale"] = [FieldError(code: "invalid", Phrase("Enter a language tag such as “en” or “pt-BR”."))]
     }
   }
 
@@ -111,7 +111,7 @@ public struct SetPasswordForm: Sendable {
     let first = cleanPassword(newPassword1, field: "new_password1", &errors)
     let second = cleanPassword(newPassword2, field: "new_password2", &errors)
     if let first, let second, !first.isIdentical(to: second) {
-      errors["new_password2"] = [FieldError(code: "password_mismatch", message: "The two password fields didn’t match.")]
+      errors["new_password2"] = [FieldError(code: "password_mismatch", Phrase("The two password fields didn’t match."))]
     } else if let second {
       let broken = validators.compactMap { $0.validate(second, user: user) }
       if !broken.isEmpty { errors["new_password2"] = broken }

@@ -1,9 +1,10 @@
+import Credentials
 public import Foundation
 
 /// What a mail is made from, before a template gives it words.
 public struct MailContext: Sendable {
   /// Which mail; the raw values begin the names of its templates.
-  public enum Kind: String, Sendable {
+  public enum Kind: String, Sendable, CaseIterable {
     case passwordReset = "password_reset"
     case passwordChanged = "password_changed"
   }
@@ -17,6 +18,13 @@ public struct MailContext: Sendable {
     public var domain: String
     /// Seconds from `date`.
     public var lifetime: Int
+
+    init(uid: String, token: String, to resetURL: ResetURL, lifetime: Int) {
+      (self.uid, self.token, self.lifetime) = (uid, token, lifetime)
+      url = resetURL.link(uid: uid, token: token)
+      scheme = resetURL.scheme
+      domain = resetURL.domain
+    }
   }
 
   public var kind: Kind
@@ -26,10 +34,24 @@ public struct MailContext: Sendable {
   public var link: Link?
   /// The language asked for, as a tag.
   public var locale: String?
+  /// When the reset was asked for, or the password changed.
+  public var time: Date
   /// Names this mail, over all its tries.
   public var messageKey: String
   public var date: Date
 }
 
-/// Gives a mail its words. Throws ``MailError`` if it cannot.
-public typealias MailComposer = @Sendable (MailContext) throws(MailError) -> EmailMessage
+extension MailContext {
+  /// A mail to nobody, with a link that does not work: to look at the templates.
+  public static func sample(_ kind: Kind, locale: String?, resetURL: ResetURL, lifetime: Int, at now: Date) -> MailContext {
+    let user = User(id: 1, username: "alice", email: "alice@example.com", firstName: "Alice", lastName: "Example", password: "")
+    let token = "d8ary8-578199d4e42f291f0f3bce532651119e"
+    return MailContext(
+      kind: kind, user: user, recipient: user.email,
+      link: kind == .passwordReset ? Link(uid: UIDB64.encode(user.id), token: token, to: resetURL, lifetime: lifetime) : nil, locale: locale,
+      time: now, messageKey: "sample.1", date: now)
+  }
+}
+
+/// Gives a mail its words.
+public typealias MailComposer = @Sendable (MailContext) -> EmailMessage

@@ -19,15 +19,18 @@ public struct OutboxEntry: Sendable, Equatable {
   /// The `X-Request-Id` of the request that caused it.
   public var requestID: String
   public var createdAt: Date
+  /// From when its time to live counts: ``createdAt``, or when an operator had it tried again.
+  public var livesFrom: Date
   /// How often it was taken, this time included. It marks the lease: an outcome counts only while it is unchanged.
   public var attempts: Int
 
-  public init(id: Int64, item: OutboxItem, locale: String?, requestID: String, createdAt: Date, attempts: Int) {
+  public init(id: Int64, item: OutboxItem, locale: String?, requestID: String, createdAt: Date, livesFrom: Date, attempts: Int) {
     self.id = id
     self.item = item
     self.locale = locale
     self.requestID = requestID
     self.createdAt = createdAt
+    self.livesFrom = livesFrom
     self.attempts = attempts
   }
 }
@@ -38,6 +41,8 @@ public enum OutboxOutcome: Sendable, Equatable {
   case done
   /// The request concerns several accounts: a `resetMail` each takes its place, at once.
   case split(userIDs: [Int64])
+  /// Not dealt with: it is due again at once.
+  case release
   /// It may succeed later.
   case retry(at: Date, reason: String)
   /// It never will: the row stays, as a dead letter.
@@ -79,13 +84,16 @@ public struct AuditRecord: Sendable, Equatable {
 /// The durable queue between a request and its mail.
 public protocol OutboxStore: Sendable {
   /// Returns when the request is on disk, to be taken from `due` on.
-  func enqueue(_ identifier: Identifier, locale: String?, requestID: String, at now: Date, due: Date) async throws(StoreError)
+  func enqueue(_ identifier: Identifier, locale: String, requestID: String, at now: Date, due: Date) async throws(StoreError)
 
   /// Takes up to `limit` entries that are due, oldest first. Nobody else gets them before `leaseEnd`; after it they are due again.
   func claim(limit: Int, at now: Date, leaseEnd: Date) async throws(StoreError) -> [OutboxEntry]
 
   /// Records how an entry ended and what the audit says of it, in one step; nothing if the lease is no longer held.
   func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError)
+
+  /// Deletes up to `limit` dead letters that were given up before `date`; how many it deleted.
+  func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int
 
   /// When the next entry is due; nil if there is none.
   func nextDue() async throws(StoreError) -> Date?

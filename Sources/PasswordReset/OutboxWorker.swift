@@ -1,89 +1,99 @@
+public import Credentials
 public import Foundation
 public import Logging
 public import ServiceLifecycle
 import Synchronization
 
-/// What the worker may take its time for.
-public struct OutboxPolicy: Sendable {
-  /// How many mails are handed over at once.
-  public var connections = 4
-  /// How long an entry may take before another worker may take it on; longer than the backend's own time limit.
-  public var lease: TimeInterval = 5
-  /// From when on a mail comes too late to be of use.
-  public var lifetime: TimeInterval = 24 * 3600
-  /// The wait after the first failure; it doubles with each.
-  public var firstRetry: TimeInterval = 1
-  public var longestRetry: TimeInterval = 600
-  /// How often to look without being rung: for what another process left.
-  public var patrol: TimeInterval = 5
-  /// Django has none: how many mails one address gets.
-  public var mailLimits: [RateLimit] = []
-
-  public init() {}
-}
-
 /// Turns what the outbox owes into mails: looks the users up, makes the tokens, hands the mails over, and tries again what fails.
 ///
 /// A crash loses nothing: an entry is taken on a lease, and is due again when the lease runs out.
 public final class OutboxWorker: Service {
+  private static let purgeInterval: TimeInterval = 3600
+  /// Small, so that nobody waits for the database.
+  private static let purgeBatch = 500
+
   private let outbox: any OutboxStore
   private let courier: Courier
+  private let line: MailLine
   private let policy: OutboxPolicy
   private let bell: Bell
   private let logger: Logger
   private let now: @Sendable () -> Date
-  /// How many entries are being handled.
-  private let inFlight = Atomic(0)
+  /// How many entries are in hand.
+  private let inHand = Atomic(0)
+  private let nextPurge = Mutex(Date.distantPast)
 
-  public init(outbox: any OutboxStore, courier: Courier, policy: OutboxPolicy, bell: Bell, logger: Logger, now: @escaping @Sendable () -> Date) {
+  /// - Parameter timeout: `PASSWORD_RESET_TIMEOUT`, which the mail tells the reader.
+  public init(
+    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, identifierHasher: IdentifierHasher,
+    resetURL: ResetURL, timeout: Int, compose: @escaping MailComposer, backend: any MailBackend, policy: OutboxPolicy, bell: Bell, logger: Logger,
+    now: @escaping @Sendable () -> Date
+  ) {
     self.outbox = outbox
-    self.courier = courier
     self.policy = policy
     self.bell = bell
     self.logger = logger
     self.now = now
+    line = MailLine(backend: backend, policy: policy, now: now)
+    courier = Courier(
+      users: users, outbox: outbox, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher, resetURL: resetURL, timeout: timeout,
+      compose: compose, line: line, policy: policy, now: now)
   }
 
-  /// Works until the graceful shutdown, then lets the mails under way finish.
+  /// Works until the graceful shutdown, then lets the mails under way finish and gives back what has not begun.
   public func run() async {
     await withGracefulShutdownHandler {
       await withDiscardingTaskGroup { group in
         var rings = bell.rings.makeAsyncIterator()
         var open = true
         while open, !Task.isShuttingDownGracefully {
-          let free = policy.connections - inFlight.load(ordering: .acquiring)
-          guard free > 0, let entries = await claim(limit: free) else {
-            open = await sleep(until: nextPatrol(), rings: &rings)
+          await purgeIfDue()
+          let free = line.allowance - inHand.load(ordering: .acquiring)
+          let leaseEnd = now().addingTimeInterval(policy.lease)
+          guard free > 0, let entries = await claim(limit: free, until: leaseEnd) else {
+            open = await sleep(until: min(line.closedUntil ?? .distantFuture, nextPatrol()), rings: &rings)
             continue
           }
           for entry in entries {
-            inFlight.add(1, ordering: .acquiringAndReleasing)
+            inHand.add(1, ordering: .acquiringAndReleasing)
             group.addTask { [self] in
-              await handle(entry)
-              inFlight.subtract(1, ordering: .acquiringAndReleasing)
+              await handle(entry, until: leaseEnd)
+              inHand.subtract(1, ordering: .acquiringAndReleasing)
               bell.ring()
             }
           }
           if entries.isEmpty { open = await sleep(until: nextLook(), rings: &rings) }
         }
       }
-    } onGracefulShutdown: { [bell] in
+    } onGracefulShutdown: { [bell, line] in
+      line.stop()
       bell.silence()
     }
   }
 
-  private func claim(limit: Int) async -> [OutboxEntry]? {
+  private func claim(limit: Int, until leaseEnd: Date) async -> [OutboxEntry]? {
     do {
-      return try await outbox.claim(limit: limit, at: now(), leaseEnd: now().addingTimeInterval(policy.lease))
+      return try await outbox.claim(limit: limit, at: now(), leaseEnd: leaseEnd)
     } catch {
       logger.error("The outbox cannot be read; the mails wait", metadata: ["reason": "\(error)"])
       return nil
     }
   }
 
-  private func handle(_ entry: OutboxEntry) async {
+  private func purgeIfDue() async {
+    guard nextPurge.withLock({ $0 <= now() }) else { return }
     do {
-      let (outcome, audit) = try await courier.deliver(entry)
+      let count = try await outbox.purgeDeadLetters(before: now().addingTimeInterval(-policy.deadLetterLifetime), limit: Self.purgeBatch)
+      // A full batch: there may be more, at the next look.
+      if count < Self.purgeBatch { nextPurge.withLock { $0 = now().addingTimeInterval(Self.purgeInterval) } }
+    } catch {
+      logger.error("Old dead letters cannot be deleted", metadata: ["reason": "\(error)"])
+    }
+  }
+
+  private func handle(_ entry: OutboxEntry, until leaseEnd: Date) async {
+    do {
+      let (outcome, audit) = try await courier.deliver(entry, before: leaseEnd)
       log(outcome, audit, of: entry)
       try await outbox.finish(entry, outcome, audit: audit, at: now())
     } catch {
@@ -102,6 +112,7 @@ public final class OutboxWorker: Service {
     case .split(let userIDs):
       metadata["accounts"] = "\(userIDs.count)"
       logger.info("Request concerns several accounts", metadata: metadata)
+    case .release: logger.debug("Outbox entry given back", metadata: metadata)
     case .retry(let date, let reason):
       metadata["reason"] = "\(reason)"
       metadata["retry_in"] = "\(Int(date.timeIntervalSince(now()).rounded(.up))) s"

@@ -18,30 +18,34 @@ public struct PasswordResetService: Sendable {
   private let tokenGenerator: PasswordResetTokenGenerator
   private let passwords: PasswordPolicy
   private let hashing: HashingPool
+  private let notifiesOfChange: Bool
   private let bell: Bell
   private let now: @Sendable () -> Date
 
+  /// - Parameter notifiesOfChange: whether a reset is followed by the "your password was changed" mail.
   public init(
     users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, passwords: PasswordPolicy,
-    hashing: HashingPool, bell: Bell, now: @escaping @Sendable () -> Date
+    hashing: HashingPool, notifiesOfChange: Bool, bell: Bell, now: @escaping @Sendable () -> Date
   ) {
     self.users = users
     self.outbox = outbox
     self.tokenGenerator = tokenGenerator
     self.passwords = passwords
     self.hashing = hashing
+    self.notifiesOfChange = notifiesOfChange
     self.bell = bell
     self.now = now
   }
 
   /// The rules for new passwords, a sentence each.
-  public var passwordRules: [String] { passwords.rules }
+  public var passwordRules: [Phrase] { passwords.rules }
 
   /// Takes a request for a mail: when it returns, the request is on disk.
   ///
   /// It asks nothing about users, so it cannot tell whether there is one: the worker finds out after the reply.
-  public func requestReset(_ form: PasswordResetForm, requestID: String) async throws(PasswordResetError) {
-    let (identifier, locale) = try validated { () throws(FormErrors) in try form.clean() }
+  /// - Parameter locale: the language of the mail, as a tag.
+  public func requestReset(_ form: PasswordResetForm, locale: String, requestID: String) async throws(PasswordResetError) {
+    let identifier = try validated { () throws(FormErrors) in try form.clean() }
     let now = now()
     // The delay sets the worker's activity apart from the reply; a hundredth of a second is nothing to a mail.
     let due = now.addingTimeInterval(.random(in: 0.005...0.03))
@@ -60,14 +64,17 @@ public struct PasswordResetService: Sendable {
   ///
   /// The order is link, fields, hash, swap: a wrong link costs no hashing, a weak password spends no link, and of any number of calls with one
   /// link the database lets one win.
-  public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, requestID: String) async throws(PasswordResetError) {
+  /// - Parameter locale: the language of the notice, as a tag.
+  public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, locale: String, requestID: String)
+    async throws(PasswordResetError)
+  {
     let (user, state) = try await resolve(uidb64: uidb64, token: token)
     guard case .valid = state, let user else { throw .link(expired: state == .expired) }
     let password = try validated { () throws(FormErrors) in try form.clean(for: user.attributes, validators: passwords.validators) }
     let encoded = try await hash(password, replacing: user.password)
-    let won = try await available { () throws(StoreError) in
-      try await users.setPassword(encoded, for: user, requestID: requestID, at: now())
-    }
+    let change = PasswordChange(
+      user: user, encoded: encoded, event: .reset, requestID: requestID, isNotified: notifiesOfChange, locale: locale)
+    let won = try await available { () throws(StoreError) in try await users.setPassword(change, at: now()) }
     guard won else { throw .link(expired: false) }
     bell.ring()
   }

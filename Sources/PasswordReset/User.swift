@@ -46,9 +46,33 @@ public protocol UserStore: Sendable {
   /// The user with this key; nil if there is none, or its row is damaged.
   func user(id: Int64) async throws(StoreError) -> User?
 
-  /// Puts `encoded` in the place of `user`'s password, if the row is still as `user` was read; else it changes nothing and returns false.
+  /// Makes the change, if the user's row is still as it was read; else it changes nothing and returns false.
   ///
-  /// The database decides the race: of any number of calls for one state of a user, one returns true. The reset's audit row and the
-  /// "your password was changed" mail are committed with the change, or not at all.
-  func setPassword(_ encoded: String, for user: User, requestID: String, at now: Date) async throws(StoreError) -> Bool
+  /// The database decides the race: of any number of calls for one state of a user, one returns true. The audit row and the notice are committed
+  /// with the change, or not at all.
+  func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> Bool
+}
+
+/// A new password for a user.
+public struct PasswordChange: Sendable {
+  /// As it was read when the change was allowed.
+  public var user: User
+  /// The new hash.
+  public var encoded: String
+  /// What the audit says of it.
+  public var event: AuditEvent
+  public var requestID: String
+  /// Whether the user gets the "your password was changed" mail.
+  public var isNotified: Bool
+  /// The language of that mail, as a tag.
+  public var locale: String?
+
+  public init(user: User, encoded: String, event: AuditEvent, requestID: String, isNotified: Bool, locale: String? = nil) {
+    self.user = user
+    self.encoded = encoded
+    self.event = event
+    self.requestID = requestID
+    self.isNotified = isNotified
+    self.locale = locale
+  }
 }

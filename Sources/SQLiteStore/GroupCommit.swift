@@ -1,29 +1,25 @@
 import Dispatch
-import Foundation
 import GRDB
 import PasswordReset
 import Synchronization
 
-/// Writes requests that arrive together in one transaction, so that one sync of the disk answers all of them.
+/// Does what is to be written at one time in one transaction, so that one sync of the disk serves all of it.
 ///
 /// While a batch is being written the next one gathers; there is no waiting for company.
 final class GroupCommit: Sendable {
-  struct Intent: Sendable {
-    var identifier: Identifier
-    var locale: String?
-    var requestID: String
-    var createdAt: Date
-    var due: Date
+  /// Something to be written. It may run twice: a batch that fails is undone.
+  private struct Job: Sendable {
+    /// Returns what tells the caller, to be called after the commit.
+    var run: @Sendable (Database) throws -> @Sendable () -> Void
+    var fail: @Sendable (StoreError) -> Void
   }
 
-  private typealias Waiter = CheckedContinuation<Result<Void, StoreError>, Never>
-
   private struct State {
-    var pending: [(Intent, Waiter)] = []
+    var pending: [Job] = []
     var isWriting = false
   }
 
-  /// More than this many waiting requests mean that the disk has fallen seconds behind.
+  /// More than this many that wait mean that the disk has fallen seconds behind.
   private static let queueLimit = 10_000
   /// Bounds one transaction, and with it the wait of whatever else writes.
   private static let batchLimit = 1_000
@@ -34,43 +30,70 @@ final class GroupCommit: Sendable {
 
   init(pool: DatabasePool) { self.pool = pool }
 
-  /// Returns when `intent` is on disk.
-  func add(_ intent: Intent) async throws(StoreError) {
-    let result: Result<Void, StoreError> = await withCheckedContinuation { waiter in
-      enum Next { case start, wait, refuse }
-      let next = state.withLock { state -> Next in
-        guard state.pending.count < Self.queueLimit else { return .refuse }
-        state.pending.append((intent, waiter))
-        defer { state.isWriting = true }
-        return state.isWriting ? .wait : .start
-      }
-      switch next {
-      case .start: queue.async { self.writeAll() }
-      case .wait: break
-      case .refuse: waiter.resume(returning: .failure(.overloaded))
-      }
+  /// Returns the result of `work` when it is on disk.
+  /// - Parameter isRefusable: whether it is refused as ``StoreError/overloaded`` when too much waits.
+  func add<Value: Sendable>(isRefusable: Bool = false, _ work: @escaping @Sendable (Database) throws -> Value) async throws(StoreError) -> Value {
+    let result: Result<Value, StoreError> = await withCheckedContinuation { caller in
+      let job = Job(
+        run: { db in
+          let value = try work(db)
+          return { caller.resume(returning: .success(value)) }
+        }, fail: { caller.resume(returning: .failure($0)) })
+      enqueue(job, isRefusable: isRefusable)
     }
-    try result.get()
+    return try result.get()
+  }
+
+  private func enqueue(_ job: Job, isRefusable: Bool) {
+    enum Next { case start, wait, refuse }
+    let next = state.withLock { state -> Next in
+      guard !isRefusable || state.pending.count < Self.queueLimit else { return .refuse }
+      state.pending.append(job)
+      defer { state.isWriting = true }
+      return state.isWriting ? .wait : .start
+    }
+    switch next {
+    case .start: queue.async { self.writeAll() }
+    case .wait: break
+    case .refuse: job.fail(.overloaded)
+    }
   }
 
   private func writeAll() {
     while let batch = takeBatch() {
-      let result = Result { try write(batch.map(\.0)) }.mapError { StoreError($0) }
-      for (_, waiter) in batch { waiter.resume(returning: result) }
-      if case .failure = result { failPending(result) }
+      do {
+        let outcomes = try pool.write { db in try batch.map { try $0.run(db) } }
+        for tell in outcomes { tell() }
+      } catch where Self.isOfOneJob(error) {
+        // The others must not suffer for it.
+        if batch.count == 1 { batch[0].fail(StoreError(error)) } else { for job in batch { writeAlone(job) } }
+      } catch {
+        for job in batch { job.fail(StoreError(error)) }
+        failPending(StoreError(error))
+      }
     }
   }
 
+  private func writeAlone(_ job: Job) {
+    do { try pool.write(job.run)() } catch { job.fail(StoreError(error)) }
+  }
+
+  /// Whether what was to be written is at fault, and not the disk.
+  private static func isOfOneJob(_ error: any Error) -> Bool {
+    guard let error = error as? DatabaseError else { return true }
+    return [.SQLITE_CONSTRAINT, .SQLITE_ERROR, .SQLITE_MISMATCH, .SQLITE_TOOBIG].contains(error.resultCode)
+  }
+
   /// What came while the disk or a lock kept a batch waiting in vain has waited as long; it must not wait that long again.
-  private func failPending(_ result: Result<Void, StoreError>) {
+  private func failPending(_ error: StoreError) {
     let waiting = state.withLock { state in
       defer { state.pending = [] }
       return state.pending
     }
-    for (_, waiter) in waiting { waiter.resume(returning: result) }
+    for job in waiting { job.fail(error) }
   }
 
-  private func takeBatch() -> [(Intent, Waiter)]? {
+  private func takeBatch() -> [Job]? {
     state.withLock { state in
       guard !state.pending.isEmpty else {
         state.isWriting = false
@@ -79,21 +102,6 @@ final class GroupCommit: Sendable {
       let batch = Array(state.pending.prefix(Self.batchLimit))
       state.pending.removeFirst(batch.count)
       return batch
-    }
-  }
-
-  private func write(_ intents: [Intent]) throws {
-    try pool.write { db in
-      let insert = try db.cachedStatement(
-        sql: """
-          INSERT INTO password_reset_outbox (kind, identifier, locale, request_id, created_at, due_at) VALUES (?, ?, ?, ?, ?, ?)
-          """)
-      for intent in intents {
-        let (kind, identifier) = OutboxRow.columns(of: intent.identifier)
-        try insert.execute(arguments: [
-          kind, identifier, intent.locale, intent.requestID, intent.createdAt.milliseconds, intent.due.milliseconds,
-        ])
-      }
     }
   }
 }

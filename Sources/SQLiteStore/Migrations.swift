@@ -108,6 +108,14 @@ extension SQLiteStore {
           CREATE INDEX password_reset_audit_at ON password_reset_audit (at);
           """)
     }
+    migrator.registerMigration("4 retry by hand") { db in
+      try db.execute(
+        sql: """
+          -- When an operator had it tried again, from when on its time to live counts.
+          ALTER TABLE password_reset_outbox ADD COLUMN retried_at INTEGER CHECK (abs(retried_at) < 1 << 53);
+          CREATE INDEX password_reset_outbox_buried ON password_reset_outbox (buried_at) WHERE buried_at IS NOT NULL;
+          """)
+    }
     return migrator
   }
 }

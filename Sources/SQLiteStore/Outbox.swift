@@ -18,8 +18,10 @@ enum OutboxRow {
       let createdAt = try? row.decode(Int64.self, forColumn: "created_at"),
       let attempts = try? row.decode(Int.self, forColumn: "attempts")
     else { return nil }
+    let retriedAt = row["retried_at"] as? Int64
     return OutboxEntry(
-      id: id, item: item, locale: row["locale"] as? String, requestID: requestID, createdAt: Date(milliseconds: createdAt), attempts: attempts)
+      id: id, item: item, locale: row["locale"] as? String, requestID: requestID, createdAt: Date(milliseconds: createdAt),
+      livesFrom: Date(milliseconds: retriedAt ?? createdAt), attempts: attempts)
   }
 
   private static func item(_ row: Row) -> OutboxItem? {
@@ -36,8 +38,15 @@ enum OutboxRow {
 }
 
 extension SQLiteStore: OutboxStore {
-  public func enqueue(_ identifier: Identifier, locale: String?, requestID: String, at now: Date, due: Date) async throws(StoreError) {
-    try await intents.add(.init(identifier: identifier, locale: locale, requestID: requestID, createdAt: now, due: due))
+  public func enqueue(_ identifier: Identifier, locale: String, requestID: String, at now: Date, due: Date) async throws(StoreError) {
+    let (kind, identifier) = OutboxRow.columns(of: identifier)
+    try await commits.add(isRefusable: true) { db in
+      try db.cachedStatement(
+        sql: """
+          INSERT INTO password_reset_outbox (kind, identifier, locale, request_id, created_at, due_at) VALUES (?, ?, ?, ?, ?, ?)
+          """
+      ).execute(arguments: [kind, identifier, locale, requestID, now.milliseconds, due.milliseconds])
+    }
   }
 
   public func claim(limit: Int, at now: Date, leaseEnd: Date) async throws(StoreError) -> [OutboxEntry] {
@@ -67,6 +76,7 @@ extension SQLiteStore: OutboxStore {
       case .split(let userIDs):
         try Self.remove(entry, in: db)
         for userID in userIDs { try Self.insertResetMail(userID: userID, insteadOf: entry, at: now, in: db) }
+      case .release: try db.execute(sql: "UPDATE password_reset_outbox SET due_at = ? WHERE id = ?", arguments: [now.milliseconds, entry.id])
       case .retry(let date, let reason):
         try db.execute(
           sql: "UPDATE password_reset_outbox SET due_at = ?, last_error = ? WHERE id = ?", arguments: [date.milliseconds, reason, entry.id])
@@ -74,6 +84,10 @@ extension SQLiteStore: OutboxStore {
       }
       if let audit { try Self.insert(audit, requestID: entry.requestID, at: now, in: db) }
     }
+  }
+
+  public func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
+    try await purgeOutbox(.deadLetters(before: date), limit: limit)
   }
 
   public func nextDue() async throws(StoreError) -> Date? {
@@ -109,6 +123,14 @@ extension SQLiteStore: OutboxStore {
       sql: """
         INSERT INTO password_reset_outbox (kind, user_id, locale, request_id, created_at, due_at) VALUES ('reset_mail', ?, ?, ?, ?, ?)
         """, arguments: [userID, entry.locale, entry.requestID, entry.createdAt.milliseconds, now.milliseconds])
+  }
+
+  static func insertNotice(of change: PasswordChange, at now: Date, in db: Database) throws {
+    try db.execute(
+      sql: """
+        INSERT INTO password_reset_outbox (kind, identifier, user_id, locale, request_id, created_at, due_at)
+        VALUES ('changed_mail', ?, ?, ?, ?, ?, ?)
+        """, arguments: [change.user.email, change.user.id, change.locale, change.requestID, now.milliseconds, now.milliseconds])
   }
 
   private static func bury(id: Int64, reason: String, at now: Date, in db: Database) throws {

@@ -5,7 +5,7 @@ public import PasswordReset
 /// Users, outbox and audit in one SQLite file, alone or beside an existing Django site.
 public struct SQLiteStore: Sendable {
   let pool: DatabasePool
-  let intents: GroupCommit
+  let commits: GroupCommit
 
   /// Opens the file, makes it (readable by its owner only) if there is none, and checks that every safety setting took hold.
   ///
@@ -23,7 +23,7 @@ public struct SQLiteStore: Sendable {
     } catch {
       throw .cannotOpen(path: path, reason: "\(error)")
     }
-    intents = GroupCommit(pool: pool)
+    commits = GroupCommit(pool: pool)
   }
 
   /// Throws unless the database answers; it reads a page of the file.
@@ -33,22 +33,18 @@ public struct SQLiteStore: Sendable {
 
   /// Reads outside any transaction of the writer.
   func read<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
-    try await call { done in pool.asyncRead { db in done(Swift.Result { try work(db.get()) }) } }
-  }
-
-  /// One immediate transaction: all or nothing. Unlike GRDB's `async` calls it does not stop half-way when the caller is cancelled.
-  func write<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
-    try await call { done in pool.asyncWrite(work, completion: { _, result in done(result) }) }
-  }
-
-  private func call<Result: Sendable>(_ start: (@escaping @Sendable (Swift.Result<Result, any Error>) -> Void) -> Void) async throws(StoreError)
-    -> Result
-  {
     do {
-      return try await withCheckedThrowingContinuation { continuation in start { continuation.resume(with: $0) } }
+      return try await withCheckedThrowingContinuation { continuation in
+        pool.asyncRead { db in continuation.resume(with: Swift.Result { try work(db.get()) }) }
+      }
     } catch {
       throw StoreError(error)
     }
+  }
+
+  /// All or nothing, and on disk when it returns. Unlike GRDB's `async` calls it does not stop half-way when the caller is cancelled.
+  func write<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
+    try await commits.add(work)
   }
 }
 

@@ -25,33 +25,20 @@ extension SQLiteStore: UserStore {
     }
   }
 
-  public func setPassword(_ encoded: String, for user: User, requestID: String, at now: Date) async throws(StoreError) -> Bool {
-    try await write { db in try Self.setPassword(encoded, for: user, as: .reset, requestID: requestID, at: now, in: db) }
-  }
-
-  /// Sets the password that staff chose. As a reset does, it leaves an audit row and a notice, and sets nothing if the row has changed.
-  public func setPasswordByStaff(_ encoded: String, for user: User, requestID: String, at now: Date) async throws(StoreError) -> Bool {
-    try await write { db in try Self.setPassword(encoded, for: user, as: .setByStaff, requestID: requestID, at: now, in: db) }
-  }
-
-  private static func setPassword(
-    _ encoded: String, for user: User, as event: AuditEvent, requestID: String, at now: Date, in db: Database
-  ) throws -> Bool {
-    // Everything the token is bound to must still be as it was when the token was checked. Text is compared by its bytes.
-    try db.execute(
-      sql: """
-        UPDATE auth_user SET password = ?
-        WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND replace(substr(last_login, 1, 19), 'T', ' ') IS ? AND is_active
-        """, arguments: [encoded, user.id, user.password, user.email, user.lastLogin])
-    guard db.changesCount == 1 else { return false }
-    try insert(AuditRecord(event, userID: user.id), requestID: requestID, at: now, in: db)
-    if !user.email.isEmpty {
+  public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> Bool {
+    let user = change.user
+    return try await write { db in
+      // Everything the token is bound to must still be as it was when the token was checked. Text is compared by its bytes.
       try db.execute(
         sql: """
-          INSERT INTO password_reset_outbox (kind, identifier, user_id, request_id, created_at, due_at) VALUES ('changed_mail', ?, ?, ?, ?, ?)
-          """, arguments: [user.email, user.id, requestID, now.milliseconds, now.milliseconds])
+          UPDATE auth_user SET password = ?
+          WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND replace(substr(last_login, 1, 19), 'T', ' ') IS ? AND is_active
+          """, arguments: [change.encoded, user.id, user.password, user.email, user.lastLogin])
+      guard db.changesCount == 1 else { return false }
+      try Self.insert(AuditRecord(change.event, userID: user.id), requestID: change.requestID, at: now, in: db)
+      if change.isNotified, !user.email.isEmpty { try Self.insertNotice(of: change, at: now, in: db) }
+      return true
     }
-    return true
   }
 
   /// Nil for a damaged row: no guess about an account is a safe one.

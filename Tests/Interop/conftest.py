@@ -10,7 +10,7 @@ import pytest
 os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
 django.setup()
 # The assertions in these modules are the tests' own, to be explained like theirs.
-pytest.register_assert_rewrite("processes", "service", "mail_server")
+pytest.register_assert_rewrite("processes", "service", "mail_server", "outbox", "scripted_server", "mail_sink")
 
 # Only now can these be imported: they need Django's models, or are named above.
 from certificates import Authority  # noqa: E402

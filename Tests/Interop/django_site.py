@@ -38,8 +38,20 @@ def migrate(*arguments: str, **options: Any) -> None:
 
 def add_user(username: str, email: str, **fields: Any) -> User:
     """A user whose hash is Django's but costs nothing to make; its password is of no account."""
+    user = _user(username, email, **fields)
+    user.save(force_insert=True)
+    return user
+
+
+def add_users(count: int) -> list[User]:
+    """Many such users at once: user0 with user0@example.com, and so on."""
+    users = [_user(f"user{number}", f"user{number}@example.com") for number in range(count)]
+    return User.objects.bulk_create(users)
+
+
+def _user(username: str, email: str, **fields: Any) -> User:
     password = PBKDF2PasswordHasher().encode("the-old-password-71", salt="saltsaltsaltsaltsaltsa", iterations=1)
-    return User.objects.create(username=username, email=email, **({"password": password} | fields))
+    return User(username=username, email=email, **({"password": password} | fields))
 
 
 class LateTokenGenerator(PasswordResetTokenGenerator):

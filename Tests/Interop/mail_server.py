@@ -1,12 +1,12 @@
 """The tests' end of `smtp_server.py`."""
 
 import base64
-import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email import message_from_bytes, policy
@@ -14,6 +14,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+from journal import JournalReader
 from processes import running, wait_until
 from service import Link
 
@@ -38,7 +39,10 @@ class Delivery:
 
     @property
     def text(self) -> str:
-        return self.message.get_content()
+        """The plain text."""
+        part = self.message.get_body(("plain",))
+        assert part is not None
+        return part.get_content()
 
     @property
     def link(self) -> Link:
@@ -48,7 +52,7 @@ class Delivery:
 
 
 class MailServer:
-    def __init__(self, journal: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, journal: JournalReader, process: subprocess.Popen[bytes]) -> None:
         self._journal = journal
         self._process = process
 
@@ -66,17 +70,24 @@ class MailServer:
         return self.deliveries
 
     def commands(self, *, encrypted: bool) -> list[str]:
-        """The first word of every line that came, in the clear or encrypted; of a message's text, too."""
-        text = "".join(event["text"] for event in self._events("received") if event["encrypted"] == encrypted)
-        return [line.split(" ")[0].upper() for line in text.splitlines()]
+        """The first word of every line that came, in the clear or encrypted, but for the messages' texts."""
+        conversations: dict[int, str] = defaultdict(str)
+        for event in self._events("received"):
+            if event["encrypted"] == encrypted:
+                conversations[event["connection"]] += event["text"]
+        return [word for conversation in conversations.values() for word in _commands(conversation)]
 
     def _events(self, name: str) -> list[dict[str, Any]]:
         assert self._process.poll() is None, "the mail server ended early"
-        if not self._journal.exists():
-            return []
-        # The last line may still be half written.
-        lines = self._journal.read_text(encoding="utf-8").split("\n")[:-1]
-        return [event for line in lines if (event := json.loads(line))["event"] == name]
+        return self._journal.events(name)
+
+
+def _commands(conversation: str) -> Iterator[str]:
+    in_text = False
+    for line in conversation.removesuffix("\r\n").split("\r\n"):
+        if not in_text:
+            yield line.split(" ")[0].upper()
+        in_text = line != "." if in_text else line.upper() == "DATA"
 
 
 def _delivery(event: dict[str, Any]) -> Delivery:
@@ -88,11 +99,18 @@ def _delivery(event: dict[str, Any]) -> Delivery:
 
 @contextmanager
 def receiving(
-    folder: Path, *, tls: str = "none", certificate: Path | None = None, login: Login | None = None, port: int = 0
+    folder: Path,
+    *,
+    tls: str = "none",
+    certificate: Path | None = None,
+    client_authority: Path | None = None,
+    login: Login | None = None,
+    mechanisms: Sequence[str] = ("PLAIN", "LOGIN"),
+    port: int = 0,
 ) -> Iterator[MailServer]:
     """A mail server that runs for the block; its journal goes into `folder`, which must have none yet.
 
-    tls is "none", "starttls" or "implicit".
+    tls is "none", "starttls" or "implicit". Clients must have a certificate of `client_authority`, and must log in, if these are given.
     """
     folder.mkdir(exist_ok=True)
     journal = folder / "mail.journal"
@@ -100,9 +118,11 @@ def receiving(
     command = [sys.executable, str(SCRIPT), "--journal", str(journal), "--port", str(port), "--tls", tls]
     if certificate:
         command += ["--certificate", str(certificate)]
+    if client_authority:
+        command += ["--client-authority", str(client_authority)]
     if login:
-        command += ["--login", login.user, login.password]
+        command += ["--login", login.user, login.password, "--mechanisms", *mechanisms]
     with running(command, os.environ, folder / "mail-server.log") as process:
-        server = MailServer(journal, process)
+        server = MailServer(JournalReader(journal), process)
         wait_until(lambda: server.port, "the mail server to listen")
         yield server

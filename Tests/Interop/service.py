@@ -41,6 +41,7 @@ class FieldError:
 class Reply:
     status: int
     body: Any
+    request_id: str
 
     @property
     def errors(self) -> dict[str, list[FieldError]]:
@@ -52,6 +53,12 @@ class Reply:
 @dataclass(frozen=True)
 class Service:
     port: int
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """As a crash does: at once, and with no chance to tidy up."""
+        self.process.kill()
+        self.process.wait()
 
     def request_reset(self, **members: Any) -> Reply:
         return self._call("POST", "/password-reset", members)
@@ -72,7 +79,7 @@ class Service:
             headers = {"Connection": "close"} | ({"Content-Type": "application/json"} if body is not None else {})
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)
             response = connection.getresponse()
-            return Reply(response.status, json.loads(response.read()))
+            return Reply(response.status, json.loads(response.read()), response.headers["X-Request-Id"])
         finally:
             connection.close()
 
@@ -101,7 +108,7 @@ def serving(database: Path, folder: Path, **settings: str) -> Iterator[Service]:
             assert process.poll() is None, f"the service ended at its start:\n{log.read_text()}"
             return re.search(r"listening on 127\.0\.0\.1:(\d+)", log.read_text())
 
-        yield Service(port=int(wait_until(listening, "the service to listen")[1]))
+        yield Service(int(wait_until(listening, "the service to listen")[1]), process)
 
 
 def command(database: Path, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:

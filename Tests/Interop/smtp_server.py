@@ -1,13 +1,12 @@
 """A mail server that keeps a journal: what came in, byte for byte, and whether it came encrypted.
 
-A process of its own, so that a test can stop it and start another on the same port. The journal has one JSON object a
-line.
+A process of its own, so that a test can stop it and start another on the same port.
 """
 
 import argparse
 import asyncio
 import base64
-import json
+import itertools
 import signal
 import ssl
 from pathlib import Path
@@ -15,21 +14,18 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from journal import Journal
 
-class Journal:
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
 
-    def add(self, event: str, **facts: Any) -> None:
-        self._file.write(json.dumps({"event": event, **facts}) + "\n")
-        self._file.flush()
+MECHANISMS = {"PLAIN", "LOGIN", "XOAUTH2"}
 
 
 class Recorder:
     """aiosmtpd's handler: takes every message."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, login: LoginPassword | None) -> None:
         self._journal = journal
+        self._login = login
 
     async def handle_DATA(self, server: "JournalingSMTP", session: Session, envelope: Envelope) -> str:
         self._journal.add(
@@ -42,18 +38,32 @@ class Recorder:
         )
         return "250 OK"
 
+    async def auth_XOAUTH2(self, server: SMTP, arguments: list[str]) -> AuthResult:
+        """Google's and Microsoft's; the password of the login is the token."""
+        given = base64.b64decode(arguments[1]) if len(arguments) > 1 else await server.challenge_auth(b"")
+        assert self._login
+        if given == b"user=%s\x01auth=Bearer %s\x01\x01" % (self._login.login, self._login.password):
+            return AuthResult(success=True, auth_data=self._login)
+        # A failure is told in a challenge; whatever the client says to it, the login is refused.
+        await server.challenge_auth(b'{"status":"401"}')
+        return AuthResult(success=False, handled=False)
+
 
 class JournalingSMTP(SMTP):
-    def __init__(self, journal: Journal, **options: Any) -> None:
-        super().__init__(Recorder(journal), hostname="localhost", enable_SMTPUTF8=True, **options)
+    numbers = itertools.count()
+
+    def __init__(self, journal: Journal, login: LoginPassword | None, **options: Any) -> None:
+        super().__init__(Recorder(journal, login), hostname="localhost", enable_SMTPUTF8=True, **options)
         self._journal = journal
+        self._number = next(self.numbers)
 
     @property
     def is_encrypted(self) -> bool:
         return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
 
     def data_received(self, data: bytes) -> None:
-        self._journal.add("received", encrypted=self.is_encrypted, text=data.decode("latin-1"))
+        text = data.decode("latin-1")
+        self._journal.add("received", connection=self._number, encrypted=self.is_encrypted, text=text)
         super().data_received(data)
 
 
@@ -63,24 +73,38 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True, help="0 for any")
     parser.add_argument("--tls", choices=["none", "starttls", "implicit"], required=True)
     parser.add_argument("--certificate", type=Path, help="PEM, with the key in the same file")
+    parser.add_argument("--client-authority", type=Path, help="demand certificates of this authority from clients")
     parser.add_argument("--login", nargs=2, metavar=("USER", "PASSWORD"), help="offer AUTH, and demand it")
+    parser.add_argument("--mechanisms", nargs="+", choices=sorted(MECHANISMS), help="what AUTH offers")
     return parser.parse_args()
 
 
+def tls_context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
+    if not arguments.certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(arguments.certificate)
+    if arguments.client_authority:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(arguments.client_authority)
+    return context
+
+
 def smtp_options(arguments: argparse.Namespace, context: ssl.SSLContext | None) -> dict[str, Any]:
-    options: dict[str, Any] = {}
+    login = LoginPassword(*(text.encode() for text in arguments.login)) if arguments.login else None
+    options: dict[str, Any] = {"login": login}
     if arguments.tls == "starttls":
         options |= {"tls_context": context, "require_starttls": True}
-    if arguments.login:
-        expected = LoginPassword(*(text.encode() for text in arguments.login))
+    if login:
 
         def authenticate(_server: SMTP, _session: Session, _envelope: Envelope, _method: str, given: Any) -> AuthResult:
-            return AuthResult(success=given == expected, handled=False)
+            return AuthResult(success=given == login, handled=False)
 
         # Offered in the clear too where there is no STARTTLS: a client that means to be safe must not fall for it.
         options |= {
             "auth_required": True,
             "auth_require_tls": arguments.tls == "starttls",
+            "auth_exclude_mechanism": MECHANISMS - set(arguments.mechanisms),
             "authenticator": authenticate,
         }
     return options
@@ -88,10 +112,7 @@ def smtp_options(arguments: argparse.Namespace, context: ssl.SSLContext | None) 
 
 async def serve(arguments: argparse.Namespace) -> None:
     journal = Journal(arguments.journal)
-    context = None
-    if arguments.certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(arguments.certificate)
+    context = tls_context(arguments)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)

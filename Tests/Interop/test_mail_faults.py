@@ -1,103 +1,16 @@
 """Mail servers that fail in unusual ways lose no mail, hold no other one up, and do not hold up the end of the service."""
 
-import socket
-import socketserver
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from django_site import add_user
 from mail_server import receiving
+from outbox import buried, failures, outbox, owe
 from processes import wait_until
-from service import Service, serving
-
-
-class ScriptedServer(socketserver.ThreadingTCPServer):
-    """Speaks SMTP by `replies`: what it says to a command, by the command's first word. None is silence, for good."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, replies: dict[str, str | None], port: int = 0) -> None:
-        self.replies = {
-            "greeting": "220 ready",
-            "EHLO": "250 scripted",
-            "MAIL": "250 OK",
-            "RCPT": "250 OK",
-            "DATA": "354 go on",
-            ".": "250 taken",
-            "QUIT": "221 bye",
-        } | replies
-        self.heard: list[str] = []
-        self.closing = threading.Event()
-        self.connections: list[socket.socket] = []
-        super().__init__(("127.0.0.1", port), Conversation)
-
-    @property
-    def port(self) -> int:
-        return self.server_address[1]
-
-
-class Conversation(socketserver.StreamRequestHandler):
-    server: ScriptedServer
-
-    def handle(self) -> None:
-        self.server.connections.append(self.connection)
-        if not self.say("greeting"):
-            return
-        in_text = False
-        for line in self.rfile:
-            command = line.decode("latin-1").strip()
-            if in_text and command != ".":
-                continue
-            word = command.split(" ")[0].upper()
-            self.server.heard.append(word)
-            in_text = word == "DATA"
-            if not self.say(word) or word == "QUIT":
-                return
-
-    def say(self, word: str) -> bool:
-        reply = self.server.replies.get(word, "502 what?")
-        if reply is None:
-            self.server.closing.wait()
-            return False
-        self.wfile.write(reply.encode() + b"\r\n")
-        return True
-
-
-@contextmanager
-def scripted(replies: dict[str, str | None]) -> Iterator[ScriptedServer]:
-    with ScriptedServer(replies) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.closing.set()
-            server.shutdown()
-            # A client may keep its connection for the next mail.
-            for connection in server.connections:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def outbox(database: Path) -> list[tuple[str | None, int | None]]:
-    with closing(sqlite3.connect(database, timeout=5)) as connection:
-        return connection.execute("SELECT last_error, buried_at FROM password_reset_outbox").fetchall()
-
-
-def settings(server: ScriptedServer, **others: str) -> dict[str, str]:
-    return {
-        "EMAIL_BACKEND": "smtp",
-        "EMAIL_HOST": "localhost",
-        "EMAIL_PORT": str(server.port),
-        "EMAIL_TIMEOUT": "2",
-    } | others
+from scripted_server import Fault, Replies, scripted, settings
+from service import Service, run_command, serving
 
 
 @pytest.mark.parametrize(
@@ -105,25 +18,25 @@ def settings(server: ScriptedServer, **others: str) -> dict[str, str]:
     [
         pytest.param({"greeting": "554 no service"}, id="refuses everybody"),
         pytest.param({"greeting": "421 later"}, id="is busy"),
-        pytest.param({"greeting": None}, id="says nothing"),
+        pytest.param({"greeting": Fault.SILENCE}, id="says nothing"),
         pytest.param({"EHLO": "550 not you", "HELO": "550 not you"}, id="refuses our name"),
         pytest.param({"MAIL": "451 later"}, id="defers the sender"),
         pytest.param({"RCPT": "450 greylisted"}, id="defers the recipient"),
-        pytest.param({"RCPT": None}, id="falls silent"),
+        pytest.param({"RCPT": Fault.SILENCE}, id="falls silent"),
         pytest.param({"DATA": "452 no space"}, id="has no space"),
         pytest.param({".": "451 later"}, id="defers the text"),
-        pytest.param({".": None}, id="falls silent after the text"),
+        pytest.param({".": Fault.SILENCE}, id="falls silent after the text"),
     ],
 )
 def test_a_mail_outlives_a_server_that(
-    replies: dict[str, str | None], database: Path, tmp_path: Path, serve: Callable[..., Service]
+    replies: Replies, database: Path, tmp_path: Path, serve: Callable[..., Service]
 ) -> None:
     add_user("alice", "alice@example.com")
     with scripted(replies) as bad:
         port = bad.port
         service = serve(**settings(bad))
         assert service.request_reset(email="alice@example.com").status == 202
-        wait_until(lambda: [error for error, _ in outbox(database) if error], "the outbox to note the failure")
+        wait_until(lambda: failures(database), "the outbox to note the failure")
         ((error, buried_at),) = outbox(database)
         assert buried_at is None, f"given up: {error}"
     with receiving(tmp_path / "good", port=port) as good:
@@ -137,7 +50,7 @@ def test_a_mail_that_is_refused_for_good_is_set_aside(
     add_user("alice", "alice@example.com")
     with scripted({word: "550 no"}) as bad:
         assert serve(**settings(bad)).request_reset(email="alice@example.com").status == 202
-        wait_until(lambda: [buried for _, buried in outbox(database) if buried], "the row to be set aside")
+        wait_until(lambda: buried(database), "the row to be set aside")
         assert bad.heard.count("MAIL") == 1
 
 
@@ -146,16 +59,16 @@ def test_a_server_that_refuses_and_falls_silent_holds_nothing_up(
 ) -> None:
     """libcurl waits two minutes for the answer to QUIT if it is let."""
     add_user("alice", "alice@example.com")
-    with scripted({"RCPT": "550 no", "QUIT": None}) as bad:
+    with scripted({"RCPT": "550 no", "QUIT": Fault.SILENCE}) as bad:
         assert serve(**settings(bad)).request_reset(email="alice@example.com").status == 202
-        wait_until(lambda: [buried for _, buried in outbox(database) if buried], "the row to be set aside")
+        wait_until(lambda: buried(database), "the row to be set aside")
         assert bad.heard.count("RCPT") == 1
 
 
 @pytest.mark.parametrize("silent", [".", "QUIT"], ids=["in the middle of a mail", "when it is taken leave of"])
 def test_a_silent_server_does_not_hold_up_the_end(silent: str, database: Path, tmp_path: Path) -> None:
     add_user("alice", "alice@example.com")
-    with scripted({silent: None}) as bad:
+    with scripted({silent: Fault.SILENCE}) as bad:
         # `serving` fails if the service does not end in time.
         with serving(database, tmp_path, **settings(bad, EMAIL_TIMEOUT="60")) as service:
             assert service.request_reset(email="alice@example.com").status == 202
@@ -171,7 +84,21 @@ def test_a_server_without_login_gets_no_text_where_one_is_configured(
     with scripted({}) as bad:
         login = {"EMAIL_HOST_USER": "mailer", "EMAIL_HOST_PASSWORD": "secret-of-the-mailer"}
         assert serve(**settings(bad, **login)).request_reset(email="alice@example.com").status == 202
-        wait_until(lambda: [error for error, _ in outbox(database) if error], "the outbox to note the failure")
+        wait_until(lambda: failures(database), "the outbox to note the failure")
         ((error, buried_at),) = outbox(database)
         assert buried_at is None and error is not None and "EMAIL_HOST_USER" in error
         assert "." not in bad.heard
+
+
+@pytest.mark.parametrize("fault", ["451 later", Fault.SILENCE], ids=["is always deferred", "always meets silence"])
+def test_the_others_get_their_mails_beside_a_recipient_who(fault: str | Fault, database: Path, tmp_path: Path) -> None:
+    run_command(database, "migrate")
+    poison, *others = [add_user(f"user{number}", f"user{number}@example.com").pk for number in range(100)]
+    (waiting,) = owe(database, [poison])
+    owed = owe(database, others)
+    with scripted({"RCPT TO:<user0@example.com>": fault}) as server:
+        with serving(database, tmp_path, **settings(server, EMAIL_TIMEOUT="1")):
+            wait_until(lambda: len(outbox(database)) == 1 and failures(database), "one mail alone to be owed")
+        assert buried(database) == []
+        assert sorted(server.taken) == sorted(f"<{request}.{user}@localhost>" for request, user in owed.items())
+        assert not any(waiting in identifier for identifier in server.taken)

@@ -1,6 +1,5 @@
 """A mail server that cannot be trusted gets nothing, and the mail waits for one that can."""
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from django.contrib.auth.tokens import default_token_generator
 from certificates import Authority
 from django_site import add_user
 from mail_server import Login, receiving
+from outbox import failures, outbox
 from processes import wait_until
 from service import Service
 
@@ -71,15 +71,6 @@ FAULTS = [
 ]
 
 
-def outbox(database: Path) -> list[tuple[str | None, int | None]]:
-    """Of each row its last error and when it was buried."""
-    connection = sqlite3.connect(database, timeout=5)
-    try:
-        return connection.execute("SELECT last_error, buried_at FROM password_reset_outbox").fetchall()
-    finally:
-        connection.close()
-
-
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """An authority that nobody trusts."""
@@ -108,7 +99,7 @@ def test_a_mail_waits_for_a_server_that_is_safe(
             **{TLS_SETTING[fault.tls]: "true"},
         )
         assert service.request_reset(email=user.email).status == 202
-        wait_until(lambda: [error for error, _ in outbox(database) if error], "the outbox to note the failure")
+        wait_until(lambda: failures(database), "the outbox to note the failure")
 
         ((error, buried_at),) = outbox(database)
         assert buried_at is None, f"given up: {error}"

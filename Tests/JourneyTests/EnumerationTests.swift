@@ -36,9 +36,8 @@ import Testing
 
   @Test func `by what the handler does: no statement on the users comes before the reply`() async throws {
     let harness = try Harness()
-    var policy = OutboxPolicy()
-    policy.connections = 0  // The worker is another matter.
-    try await harness.run(policy: policy) { client in
+    // The worker is another matter.
+    try await harness.run(policy: .asleep) { client in
       try await addAccounts(harness)
       let before = harness.statements.lines.count
       for email in Self.emails { #expect(try await client.requestReset(email: email).status == 202) }

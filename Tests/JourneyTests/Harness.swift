@@ -83,9 +83,10 @@ final class Harness: Sendable {
 
   /// The path of the newest link mailed to `address`, once there are `count` mails to it.
   func link(to address: String = "alice@example.com", count: Int = 1) async throws -> String {
-    try await eventually("a mail to \(address)") { mails.sent.filter { $0.recipient == address && $0.subject.hasPrefix("Reset") }.count >= count }
-    let mail = try #require(mails.sent.last { $0.recipient == address && $0.subject.hasPrefix("Reset") })
+    try await eventually("a mail to \(address)") { mails.sent.filter { $0.recipient == address && $0.resetURL != nil }.count >= count }
+    let mail = try #require(mails.sent.last { $0.recipient == address && $0.resetURL != nil })
     let match = try #require(mail.body.firstMatch(of: /https:\/\/example\.com\/reset(\/\S+)/))
+    #expect(mail.resetURL == String(match.0))
     return "/password-reset\(match.1)"
   }
 
@@ -101,7 +102,7 @@ extension OutboxPolicy {
   /// Leaves everything in the outbox.
   static var asleep: OutboxPolicy {
     var policy = OutboxPolicy()
-    policy.connections = 0
+    policy.batch = 0
     return policy
   }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Localization
 import Testing
 
 @testable import Mail
@@ -26,12 +27,11 @@ import Testing
   }
 
   @Test func `is seven bits on the wire whatever it says`() throws {
-    let templates = try MailTemplates(siteName: "Größe & Co", sender: "Größe & Co <noreply@exämple.com>")
+    let templates = try MailTemplates(languages: Languages(), siteName: "Größe & Co", sender: "Größe & Co <noreply@exämple.com>")
     var message = templates.compose(
       MailContext(
         kind: .passwordChanged, user: User(id: 1, username: "密码", email: "alice@example.com", password: ""), recipient: "alice@example.com",
-        link: nil,
-        locale: nil, messageKey: "r1.1", date: Date()))
+        link: nil, locale: nil, time: Date(), messageKey: "r1.1", date: Date()))
     #expect(message.messageID == "r1.1@xn--exmple-cua.com")
     message.subject = "Zurücksetzen: 密码 😀"
     message.body = "Grüße, \(String(repeating: "密码", count: 300)) \u{2028} 😀\n"
@@ -64,25 +64,25 @@ import Testing
     "x\r\nBcc: evil@example.com", "x\nBcc: evil@example.com", "x\r\n\r\nbody", "=?utf-8?q?x=0D=0ABcc:_evil?=", "x\u{2028}y", "x\u{85}y",
   ])
   func `cannot be given another header by its subject`(_ subject: String) throws {
-    let templates = try MailTemplates(siteName: subject, sender: "noreply@example.com")
+    let templates = try MailTemplates(languages: Languages(), siteName: subject, sender: "noreply@example.com")
     let mail = MailContext(
       kind: .passwordChanged, user: User(id: 1, username: "{{site_name}}{{{email}}}", email: "alice@example.com", password: ""),
       recipient: "alice@example.com",
-      link: nil, locale: nil, messageKey: "r1.1", date: Date())
+      link: nil, locale: nil, time: Date(), messageKey: "r1.1", date: Date())
     let composed = templates.compose(mail)
     #expect(composed.body.contains("Hello {{site_name}}{{{email}}},"))
     let headers = try #require(try wire(composed).components(separatedBy: "\r\n\r\n").first).components(separatedBy: "\r\n")
     let names = headers.filter { !$0.hasPrefix(" ") && !$0.hasPrefix("\t") }.compactMap { $0.split(separator: ":").first.map(String.init) }
     #expect(
       Set(names) == [
-        "From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
+        "From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "Content-Language", "MIME-Version", "Content-Type",
       ])
     #expect(names.count == 9)
   }
 
-  @Test func `says how long the link lives in words`() {
+  @Test func `says how long the link lives in words`() throws {
     for (seconds, words) in [(1, "1 second"), (90, "90 seconds"), (60, "1 minute"), (5400, "90 minutes"), (3600, "1 hour"), (259_200, "3 days")] {
-      #expect(MailTemplates.words(forSeconds: seconds) == words)
+      #expect(try Languages().default.duration(seconds: seconds) == words)
     }
   }
 

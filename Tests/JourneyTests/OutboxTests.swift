@@ -205,7 +205,7 @@ import Testing
   @Test func `sets a damaged row aside and goes on with the others`() async throws {
     let (store, harness) = try await store()
     let now = Date(timeIntervalSince1970: 1_800_000_000)
-    for index in 0..<3 { try await store.enqueue(.email("a\(index)@example.com"), locale: nil, requestID: "r", at: now, due: now) }
+    for index in 0..<3 { try await store.enqueue(.email("a\(index)@example.com"), locale: "en", requestID: "r", at: now, due: now) }
     try harness.execute("PRAGMA ignore_check_constraints = ON; UPDATE password_reset_outbox SET kind = 'nonsense' WHERE id = 2")
     #expect(try await store.claim(limit: 5, at: now, leaseEnd: now.addingTimeInterval(60)).map(\.id) == [1, 3])
     let buried = try harness.sql { db in try Int64.fetchAll(db, sql: "SELECT id FROM password_reset_outbox WHERE buried_at IS NOT NULL") }

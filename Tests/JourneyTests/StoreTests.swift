@@ -19,7 +19,7 @@ import Testing
 
   @Test func `and its log files are readable by the owner alone`() async throws {
     let store = try open()
-    try await store.enqueue(.email("a@b.co"), locale: nil, requestID: "r", at: Date(), due: Date())
+    try await store.enqueue(.email("a@b.co"), locale: "en", requestID: "r", at: Date(), due: Date())
     for suffix in ["", "-wal", "-shm"] {
       let attributes = try FileManager.default.attributesOfItem(atPath: harness.path + suffix)
       #expect(attributes[.posixPermissions] as? Int == 0o600, "\(suffix)")
@@ -104,7 +104,7 @@ import Testing
       try harness.execute("UPDATE auth_user SET last_login = ?", [stored])
       let user = try #require(try await store.user(id: 1))
       #expect(user.lastLogin == "2026-01-02 03:04:05")
-      #expect(try await store.setPassword("y", for: user, requestID: "r", at: Date()))
+      #expect(try await store.setPassword(change(to: "y", user), at: Date()))
       try harness.execute("UPDATE auth_user SET password = 'x'")
     }
   }
@@ -115,15 +115,19 @@ import Testing
     let user = try #require(try await store.user(id: 1))
     for table in ["password_reset_audit", "password_reset_outbox"] {
       try harness.execute("CREATE TRIGGER fault BEFORE INSERT ON \(table) BEGIN SELECT RAISE(ABORT, 'fault'); END")
-      await #expect(throws: StoreError.self) { try await store.setPassword("y", for: user, requestID: "r", at: Date()) }
+      await #expect(throws: StoreError.self) { try await store.setPassword(change(to: "y", user), at: Date()) }
       try harness.execute("DROP TRIGGER fault")
       #expect(try harness.password(of: 1) == "x")
       #expect(try harness.count("SELECT (SELECT count(*) FROM password_reset_audit) + (SELECT count(*) FROM password_reset_outbox)") == 0)
     }
-    #expect(try await store.setPassword("y", for: user, requestID: "r", at: Date()))
-    #expect(try await store.setPassword("z", for: user, requestID: "r", at: Date()) == false)
+    #expect(try await store.setPassword(change(to: "y", user), at: Date()))
+    #expect(try await store.setPassword(change(to: "z", user), at: Date()) == false)
     #expect(try harness.password(of: 1) == "y")
     #expect(try harness.count("SELECT (SELECT count(*) FROM password_reset_audit) + (SELECT count(*) FROM password_reset_outbox)") == 2)
+  }
+
+  private func change(to encoded: String, _ user: User) -> PasswordChange {
+    PasswordChange(user: user, encoded: encoded, event: .reset, requestID: "r", isNotified: true)
   }
 
   private func waiting(_ client: any TestClientProtocol, _ answered: Recorder) async throws -> Int {

@@ -1,0 +1,89 @@
+import Foundation
+import Mail
+import PasswordReset
+
+/// How mail goes out.
+struct EmailSettings: Sendable {
+  /// Django's backends, by their short names.
+  enum Backend: String, CaseIterable {
+    case smtp, sendmail, console, file, memory, dummy
+  }
+
+  var backend: Backend
+  var sender: String
+  var smtp: SMTPSettings
+  /// For the `file` backend.
+  var folder: String?
+  /// For the `sendmail` backend.
+  var sendmail: SendmailBackend
+  var connections: Int
+  /// Nil for no limit.
+  var rate: RateLimit?
+  /// Whether a new password is followed by a notice.
+  var notifiesOfChange: Bool
+  var accountsPerRequest: Int
+  var deadLetterDays: Int
+
+  init(_ reader: inout SettingsReader, dev: Bool) {
+    let backend: Backend? = reader.choice(.emailBackend, default: dev ? .console : nil)
+    if backend == nil, !reader.faults.contains(where: { $0.hasPrefix(SettingName.emailBackend.rawValue) }) {
+      reader.fault(.emailBackend, "is required: smtp sends mail; console and file are for development")
+    }
+    self.backend = backend ?? .dummy
+    sender = WordingSettings.sender(&reader)
+    folder = reader.text(.emailFilePath)
+    if backend == .file, folder == nil { reader.fault(.emailFilePath, "is required by EMAIL_BACKEND=file: the folder for the mails") }
+    smtp = Self.smtp(&reader)
+    let timeout = smtp.timeout
+    sendmail = reader.parsed(
+      .emailSendmailCommand, default: .usual(timeout: timeout), remedy: "must begin with the path of a program, as /usr/sbin/sendmail"
+    ) { SendmailBackend(command: $0, timeout: timeout) }
+    connections = reader.integer(.emailConnections, default: 4, in: 1...64)
+    rate = reader.parsed(.emailRateLimit, default: nil, remedy: "must be one limit such as 14/s, or off") { text -> RateLimit?? in
+      guard let limits = RateLimit.parse(text), limits.count <= 1 else { return nil }
+      return .some(limits.first)
+    }
+    notifiesOfChange = reader.boolean(.emailPasswordChanged, default: true)
+    accountsPerRequest = reader.integer(.emailAccountsPerRequest, default: 10, in: 1...1000)
+    deadLetterDays = reader.integer(.emailDeadLetterDays, default: 30, in: 1...3650)
+  }
+
+  private static func smtp(_ reader: inout SettingsReader) -> SMTPSettings {
+    let startTLS = reader.boolean(.emailUseTLS)
+    let implicitTLS = reader.boolean(.emailUseSSL)
+    if startTLS, implicitTLS { reader.fault(.emailUseTLS, "and EMAIL_USE_SSL exclude each other; set one of them") }
+    let security: SMTPSettings.Security = implicitTLS ? .implicitTLS : startTLS ? .startTLS : .none
+    let username = reader.text(.emailHostUser)
+    let credential = credential(of: username, &reader)
+    let defaultPort = [.implicitTLS: 465, .startTLS: 587][security] ?? 25
+    let host = reader.parsed(.emailHost, default: "localhost", remedy: "must be a name or an address alone; the port goes into EMAIL_PORT") { host in
+      var address = in6_addr()
+      return host.contains(where: { "/@ ".contains($0) }) || host.contains(":") && inet_pton(AF_INET6, host, &address) != 1 ? nil : host
+    }
+    return SMTPSettings(
+      host: host, port: reader.integer(.emailPort, default: defaultPort, in: 1...65535), security: security,
+      username: username, credential: credential, timeout: reader.integer(.emailTimeout, default: 30, in: 1...3600),
+      certificateFile: file(.emailSSLCertfile, &reader), keyFile: file(.emailSSLKeyfile, &reader),
+      authoritiesFile: reader.certificateAuthoritiesFile())
+  }
+
+  private static func credential(of username: String?, _ reader: inout SettingsReader) -> SMTPSettings.Credential? {
+    let password = reader.text(.emailHostPassword)
+    let tokenFile = file(.emailOAuth2TokenFile, &reader)
+    if password != nil, tokenFile != nil { reader.fault(.emailOAuth2TokenFile, "and EMAIL_HOST_PASSWORD exclude each other; set one of them") }
+    if username != nil, password == nil, tokenFile == nil {
+      reader.fault(.emailHostPassword, "is required with EMAIL_HOST_USER, or EMAIL_OAUTH2_TOKEN_FILE")
+    }
+    if username == nil, password != nil { reader.fault(.emailHostUser, "is required with EMAIL_HOST_PASSWORD") }
+    if username == nil, tokenFile != nil { reader.fault(.emailHostUser, "is required with EMAIL_OAUTH2_TOKEN_FILE") }
+    return tokenFile.map { .tokenFile($0) } ?? password.map { .password($0) }
+  }
+
+  private static func file(_ name: SettingName, _ reader: inout SettingsReader) -> String? {
+    guard let path = reader.text(name) else { return nil }
+    if !FileManager.default.isReadableFile(atPath: path) {
+      reader.fault(name, "names a file that cannot be read; check the path and its permissions")
+    }
+    return path
+  }
+}

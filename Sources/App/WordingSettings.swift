@@ -1,0 +1,87 @@
+import Foundation
+import Localization
+import Mail
+
+/// What mails and messages say, and in which languages.
+struct WordingSettings: Sendable {
+  private let siteName: String
+  private let sender: String
+  private let languageCode: String
+  private let folder: String?
+  private let extraContext: [String: MailTemplates.Value]
+  private let timeZone: TimeZone
+
+  init(_ reader: inout SettingsReader, timeZone: TimeZone) {
+    siteName = Self.siteName(&reader)
+    sender = Self.sender(&reader)
+    languageCode = reader.text(.languageCode) ?? "en"
+    folder = reader.text(.emailTemplatesDir)
+    extraContext = Self.extraContext(&reader)
+    self.timeZone = timeZone
+  }
+
+  /// The languages and the templates, read and checked. Throws ``SettingsError`` with the place of the first mistake.
+  func load() throws(SettingsError) -> (Languages, MailTemplates) {
+    let ownTemplates: TemplateFolder
+    do {
+      ownTemplates = try folder.map { path throws(MailTemplates.Invalid) in try TemplateFolder(path: path) } ?? .none
+    } catch {
+      throw SettingsError(faults: ["EMAIL_TEMPLATES_DIR: \(error)"])
+    }
+    let languages: Languages
+    do {
+      languages = try Languages(default: languageCode, others: ownTemplates.languages)
+    } catch {
+      throw SettingsError(faults: ["LANGUAGE_CODE names no language that there is: \(Languages.builtIn.joined(separator: ", "))"])
+    }
+    do {
+      let templates = try MailTemplates(
+        languages: languages, siteName: siteName, sender: sender, folder: ownTemplates, extraContext: extraContext, timeZone: timeZone)
+      return (languages, templates)
+    } catch {
+      throw SettingsError(faults: ["EMAIL_TEMPLATES_DIR: \(error)"])
+    }
+  }
+
+  static func siteName(_ reader: inout SettingsReader) -> String {
+    reader.parsed(.siteName, default: "localhost", remedy: "must be one line of text") { $0.contains(where: \.isNewline) ? nil : $0 }
+  }
+
+  static func sender(_ reader: inout SettingsReader) -> String {
+    reader.parsed(.defaultFromEmail, default: "webmaster@localhost", remedy: "must be one mailbox such as noreply@example.com") {
+      Sender.accepts($0) ? $0 : nil
+    }
+  }
+
+  private static func extraContext(_ reader: inout SettingsReader) -> [String: MailTemplates.Value] {
+    guard let json = reader.text(.emailExtraContext) else { return [:] }
+    guard let object = try? JSONDecoder().decode([String: Value].self, from: Data(json.utf8)) else {
+      reader.fault(.emailExtraContext, #"must be a JSON object of texts, numbers and booleans, such as {"support": "help@example.com"}"#)
+      return [:]
+    }
+    if let name = object.keys.sorted().first(where: MailTemplates.reserved.contains) {
+      reader.fault(.emailExtraContext, "cannot replace \(name), which belongs to the mail; choose another name")
+    }
+    if object.keys.contains(where: { $0.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]*/) == nil }) {
+      reader.fault(.emailExtraContext, "must have names of letters, digits and _ alone")
+    }
+    return object.mapValues(\.value)
+  }
+
+  /// What JSON may hold here.
+  private struct Value: Decodable {
+    var value: MailTemplates.Value
+
+    init(from decoder: any Decoder) throws {
+      let container = try decoder.singleValueContainer()
+      // Each try that fails only says that it is another kind of value.
+      if let flag = try? container.decode(Bool.self) {
+        value = .flag(flag)
+      } else if let number = try? container.decode(Double.self) {
+        value = .number(number)
+      } else {
+        value = .text(try container.decode(String.self))
+      }
+    }
+  }
+}

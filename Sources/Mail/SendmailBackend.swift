@@ -1,0 +1,79 @@
+import Foundation
+public import PasswordReset
+import Subprocess
+import SystemPackage
+
+/// Hands each mail to a program on its standard input: sendmail, msmtp, or a script of your own.
+public struct SendmailBackend: MailBackend {
+  private let program: String
+  private let arguments: [String]
+  private let timeout: Int
+
+  /// - Parameters:
+  ///   - command: `EMAIL_SENDMAIL_COMMAND`, split at blanks; no shell reads it. `{sender}` and `{recipient}` stand for the bare addresses.
+  ///   - timeout: seconds that it may take.
+  /// Nil if it does not begin with a path.
+  public init?(command: String, timeout: Int) {
+    let words = command.split(separator: " ").map(String.init)
+    guard let program = words.first, program.hasPrefix("/") else { return nil }
+    self.init(program: program, arguments: Array(words.dropFirst()), timeout: timeout)
+  }
+
+  private init(program: String, arguments: [String], timeout: Int) {
+    (self.program, self.arguments, self.timeout) = (program, arguments, timeout)
+  }
+
+  /// The command that Postfix, Exim and the like install.
+  public static func usual(timeout: Int) -> SendmailBackend {
+    SendmailBackend(program: "/usr/sbin/sendmail", arguments: ["-i", "-f", "{sender}", "--", "{recipient}"], timeout: timeout)
+  }
+
+  public func send(_ message: EmailMessage) async throws(MailError) {
+    let encoded = try MIMEEncoder.encode(message, as: .pipe)
+    let arguments = arguments.map { word in
+      // A word at a time, so that an address never becomes two words, and none is read as the other's place.
+      switch word {
+      case "{sender}": encoded.sender
+      case "{recipient}": encoded.recipient
+      default: word
+      }
+    }
+    let status: TerminationStatus?
+    do {
+      status = try await run(arguments, input: encoded.data)
+    } catch {
+      throw .unavailable(reason: "EMAIL_SENDMAIL_COMMAND: \(program) cannot be run; check the path and its permissions")
+    }
+    try check(status)
+  }
+
+  /// How the program ended; nil if its time ran out.
+  private func run(_ arguments: [String], input: Data) async throws -> TerminationStatus? {
+    try await withThrowingTaskGroup(of: TerminationStatus?.self) { group in
+      group.addTask {
+        // What it says may hold addresses, which no log of ours may.
+        try await Subprocess.run(.path(FilePath(program)), arguments: .init(arguments), input: .data(input), output: .discarded, error: .discarded)
+          .terminationStatus
+      }
+      group.addTask { [timeout] in
+        try await Task.sleep(for: .seconds(timeout))
+        return nil
+      }
+      defer { group.cancelAll() }
+      return try await group.next() ?? nil
+    }
+  }
+
+  private func check(_ status: TerminationStatus?) throws(MailError) {
+    switch status {
+    case .exited(0): return
+    // EX_DATAERR, EX_NOUSER and EX_NOHOST of sysexits.h: this mail is at fault.
+    case .exited(let code) where [65, 67, 68].contains(code): throw .permanent(reason: "\(program) ended with exit code \(code)")
+    // EX_TEMPFAIL.
+    case .exited(75): throw .transient(reason: "\(program) ended with exit code 75")
+    case .exited(let code): throw .unavailable(reason: "\(program) ended with exit code \(code); check EMAIL_SENDMAIL_COMMAND")
+    case nil: throw .transient(reason: "\(program) took over \(timeout) s; raise EMAIL_TIMEOUT")
+    default: throw .unavailable(reason: "\(program) was killed")
+    }
+  }
+}

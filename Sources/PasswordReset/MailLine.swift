@@ -1,0 +1,137 @@
+import Foundation
+import ServiceLifecycle
+import Synchronization
+
+/// The way to the mail backend: so many mails at a time, no more in a second than agreed, and a pause while the server is away.
+///
+/// A server that is away is no fault of a mail: after some failures in a row the line closes, single mails try it now and then, and with the
+/// first that goes through it is open for all. So an outage costs the waiting mails nothing, however many they are.
+final class MailLine: Sendable {
+  /// How a mail fared.
+  enum Result {
+    case sent
+    case failed(MailError)
+    /// Its turn did not come: the line has closed, or too little was left of the lease.
+    case untried
+  }
+
+  private struct State {
+    var free: Int
+    var waiting: [CheckedContinuation<Void, Never>] = []
+    /// When the next mail may go, with a rate.
+    var nextTurn = Date.distantPast
+    /// Since the last mail that went through.
+    var failures = 0
+    var closedUntil: Date?
+    var isStopping = false
+  }
+
+  private let backend: any MailBackend
+  private let policy: OutboxPolicy
+  private let now: @Sendable () -> Date
+  private let state: Mutex<State>
+
+  init(backend: any MailBackend, policy: OutboxPolicy, now: @escaping @Sendable () -> Date) {
+    self.backend = backend
+    self.policy = policy
+    self.now = now
+    state = Mutex(State(free: policy.connections))
+  }
+
+  /// How many entries may be in hand now.
+  var allowance: Int {
+    state.withLock { state in
+      guard let closedUntil = state.closedUntil else { return policy.batch }
+      return now() < closedUntil ? 0 : 1
+    }
+  }
+
+  /// When a closed line is to be tried again.
+  var closedUntil: Date? { state.withLock(\.closedUntil) }
+
+  /// Sends `message` when its turn comes.
+  /// - Parameter leaseEnd: by then it must be done.
+  func send(_ message: EmailMessage, before leaseEnd: Date) async -> Result {
+    await takePlace()
+    defer { leavePlace() }
+    guard let turn = takeTurn(before: leaseEnd) else { return .untried }
+    let wait = turn.timeIntervalSince(now())
+    if wait > 0 {
+      do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(wait)) } } catch { return .untried }
+    }
+    do {
+      try await backend.send(message)
+      reopen()
+      return .sent
+    } catch {
+      if case .unavailable = error { noteFailure() } else { reopen() }
+      return .failed(error)
+    }
+  }
+
+  /// Whoever waits for a turn gets none any more.
+  func stop() {
+    let waiting = state.withLock { state in
+      state.isStopping = true
+      defer { state.waiting = [] }
+      return state.waiting
+    }
+    for waiter in waiting { waiter.resume() }
+  }
+
+  private func takePlace() async {
+    await withCheckedContinuation { continuation in
+      let mayGo = state.withLock { state in
+        if state.isStopping { return true }
+        if state.free > 0 {
+          state.free -= 1
+          return true
+        }
+        state.waiting.append(continuation)
+        return false
+      }
+      if mayGo { continuation.resume() }
+    }
+  }
+
+  /// The place goes to who has waited longest.
+  private func leavePlace() {
+    let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
+      if state.waiting.isEmpty {
+        state.free += 1
+        return nil
+      }
+      return state.waiting.removeFirst()
+    }
+    next?.resume()
+  }
+
+  /// When the mail may go; nil if it may not.
+  private func takeTurn(before leaseEnd: Date) -> Date? {
+    state.withLock { state in
+      let now = now()
+      if state.isStopping { return nil }
+      if let closedUntil = state.closedUntil, now < closedUntil { return nil }
+      let turn = max(now, state.nextTurn)
+      guard turn.addingTimeInterval(policy.sendLimit) < leaseEnd else { return nil }
+      if let rate = policy.rate { state.nextTurn = turn.addingTimeInterval(Double(rate.seconds) / Double(rate.count)) }
+      return turn
+    }
+  }
+
+  private func reopen() {
+    state.withLock { state in
+      state.failures = 0
+      state.closedUntil = nil
+    }
+  }
+
+  private func noteFailure() {
+    state.withLock { state in
+      state.failures += 1
+      let excess = state.failures - policy.connections
+      guard excess >= 0 else { return }
+      state.closedUntil = now().addingTimeInterval(policy.backoff(after: excess + 1, longest: policy.longestProbe))
+    }
+  }
+}

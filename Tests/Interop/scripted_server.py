@@ -1,0 +1,148 @@
+"""A mail server that says what a test tells it to say: for faults that no real server has on demand."""
+
+import enum
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from email.parser import BytesHeaderParser
+
+
+class Fault(enum.Enum):
+    """What a server may do in the place of a reply."""
+
+    SILENCE = "falls silent"
+    CUT = "cuts the connection"
+
+
+Replies = Mapping[str, str | Fault]
+
+WELL: Replies = {
+    "greeting": "220 ready",
+    "EHLO": "250 scripted",
+    "MAIL": "250 OK",
+    "RCPT": "250 OK",
+    "DATA": "354 go on",
+    ".": "250 taken",
+    "RSET": "250 OK",
+    "NOOP": "250 OK",
+    "QUIT": "221 bye",
+}
+
+
+class ScriptedServer(socketserver.ThreadingTCPServer):
+    """Speaks SMTP by `replies`: what it does at a whole command, or else at the command's first word.
+
+    Once `cured` it is well, for whatever comes from then on.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 100
+
+    def __init__(self, replies: Replies, times: int | None) -> None:
+        self._replies = dict(replies)
+        self._times_left = times
+        self._lock = threading.Lock()
+        self.heard: list[str] = []
+        # The Message-ID of each mail whose text came whole and was not refused.
+        self.taken: list[str] = []
+        self.closing = threading.Event()
+        self.connections: list[socket.socket] = []
+        super().__init__(("127.0.0.1", 0), Conversation)
+
+    @property
+    def port(self) -> int:
+        return self.server_address[1]
+
+    def cure(self) -> None:
+        """Ends the faults; what is silent already stays so."""
+        with self._lock:
+            self._replies.clear()
+
+    def reply(self, command: str) -> str | Fault:
+        word = command.split(" ")[0].upper()
+        with self._lock:
+            scripted = self._replies.get(command, self._replies.get(word))
+            if scripted is None:
+                return WELL.get(command, WELL.get(word, "502 what?"))
+            if self._times_left is not None:
+                self._times_left -= 1
+                if not self._times_left:
+                    self._replies.clear()
+            return scripted
+
+
+class Conversation(socketserver.StreamRequestHandler):
+    server: ScriptedServer
+
+    def handle(self) -> None:
+        self.server.connections.append(self.connection)
+        # A client may end a conversation anywhere.
+        with suppress(ConnectionError):
+            self.converse()
+
+    def converse(self) -> None:
+        if not self.say(self.server.reply("greeting")):
+            return
+        for line in self.rfile:
+            command = line.decode("latin-1").strip()
+            self.server.heard.append(command.split(" ")[0].upper())
+            reply = self.server.reply(command)
+            if not self.say(reply) or command.upper() == "QUIT":
+                return
+            if command.upper() == "DATA" and isinstance(reply, str) and reply.startswith("354") and not self.take_text():
+                return
+
+    def take_text(self) -> bool:
+        text = b""
+        for line in self.rfile:
+            if line == b".\r\n":
+                break
+            text += line
+        else:
+            return False
+        self.server.heard.append(".")
+        reply = self.server.reply(".")
+        if isinstance(reply, Fault) or reply.startswith("2"):
+            self.server.taken.append(BytesHeaderParser().parsebytes(text)["Message-ID"])
+        return self.say(reply)
+
+    def say(self, reply: str | Fault) -> bool:
+        """Whether the conversation goes on."""
+        if reply is Fault.SILENCE:
+            self.server.closing.wait()
+        if isinstance(reply, Fault):
+            return False
+        self.wfile.write(reply.encode() + b"\r\n")
+        # 421 announces the end of the connection (RFC 5321).
+        return not reply.startswith("421")
+
+
+@contextmanager
+def scripted(replies: Replies, *, times: int | None = None) -> Iterator[ScriptedServer]:
+    """A server that runs for the block; after `times` of the scripted replies it is well."""
+    with ScriptedServer(replies, times) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.shutdown()
+            # A client may keep its connection for the next mail.
+            for connection in server.connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def settings(server: ScriptedServer, **others: str) -> dict[str, str]:
+    """Those of a service that sends by `server`."""
+    return {
+        "EMAIL_BACKEND": "smtp",
+        "EMAIL_HOST": "localhost",
+        "EMAIL_PORT": str(server.port),
+        "EMAIL_TIMEOUT": "2",
+    } | others

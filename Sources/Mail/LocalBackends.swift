@@ -5,13 +5,15 @@ import Synchronization
 /// Django's separator between the messages of a stream.
 private let separator = Data(("\n" + String(repeating: "-", count: 79) + "\n").utf8)
 
-/// Writes mails to standard output: for development.
+/// Writes mails to standard output: for development. Their HTML, which nobody reads on a terminal, is left out.
 public final class ConsoleBackend: MailBackend {
   private let lock = Mutex(())
 
   public init() {}
 
   public func send(_ message: EmailMessage) async throws(MailError) {
+    var message = message
+    message.html = nil
     let data = try MIMEEncoder.encode(message, as: .readable).data + separator
     do {
       try lock.withLock { _ in try FileHandle.standardOutput.write(contentsOf: data) }

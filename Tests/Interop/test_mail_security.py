@@ -1,5 +1,6 @@
 """A mail server that cannot be trusted gets nothing, and the mail waits for one that can."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from django_site import add_user
 from mail_server import Login, receiving
 from outbox import failures, outbox
 from processes import wait_until
-from service import Service
+from service import Service, command
 
 LOGIN = Login()
 TLS_SETTING = {"starttls": "EMAIL_USE_TLS", "implicit": "EMAIL_USE_SSL"}
@@ -27,6 +28,8 @@ class Fault:
     name: str
     # How the service connects, and the working server.
     tls: str
+    # The setting that an operator is told to look at.
+    remedy: str
     # How the bad server does, if otherwise.
     bad_tls: str | None = None
     host: str = "localhost"
@@ -56,19 +59,31 @@ class Fault:
 
 
 FAULTS = [
-    Fault("no STARTTLS offered", "starttls", bad_tls="none"),
-    Fault("no TLS spoken", "implicit", bad_tls="none"),
+    Fault("no STARTTLS offered", "starttls", "EMAIL_USE_TLS", bad_tls="none"),
+    Fault("no TLS spoken", "implicit", "EMAIL_USE_SSL", bad_tls="none"),
     *(
         fault
         for tls in TLS_SETTING
         for fault in (
-            Fault("certificate of another name", tls, host="mail.example.com"),
-            Fault("unknown authority", tls, trusted=False),
-            Fault("expired certificate", tls, expired=True),
-            Fault("login refused", tls, login=Login(password="another password")),
+            Fault("certificate of another name", tls, "EMAIL_HOST", host="mail.example.com"),
+            Fault("unknown authority", tls, "SSL_CERT_FILE", trusted=False),
+            Fault("expired certificate", tls, "EMAIL_HOST", expired=True),
+            Fault("login refused", tls, "EMAIL_HOST_PASSWORD", login=Login(password="another password")),
         )
     ),
 ]
+
+
+def settings(fault: Fault, port: int, authority: Authority) -> dict[str, str]:
+    return {
+        "EMAIL_BACKEND": "smtp",
+        "EMAIL_HOST": "localhost",
+        "EMAIL_PORT": str(port),
+        "EMAIL_HOST_USER": LOGIN.user,
+        "EMAIL_HOST_PASSWORD": LOGIN.password,
+        "SSL_CERT_FILE": str(authority.file),
+        TLS_SETTING[fault.tls]: "true",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +104,7 @@ def test_a_mail_waits_for_a_server_that_is_safe(
     user = add_user("alice", "alice@example.com")
     with receiving(tmp_path / "bad", **fault.options(authority, stranger)) as bad:
         port = bad.port
-        service = serve(
-            EMAIL_BACKEND="smtp",
-            EMAIL_HOST="localhost",
-            EMAIL_PORT=str(port),
-            EMAIL_HOST_USER=LOGIN.user,
-            EMAIL_HOST_PASSWORD=LOGIN.password,
-            SSL_CERT_FILE=str(authority.file),
-            **{TLS_SETTING[fault.tls]: "true"},
-        )
+        service = serve(**settings(fault, port, authority))
         assert service.request_reset(email=user.email).status == 202
         wait_until(lambda: failures(database), "the outbox to note the failure")
 
@@ -117,3 +124,25 @@ def test_a_mail_waits_for_a_server_that_is_safe(
         assert (mail.encrypted, mail.authenticated, mail.recipients) == (True, True, [user.email])
         assert default_token_generator.check_token(user, mail.link.token)
         wait_until(lambda: outbox(database) == [], "the outbox to be empty")
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_test_mail_tells_what_to_mend(
+    fault: Fault, database: Path, tmp_path: Path, authority: Authority, stranger: Authority
+) -> None:
+    with receiving(tmp_path / "bad", **fault.options(authority, stranger)) as bad:
+        done = command(database, "send-test-email", "you@example.com", **settings(fault, bad.port, authority))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.search(rf"\b{fault.remedy}\b", done.stderr)
+        assert LOGIN.password not in done.stderr
+        assert bad.deliveries == []
+
+
+@pytest.mark.parametrize("fault", [FAULTS[0], FAULTS[1]], ids=lambda fault: fault.tls)
+def test_a_test_mail_arrives(fault: Fault, database: Path, tmp_path: Path, authority: Authority) -> None:
+    certificate = authority.issue("localhost")
+    with receiving(tmp_path / "good", tls=fault.tls, certificate=certificate, login=LOGIN) as good:
+        done = command(database, "send-test-email", "you@example.com", **settings(fault, good.port, authority))
+        assert (done.returncode, done.stderr) == (0, "")
+        (mail,) = good.wait_for(1)
+        assert (mail.encrypted, mail.authenticated, mail.recipients) == (True, True, ["you@example.com"])

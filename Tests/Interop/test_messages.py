@@ -82,7 +82,7 @@ ODD_ADDRESSES = [
     "%s@example.com",
     "-oQ@example.com",
     "a+b'c@example.com",
-    "&amp;@example.com",
+    "&amp@example.com",
     '"a,b"@example.com',
     '"a>b"@example.com',
     "alice@[192.0.2.1]",
@@ -180,7 +180,7 @@ def test_two_hundred_names_of_any_script(seed: int, database: Path, tmp_path: Pa
         for number in range(200)
     ]
     mails = send(users, database, tmp_path, mail_server, SITE_NAME=site)
-    assert len(mails) == len(users)
+    assert [user.email for user in users if user.pk not in mails] == []
     for user in users:
         check_names(mails[user.pk], user, site)
 
@@ -229,7 +229,7 @@ def test_what_is_not_one_address_gets_no_mail(database: Path, tmp_path: Path, ma
 def test_an_odd_address_is_taken_at_its_word(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
     users = [add_user(address, address) for address in ODD_ADDRESSES]
     mails = send(users, database, tmp_path, mail_server, SITE_NAME="Example")
-    assert len(mails) == len(users)
+    assert [user.email for user in users if user.pk not in mails] == []
     for user in users:
         check_names(mails[user.pk], user, "Example")
 

@@ -20,7 +20,8 @@ import Testing
   @Test(arguments: [
     [], ["serve"], ["migrate"], ["users"], ["users", "add"], ["users", "list"], ["users", "show"],
     ["users", "set-password"], ["users", "check-password"], ["users", "activate"], ["users", "deactivate"], ["users", "link"], ["users", "import"],
-    ["users", "export"], ["send-test-email"], ["check"],
+    ["users", "export"], ["mail"], ["mail", "preview"], ["mail", "templates"], ["outbox"], ["outbox", "list"], ["outbox", "show"], ["outbox", "retry"],
+    ["outbox", "purge"], ["send-test-email"], ["check"],
   ])
   func `teaches with --help`(_ arguments: [String]) async throws {
     let run = try await Folder().run(arguments + ["--help"])
@@ -144,7 +145,7 @@ import Testing
 }
 
 /// `serve --dev` with its mails in files.
-private struct Server {
+struct Server {
   let process: RunningCommand
   let port: Int
 
@@ -163,5 +164,12 @@ private struct Server {
     request.setValue("application/json", forHTTPHeaderField: "Content-Type")
     let (_, response) = try await URLSession.shared.data(for: request)
     return (response as? HTTPURLResponse)?.statusCode ?? 0
+  }
+
+  /// The port of the listener for this machine alone.
+  func adminPort() async throws -> Int {
+    try await eventually("the mailbox's address") { try process.text("err").contains("/mailbox") }
+    let match = try #require(try process.text("err").firstMatch(of: /127\.0\.0\.1:(\d+)\/mailbox/))
+    return try #require(Int(match.1))
   }
 }

@@ -141,6 +141,7 @@ final class TestClock: Sendable {
 final class FlakyBackend: MailBackend {
   private let kept = MemoryBackend()
   private let failure = Mutex<@Sendable (EmailMessage) -> MailError?>({ _ in nil })
+  private let pause = Mutex<@Sendable () async -> Void>({})
   private let attempts = Mutex(0)
 
   var sent: [EmailMessage] { kept.messages }
@@ -148,8 +149,12 @@ final class FlakyBackend: MailBackend {
 
   func fail(_ failure: @escaping @Sendable (EmailMessage) -> MailError?) { self.failure.withLock { $0 = failure } }
 
+  /// What each mail does on its way.
+  func hold(_ pause: @escaping @Sendable () async -> Void) { self.pause.withLock { $0 = pause } }
+
   func send(_ message: EmailMessage) async throws(MailError) {
     attempts.withLock { $0 += 1 }
+    await pause.withLock { $0 }()
     if let error = failure.withLock({ $0 })(message) { throw error }
     try await kept.send(message)
   }

@@ -125,6 +125,53 @@ import Testing
   }
 }
 
+@Suite struct `A request for many accounts` {
+  @Test func `brings no more mails than are allowed, to the oldest accounts first`() async throws {
+    let harness = try Harness()
+    try await harness.run(["EMAIL_ACCOUNTS_PER_REQUEST": "3"]) { client in
+      for index in 1...6 { try await harness.addUser("user\(index)", email: "shared@example.com") }
+      try harness.execute("UPDATE auth_user SET is_active = 0 WHERE username = 'user1'")
+      _ = try await client.requestReset(email: "shared@example.com")
+      try await harness.drained()
+      #expect(harness.mails.sent.map { $0.body.contains("user2") || $0.body.contains("user3") || $0.body.contains("user4") } == [true, true, true])
+      let suppressed = try harness.count("SELECT count(*) FROM password_reset_audit WHERE event = 'suppressed' AND user_id IS NULL")
+      #expect(suppressed == 1)
+    }
+  }
+}
+
+@Suite struct `The notice of a new password` {
+  @Test(arguments: [true, false]) func `is sent unless it is switched off`(_ isOn: Bool) async throws {
+    let harness = try Harness()
+    try await harness.run(isOn ? [:] : ["EMAIL_PASSWORD_CHANGED": "false"]) { client in
+      try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      #expect(try await client.setPassword(link, "a-Fine-pass-77").status == 200)
+      try await harness.drained()
+      #expect(harness.mails.sent.count == (isOn ? 2 : 1))
+    }
+  }
+}
+
+@Suite struct `A dead letter` {
+  @Test func `is deleted when it is old enough`() async throws {
+    let harness = try Harness()
+    try await harness.run(["EMAIL_DEAD_LETTER_DAYS": "7"]) { client in
+      try await harness.addUser()
+      harness.mails.fail { _ in .permanent(reason: "550") }
+      _ = try await client.requestReset(email: "alice@example.com")
+      try await eventually("a dead letter") { try harness.count("SELECT count(*) FROM password_reset_outbox WHERE buried_at IS NOT NULL") == 1 }
+      harness.clock.advance(by: 6 * 86400)
+      _ = try await client.requestReset(email: "nobody@example.com")
+      try await harness.drained()
+      #expect(try harness.count("SELECT count(*) FROM password_reset_outbox") == 1)
+      harness.clock.advance(by: 2 * 86400)
+      try await eventually("no dead letter") { try harness.count("SELECT count(*) FROM password_reset_outbox") == 0 }
+    }
+  }
+}
+
 @Suite struct `The limit of an address` {
   @Test func `is silent, counts every spelling and user name, and kills no live link`() async throws {
     let harness = try Harness()

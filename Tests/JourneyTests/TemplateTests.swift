@@ -1,0 +1,131 @@
+import Foundation
+import Localization
+import Testing
+
+@testable import App
+@testable import Mail
+@testable import PasswordReset
+
+@Suite struct `The templates of an operator` {
+  private let folder = FileManager.default.temporaryDirectory.appendingPathComponent("templates-\(UUID().uuidString)").path
+
+  private func write(_ files: [String: String]) throws {
+    for (name, text) in files {
+      let url = URL(fileURLWithPath: "\(folder)/\(name)")
+      try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+      try text.write(to: url, atomically: false, encoding: .utf8)
+    }
+  }
+
+  private func settings(_ others: [String: String] = [:]) throws -> Settings {
+    let own = ["SECRET_KEY": Harness.secretKey, "EMAIL_BACKEND": "dummy", "EMAIL_TEMPLATES_DIR": folder, "SITE_NAME": "Example"]
+    return try Settings(environment: own.merging(others) { $1 })
+  }
+
+  private func mail(_ kind: MailContext.Kind = .passwordReset, _ locale: String? = nil, user: User? = nil, settings others: [String: String] = [:]) throws
+    -> EmailMessage
+  {
+    var sample = MailContext.sample(
+      kind, locale: locale, resetURL: try #require(ResetURL("https://example.com/reset/{uid}/{token}")), lifetime: 3600, at: Date())
+    if let user { sample.user = user }
+    return try settings(others).templates.compose(sample)
+  }
+
+  @Test func `replace those built in one by one, for all languages or for one`() throws {
+    try write([
+      "password_reset_subject.txt": "{{site_name}}: all\n", "de/password_reset_subject.txt": "{{site_name}}: de",
+      "pt/password_reset_subject.txt": "{{site_name}}: pt", "nl/password_reset_email.txt": "Hallo {{user.username}}, {{expires_in}}: {{reset_url}}",
+      "README": "not a template", "images/logo.svg": "<svg/>",
+    ])
+    #expect(try mail(.passwordReset, "en").subject == "Example: all")
+    #expect(try mail(.passwordReset, "de-AT").subject == "Example: de")
+    #expect(try mail(.passwordReset, "pt-BR").subject == "Example: pt")
+    #expect(try mail(.passwordChanged, "en").subject == "Your password on Example was changed")
+    let dutch = try mail(.passwordReset, "nl")
+    #expect(dutch.language == "nl" && dutch.body.hasPrefix("Hallo alice, 1 uur: https://example.com/reset/"))
+    #expect(try settings(["LANGUAGE_CODE": "nl"]).languages.default.tag == "nl")
+    #expect(try mail(.passwordReset, "fr").body.contains("https://example.com/reset/"))
+  }
+
+  @Test func `have Django's context, and the sentences of the language`() throws {
+    try write([
+      "password_reset_email.txt": """
+      {{protocol}}://{{domain}}/reset/{{uid}}/{{token}}/ {{email}} {{user.get_username}} {{#user.first_name}}{{user.last_name}}{{/user.first_name}}
+      {{words.button}}|{{#user}}{{email}}{{/user}}|{{^user.first_name}}nobody{{/user.first_name}}
+      """
+    ])
+    let body = try mail(.passwordReset, "de").body
+    #expect(body.hasPrefix("https://example.com/reset/MQ/d8ary8-578199d4e42f291f0f3bce532651119e/ alice@example.com alice Example\n"))
+    #expect(body.hasSuffix("Neues Passwort wählen|alice@example.com|"))
+    let nameless = try mail(user: User(id: 1, username: "bob", email: "bob@example.com", password: "")).body
+    #expect(nameless.hasSuffix("|nobody"))
+  }
+
+  @Test func `name what EMAIL_EXTRA_CONTEXT adds`() throws {
+    try write(["password_changed_email.txt": "{{support}} {{floor}} {{#open}}open{{/open}} {{site_name}}"])
+    let extra = ["EMAIL_EXTRA_CONTEXT": #"{"support": "<help@example.com>", "floor": 3, "open": true, "site_name": "Other"}"#]
+    #expect(try mail(.passwordChanged, settings: extra).body == "<help@example.com> 3 open Other")
+  }
+
+  @Test func `escape values in HTML and nowhere else`() throws {
+    try write([
+      "password_reset_subject.txt": "{{user.username}}\r\nBcc: x@example.com", "password_reset_email.txt": "{{user.username}}",
+      "password_reset_email.html": "<p>{{user.username}}</p>",
+    ])
+    let mail = try mail(user: User(id: 1, username: #"<b>&"'{{7*7}}{{{token}}}"#, email: "a@example.com", password: ""))
+    #expect(mail.subject == #"<b>&"'{{7*7}}{{{token}}}Bcc: x@example.com"#)
+    #expect(mail.body == #"<b>&"'{{7*7}}{{{token}}}"#)
+    #expect(mail.html == "<p>&lt;b&gt;&amp;&quot;&#39;{{7*7}}{{{token}}}</p>")
+  }
+
+  @Test func `turn the HTML off by an empty file`() throws {
+    try write(["password_reset_email.html": "\n"])
+    #expect(try mail().html == nil)
+    #expect(try mail(.passwordChanged).html != nil)
+  }
+
+  @Test(arguments: [
+    ("password_reset_email.txt", "Hello\n\n{{user.nickname}}", "line 3: there is no user.nickname"),
+    ("password_reset_email.txt", "{{#nobody}}x{{/nobody}}", "line 1: there is no nobody"),
+    ("password_reset_email.html", "<p>\n{{reset_ur}}", "line 2: there is no reset_ur"),
+    ("de/password_reset_email.html", "{{> layout}}", "line 1: there are no partials"),
+    ("password_reset_email.txt", "{{=<% %>=}}", "line 1: the delimiters cannot be changed"),
+    ("password_changed_email.txt", "{{reset_url}}", "line 1: there is no reset_url"),
+    ("password_reset_email.txt", "one\n{{#reset_url}}two", "line"), ("password_reset_email.txt", "{{site_name", "line"),
+    ("password_reset_mail.txt", "x", "is no mail's template"), ("deutsche Texte/password_reset_email.txt", "x", "its name is not a language's"),
+  ])
+  func `that are wrong stop the start, which says where`(_ name: String, _ text: String, _ fault: String) throws {
+    try write([name: text])
+    let error = #expect(throws: SettingsError.self) { try settings() }
+    #expect(error?.description.contains("EMAIL_TEMPLATES_DIR") == true)
+    #expect(error?.description.contains(name.split(separator: "/")[0]) == true && error?.description.contains(fault) == true, "\(error?.description ?? "")")
+  }
+
+  @Test func `begin with those built in, which are as good as none`() async throws {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let builtIn = try mail()
+    let place = try Folder()
+    let run = try await place.run(["mail", "templates", folder])
+    #expect(run.status == 0)
+    let again = try await place.run(["mail", "templates", folder])
+    #expect(again.status == 1 && again.errors.contains(folder))
+    let own = try mail()
+    #expect(own.subject == builtIn.subject && own.body == builtIn.body && own.html == builtIn.html)
+    let preview = try await place.run(["mail", "preview", "--language", "de"], ["EMAIL_TEMPLATES_DIR": folder, "SITE_NAME": "Example"])
+    #expect(preview.status == 0 && preview.output.contains("Subject: Ihr Passwort bei Example zurücksetzen\n"))
+    let html = try await place.run(["mail", "preview", "password_changed", "--html", "mail.html"])
+    #expect(html.status == 0)
+    #expect(try String(contentsOfFile: place.path + "/mail.html", encoding: .utf8).hasPrefix("<!DOCTYPE html>"))
+    #expect(try await place.run(["mail", "preview", "--language", "tlh"]).status == 64)
+  }
+
+  @Test(arguments: Languages.builtIn) func `in HTML fetch nothing from anywhere`(_ tag: String) throws {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    for kind in MailContext.Kind.allCases {
+      let html = try #require(try mail(kind, tag).html)
+      let addresses = html.matches(of: /https?:[^"'<\s]*/).map { String($0.0) }
+      #expect(addresses.allSatisfy { $0.hasPrefix("https://example.com/reset/MQ/") } && addresses.count == (kind == .passwordReset ? 3 : 0))
+      #expect(!html.contains(/<(img|script|link|iframe)|url\(|@import/))
+    }
+  }
+}

@@ -72,30 +72,6 @@ extension OutboxPolicy {
     rate = email.rate
     accountsPerRequest = email.accountsPerRequest
     deadLetterLifetime = TimeInterval(email.deadLetterDays) * 86400
-    // A send may take twice the time limit, as it takes leave of a server that failed it.
-    sendLimit = TimeInterval(2 * email.smtp.timeout)
-    lease = max(lease, 2 * sendLimit)
-    // No more in hand than can be sent while the lease lasts.
-    if let rate { batch = min(batch, max(1, Int((lease - sendLimit) / 2 * Double(rate.count) / Double(rate.seconds)))) }
-  }
-}
-
-extension EmailSettings {
-  /// The configured backend. Throws ``Failure`` if its folder cannot be made.
-  func makeBackend(now: Date) throws -> any MailBackend {
-    switch backend {
-    case .smtp: return SMTPBackend(smtp)
-    case .sendmail: return sendmail
-    case .console: return ConsoleBackend()
-    case .file:
-      do {
-        return try FileBackend(folder: folder ?? ".", now: now)
-      } catch {
-        throw Failure(message: "EMAIL_FILE_PATH names a folder that cannot be made or written to", code: Failure.configuration)
-      }
-    case .memory: return MemoryBackend()
-    case .dummy: return DummyBackend()
-    }
   }
 }
 

@@ -4,7 +4,7 @@ import PasswordReset
 
 /// How mail goes out.
 struct EmailSettings: Sendable {
-  /// Django's backends, by their short names.
+  /// Django's backends by their short names, and sendmail. One of your own is a case here and a line in ``makeBackend(now:)``.
   enum Backend: String, CaseIterable {
     case smtp, sendmail, console, file, memory, dummy
   }
@@ -85,5 +85,24 @@ struct EmailSettings: Sendable {
       reader.fault(name, "names a file that cannot be read; check the path and its permissions")
     }
     return path
+  }
+}
+
+extension EmailSettings {
+  /// The configured backend. Throws ``Failure`` if its folder cannot be made.
+  func makeBackend(now: Date) throws -> any MailBackend {
+    switch backend {
+    case .smtp: return SMTPBackend(smtp)
+    case .sendmail: return sendmail
+    case .console: return ConsoleBackend()
+    case .file:
+      do {
+        return try FileBackend(folder: folder ?? ".", now: now)
+      } catch {
+        throw Failure(message: "EMAIL_FILE_PATH names a folder that cannot be made or written to", code: Failure.configuration)
+      }
+    case .memory: return MemoryBackend()
+    case .dummy: return DummyBackend()
+    }
   }
 }

@@ -92,7 +92,7 @@ struct Problem: Error {
       type: "urn:password-reset:problem:\(code.rawValue)", title: code.title, status: code.status.code, code: code.rawValue, detail: detail,
       validlink: validlink, request_id: requestID, errors: errors?.fields.mapValues { $0.map { FieldErrorDocument($0, in: language) } })
     var response = jsonResponse(code.status, document, contentType: "application/problem+json")
-    if let language { response.headers[.contentLanguage] = language.messagesTag }
+    response.headers[.contentLanguage] = language?.messagesTag ?? "en"
     for field in headers { response.headers[field.name] = field.value }
     return response
   }

@@ -31,29 +31,26 @@ struct Courier: Sendable {
     self.now = now
   }
 
-  /// - Parameter leaseEnd: until when the entry is ours.
-  func deliver(_ entry: OutboxEntry, before leaseEnd: Date) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
+  func deliver(_ entry: OutboxEntry) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
     guard now().timeIntervalSince(entry.livesFrom) <= policy.lifetime else {
       return (.bury(reason: "too old to be of use"), AuditRecord(.mailFailed))
     }
     switch entry.item {
-    case .request(let identifier): return try await answer(identifier, of: entry, before: leaseEnd)
+    case .request(let identifier): return try await answer(identifier, of: entry)
     case .resetMail(let userID):
       guard let user = try await users.user(id: userID), user.mayReset else { return (.done, AuditRecord(.noAccount, userID: userID)) }
-      return try await sendReset(to: user, for: entry, before: leaseEnd)
+      return try await sendReset(to: user, for: entry)
     case .changedMail(let userID, let recipient):
       guard let user = try await users.user(id: userID) else { return (.done, AuditRecord(.noAccount, userID: userID)) }
-      return await send(mail(.passwordChanged, to: recipient, user: user, for: entry), for: entry, before: leaseEnd)
+      return await send(.passwordChanged, to: recipient, user: user, for: entry)
     }
   }
 
-  private func answer(_ identifier: Identifier, of entry: OutboxEntry, before leaseEnd: Date) async throws(StoreError)
-    -> (OutboxOutcome, AuditRecord?)
-  {
+  private func answer(_ identifier: Identifier, of entry: OutboxEntry) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
     let concerned = try await users.users(matching: identifier).filter { identifier.means($0) && $0.mayReset }
     switch concerned.count {
     case 0: return (.done, AuditRecord(.noAccount, identifierKey: key(of: identifier)))
-    case 1: return try await sendReset(to: concerned[0], for: entry, before: leaseEnd)
+    case 1: return try await sendReset(to: concerned[0], for: entry)
     default:
       // The oldest accounts go first: a stranger who adds accounts with somebody's address cannot push out that person's own.
       let served = concerned.map(\.id).sorted().prefix(policy.accountsPerRequest)
@@ -62,37 +59,40 @@ struct Courier: Sendable {
     }
   }
 
-  private func sendReset(to user: User, for entry: OutboxEntry, before leaseEnd: Date) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
+  private func sendReset(to user: User, for entry: OutboxEntry) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
     let addressKey = identifierHasher.key(for: user.email)
     if !policy.mailLimits.isEmpty {
       let allowed = try await outbox.reserveMail(to: addressKey, requestID: entry.requestID, limits: policy.mailLimits, at: now())
       guard allowed else { return (.done, AuditRecord(.suppressed, userID: user.id, identifierKey: addressKey)) }
     }
-    var mail = mail(.passwordReset, to: user.email, user: user, for: entry)
-    let uid = UIDB64.encode(user.id)
-    let token = tokenGenerator.makeToken(for: user.tokenSubject, at: mail.date)
-    mail.link = MailContext.Link(uid: uid, token: token, to: resetURL, lifetime: timeout)
-    return await send(mail, for: entry, before: leaseEnd)
+    return await send(.passwordReset, to: user.email, user: user, for: entry)
   }
 
-  private func mail(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry) -> MailContext {
-    // A reset mail and a notice never share a request id; accounts of one request are told apart by the user's key.
-    MailContext(
-      kind: kind, user: user, recipient: recipient, link: nil, locale: entry.locale, time: entry.createdAt,
-      messageKey: "\(entry.requestID).\(user.id)", date: now())
-  }
-
-  private func send(_ mail: MailContext, for entry: OutboxEntry, before leaseEnd: Date) async -> (OutboxOutcome, AuditRecord?) {
+  private func send(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry) async -> (OutboxOutcome, AuditRecord?) {
     func record(_ event: AuditEvent) -> AuditRecord {
-      AuditRecord(event, userID: mail.user.id, identifierKey: identifierHasher.key(for: mail.recipient))
+      AuditRecord(event, userID: user.id, identifierKey: identifierHasher.key(for: recipient))
     }
-    switch await line.send(compose(mail), before: leaseEnd) {
+    // Written when its turn comes, so that the link lives as long as the mail says.
+    switch await line.send({ compose(mail(kind, to: recipient, user: user, for: entry)) }) {
     case .sent: return (.done, record(.mailed))
     case .untried: return (.release, nil)
     case .failed(.permanent(let reason)): return (.bury(reason: reason), record(.mailFailed))
     case .failed(.transient(let reason)): return retry(entry, because: reason, within: policy.longestRetry, else: record(.mailFailed))
     case .failed(.unavailable(let reason)): return retry(entry, because: reason, within: policy.longestProbe, else: record(.mailFailed))
     }
+  }
+
+  private func mail(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry) -> MailContext {
+    let date = now()
+    // A reset mail and a notice never share a request id; accounts of one request are told apart by the user's key.
+    var mail = MailContext(
+      kind: kind, user: user, recipient: recipient, link: nil, locale: entry.locale, time: entry.createdAt,
+      messageKey: "\(entry.requestID).\(user.id)", date: date)
+    if kind == .passwordReset {
+      let token = tokenGenerator.makeToken(for: user.tokenSubject, at: date)
+      mail.link = MailContext.Link(uid: UIDB64.encode(user.id), token: token, to: resetURL, lifetime: timeout)
+    }
+    return mail
   }
 
   private func retry(_ entry: OutboxEntry, because reason: String, within longest: TimeInterval, else audit: AuditRecord)

@@ -11,7 +11,7 @@ final class MailLine: Sendable {
   enum Result {
     case sent
     case failed(MailError)
-    /// Its turn did not come: the line has closed, or too little was left of the lease.
+    /// Its turn did not come, as the line has closed.
     case untried
   }
 
@@ -49,18 +49,17 @@ final class MailLine: Sendable {
   /// When a closed line is to be tried again.
   var closedUntil: Date? { state.withLock(\.closedUntil) }
 
-  /// Sends `message` when its turn comes.
-  /// - Parameter leaseEnd: by then it must be done.
-  func send(_ message: EmailMessage, before leaseEnd: Date) async -> Result {
+  /// Has a mail written when its turn comes, and sends it.
+  func send(_ compose: () -> EmailMessage) async -> Result {
     await takePlace()
     defer { leavePlace() }
-    guard let turn = takeTurn(before: leaseEnd) else { return .untried }
+    guard let turn = takeTurn() else { return .untried }
     let wait = turn.timeIntervalSince(now())
     if wait > 0 {
       do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(wait)) } } catch { return .untried }
     }
     do {
-      try await backend.send(message)
+      try await backend.send(compose())
       reopen()
       return .sent
     } catch {
@@ -107,13 +106,12 @@ final class MailLine: Sendable {
   }
 
   /// When the mail may go; nil if it may not.
-  private func takeTurn(before leaseEnd: Date) -> Date? {
+  private func takeTurn() -> Date? {
     state.withLock { state in
       let now = now()
       if state.isStopping { return nil }
       if let closedUntil = state.closedUntil, now < closedUntil { return nil }
       let turn = max(now, state.nextTurn)
-      guard turn.addingTimeInterval(policy.sendLimit) < leaseEnd else { return nil }
       if let rate = policy.rate { state.nextTurn = turn.addingTimeInterval(Double(rate.seconds) / Double(rate.count)) }
       return turn
     }

@@ -8,10 +8,8 @@ public struct OutboxPolicy: Sendable {
   public var rate: RateLimit?
   /// How many entries are in hand at once. More than there are connections, so that what needs no mail does not wait for those that do.
   public var batch = 64
-  /// How long one mail may take to be handed over.
-  public var sendLimit: TimeInterval = 2
-  /// How long an entry stays in hand before another worker may take it on; longer than ``sendLimit``.
-  public var lease: TimeInterval = 5
+  /// How long after the last sign of life of a worker another one may take on what it had in hand.
+  public var lease: TimeInterval = 6
   /// From when on a mail comes too late to be of use.
   public var lifetime: TimeInterval = 24 * 3600
   /// The wait after the first failure of a mail; it doubles with each.

@@ -89,6 +89,9 @@ public protocol OutboxStore: Sendable {
   /// Takes up to `limit` entries that are due, oldest first. Nobody else gets them before `leaseEnd`; after it they are due again.
   func claim(limit: Int, at now: Date, leaseEnd: Date) async throws(StoreError) -> [OutboxEntry]
 
+  /// Puts off the end of the leases on `entries`, as far as they are still held.
+  func renew(_ entries: [OutboxEntry], leaseEnd: Date) async throws(StoreError)
+
   /// Records how an entry ended and what the audit says of it, in one step; nothing if the lease is no longer held.
   func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError)
 

@@ -6,7 +6,7 @@ import Synchronization
 
 /// Turns what the outbox owes into mails: looks the users up, makes the tokens, hands the mails over, and tries again what fails.
 ///
-/// A crash loses nothing: an entry is taken on a lease, and is due again when the lease runs out.
+/// A crash loses nothing: an entry is taken on a lease, which is renewed while the worker lives, and is due again when the lease runs out.
 public final class OutboxWorker: Service {
   private static let purgeInterval: TimeInterval = 3600
   /// Small, so that nobody waits for the database.
@@ -19,9 +19,8 @@ public final class OutboxWorker: Service {
   private let bell: Bell
   private let logger: Logger
   private let now: @Sendable () -> Date
-  /// How many entries are in hand.
-  private let inHand = Atomic(0)
-  private let nextPurge = Mutex(Date.distantPast)
+  /// The entries that are being dealt with, by their keys.
+  private let inHand = Mutex<[Int64: OutboxEntry]>([:])
 
   /// - Parameter timeout: `PASSWORD_RESET_TIMEOUT`, which the mail tells the reader.
   public init(
@@ -45,24 +44,28 @@ public final class OutboxWorker: Service {
     await withGracefulShutdownHandler {
       await withDiscardingTaskGroup { group in
         var rings = bell.rings.makeAsyncIterator()
+        var nextPurge = Date.distantPast
+        var nextRenewal = Date.distantPast
         var open = true
         while open, !Task.isShuttingDownGracefully {
-          await purgeIfDue()
-          let free = line.allowance - inHand.load(ordering: .acquiring)
-          let leaseEnd = now().addingTimeInterval(policy.lease)
-          guard free > 0, let entries = await claim(limit: free, until: leaseEnd) else {
-            open = await sleep(until: min(line.closedUntil ?? .distantFuture, nextPatrol()), rings: &rings)
+          if nextPurge <= now() { nextPurge = await purge() }
+          if nextRenewal <= now() {
+            await renew()
+            nextRenewal = now().addingTimeInterval(policy.lease / 3)
+          }
+          let pause = min(nextRenewal, now().addingTimeInterval(policy.patrol))
+          let free = line.allowance - inHand.withLock(\.count)
+          guard free > 0, let entries = await claim(limit: free) else {
+            open = await sleep(until: min(line.closedUntil ?? pause, pause), rings: &rings)
             continue
           }
-          for entry in entries {
-            inHand.add(1, ordering: .acquiringAndReleasing)
+          for entry in entries where takeInHand(entry) {
             group.addTask { [self] in
-              await handle(entry, until: leaseEnd)
-              inHand.subtract(1, ordering: .acquiringAndReleasing)
+              await handle(entry)
               bell.ring()
             }
           }
-          if entries.isEmpty { open = await sleep(until: nextLook(), rings: &rings) }
+          if entries.isEmpty { open = await sleep(until: nextDue(before: pause), rings: &rings) }
         }
       }
     } onGracefulShutdown: { [bell, line] in
@@ -71,32 +74,49 @@ public final class OutboxWorker: Service {
     }
   }
 
-  private func claim(limit: Int, until leaseEnd: Date) async -> [OutboxEntry]? {
+  private func claim(limit: Int) async -> [OutboxEntry]? {
     do {
-      return try await outbox.claim(limit: limit, at: now(), leaseEnd: leaseEnd)
+      return try await outbox.claim(limit: limit, at: now(), leaseEnd: now().addingTimeInterval(policy.lease))
     } catch {
       logger.error("The outbox cannot be read; the mails wait", metadata: ["reason": "\(error)"])
       return nil
     }
   }
 
-  private func purgeIfDue() async {
-    guard nextPurge.withLock({ $0 <= now() }) else { return }
+  /// False if it is in hand already: its lease ran out while the disk or the machine stood still, and is ours anew.
+  private func takeInHand(_ entry: OutboxEntry) -> Bool { inHand.withLock { $0.updateValue(entry, forKey: entry.id) == nil } }
+
+  private func renew() async {
+    let entries = inHand.withLock { Array($0.values) }
+    guard !entries.isEmpty else { return }
     do {
-      let count = try await outbox.purgeDeadLetters(before: now().addingTimeInterval(-policy.deadLetterLifetime), limit: Self.purgeBatch)
-      // A full batch: there may be more, at the next look.
-      if count < Self.purgeBatch { nextPurge.withLock { $0 = now().addingTimeInterval(Self.purgeInterval) } }
+      try await outbox.renew(entries, leaseEnd: now().addingTimeInterval(policy.lease))
     } catch {
-      logger.error("Old dead letters cannot be deleted", metadata: ["reason": "\(error)"])
+      logger.error("The outbox cannot be written; mails may come twice", metadata: ["reason": "\(error)"])
     }
   }
 
-  private func handle(_ entry: OutboxEntry, until leaseEnd: Date) async {
+  /// Deletes a batch of old dead letters; when to do so again.
+  private func purge() async -> Date {
     do {
-      let (outcome, audit) = try await courier.deliver(entry, before: leaseEnd)
-      log(outcome, audit, of: entry)
-      try await outbox.finish(entry, outcome, audit: audit, at: now())
+      let count = try await outbox.purgeDeadLetters(before: now().addingTimeInterval(-policy.deadLetterLifetime), limit: Self.purgeBatch)
+      // A full batch: there may be more, at the next look.
+      return count == Self.purgeBatch ? now() : now().addingTimeInterval(Self.purgeInterval)
     } catch {
+      logger.error("Old dead letters cannot be deleted", metadata: ["reason": "\(error)"])
+      return now().addingTimeInterval(Self.purgeInterval)
+    }
+  }
+
+  private func handle(_ entry: OutboxEntry) async {
+    do {
+      let (outcome, audit) = try await courier.deliver(entry)
+      log(outcome, audit, of: entry)
+      // As it is held now, if the lease was taken anew.
+      let held = inHand.withLock { $0.removeValue(forKey: entry.id) } ?? entry
+      try await outbox.finish(held, outcome, audit: audit, at: now())
+    } catch {
+      inHand.withLock { $0[entry.id] = nil }
       // The lease runs out, and the entry is due again.
       logger.error(
         "The outbox cannot be written; the mail will be tried again", metadata: ["reason": "\(error)", "request_id": "\(entry.requestID)"])
@@ -123,17 +143,14 @@ public final class OutboxWorker: Service {
     }
   }
 
-  /// When something is due, but no later than the next patrol.
-  private func nextLook() async -> Date {
+  /// When something is due, but no later than `limit`.
+  private func nextDue(before limit: Date) async -> Date {
     do {
-      guard let due = try await outbox.nextDue() else { return nextPatrol() }
-      return min(due, nextPatrol())
+      return min(try await outbox.nextDue() ?? limit, limit)
     } catch {
-      return nextPatrol()
+      return limit
     }
   }
-
-  private func nextPatrol() -> Date { now().addingTimeInterval(policy.patrol) }
 
   /// Waits for `date` or the bell; false when the bell has been silenced for good.
   private func sleep(until date: Date, rings: inout AsyncStream<Void>.AsyncIterator) async -> Bool {

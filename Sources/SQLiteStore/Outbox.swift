@@ -66,6 +66,14 @@ extension SQLiteStore: OutboxStore {
     }
   }
 
+  public func renew(_ entries: [OutboxEntry], leaseEnd: Date) async throws(StoreError) {
+    try await write { db in
+      let update = try db.cachedStatement(
+        sql: "UPDATE password_reset_outbox SET due_at = ? WHERE id = ? AND attempts = ? AND buried_at IS NULL")
+      for entry in entries { try update.execute(arguments: [leaseEnd.milliseconds, entry.id, entry.attempts]) }
+    }
+  }
+
   public func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError) {
     try await write { db in
       let held = try Bool.fetchOne(

@@ -61,6 +61,13 @@ class ScriptedServer(socketserver.ThreadingTCPServer):
         with self._lock:
             self._replies.clear()
 
+    def disconnect(self, farewell: bytes = b"") -> None:
+        """Ends every connection there is, as servers do with idle ones."""
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.sendall(farewell)
+                connection.shutdown(socket.SHUT_RDWR)
+
     def reply(self, command: str) -> str | Fault:
         word = command.split(" ")[0].upper()
         with self._lock:
@@ -132,9 +139,7 @@ def scripted(replies: Replies, *, times: int | None = None) -> Iterator[Scripted
             server.closing.set()
             server.shutdown()
             # A client may keep its connection for the next mail.
-            for connection in server.connections:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+            server.disconnect()
             thread.join()
 
 

@@ -5,10 +5,11 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -60,8 +61,9 @@ class Service:
         self.process.kill()
         self.process.wait()
 
-    def request_reset(self, **members: Any) -> Reply:
-        return self._call("POST", "/password-reset", members)
+    def request_reset(self, *, accept_language: str | None = None, **members: Any) -> Reply:
+        headers = {"Accept-Language": accept_language} if accept_language else {}
+        return self._call("POST", "/password-reset", members, headers)
 
     def check_link(self, link: Link) -> Reply:
         return self._call("GET", self._path(link))
@@ -73,10 +75,13 @@ class Service:
     def _path(self, link: Link) -> str:
         return f"/password-reset/{quote(link.uid)}/{quote(link.token)}"
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, extra_headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            headers = {"Connection": "close"} | ({"Content-Type": "application/json"} if body is not None else {})
+            content_type = {"Content-Type": "application/json"} if body is not None else {}
+            headers = {"Connection": "close", **content_type, **extra_headers}
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)
             response = connection.getresponse()
             return Reply(response.status, json.loads(response.read()), response.headers["X-Request-Id"])

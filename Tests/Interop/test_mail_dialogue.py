@@ -18,7 +18,7 @@ from service import serving
 USERS = 3
 # Where the server fails: at its greeting, at a command, or after the text.
 POINTS = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "."]
-TEMPORARY = [Fault.CUT, Fault.SILENCE, "421 closing", "451 later"]
+TEMPORARY: list[str | Fault] = [Fault.CUT, Fault.SILENCE, "421 closing", "451 later"]
 PERMANENT = ["550 no", "552 no space"]
 
 

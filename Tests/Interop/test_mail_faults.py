@@ -7,7 +7,7 @@ import pytest
 
 from django_site import add_user
 from mail_server import receiving
-from outbox import buried, failures, outbox, owe
+from outbox import buried, failures, outbox, owe, pending
 from processes import wait_until
 from scripted_server import Fault, Replies, scripted, settings
 from service import Service, run_command, serving
@@ -102,3 +102,17 @@ def test_the_others_get_their_mails_beside_a_recipient_who(fault: str | Fault, d
         assert buried(database) == []
         assert sorted(server.taken) == sorted(f"<{request}.{user}@localhost>" for request, user in owed.items())
         assert not any(waiting in identifier for identifier in server.taken)
+
+
+@pytest.mark.parametrize("farewell", [b"", b"421 you were idle\r\n"], ids=["silently", "with a word"])
+def test_a_kept_connection_may_be_ended(farewell: bytes, database: Path, serve: Callable[..., Service]) -> None:
+    add_user("alice", "alice@example.com")
+    with scripted({}) as server:
+        service = serve(**settings(server))
+        requests = []
+        for count in range(1, 4):
+            requests.append(service.request_reset(email="alice@example.com").request_id)
+            wait_until(lambda: pending(database) == 0, "the mail to be sent")
+            assert len(server.taken) == count
+            server.disconnect(farewell)
+        assert [identifier.strip("<").split(".")[0] for identifier in server.taken] == requests

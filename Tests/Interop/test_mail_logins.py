@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -48,7 +49,7 @@ def test_a_password_goes_by_the_mechanism_that_is_offered(
 def test_a_token_is_read_anew_for_every_mail(
     user: User, database: Path, tmp_path: Path, authority: Authority, serve: Callable[..., Service]
 ) -> None:
-    options = {"tls": "starttls", "certificate": authority.issue("localhost"), "mechanisms": ["XOAUTH2"]}
+    options: dict[str, Any] = {"tls": "starttls", "certificate": authority.issue("localhost"), "mechanisms": ["XOAUTH2"]}
     token = tmp_path / "token"
     token.write_text("first-token\n")
     with receiving(tmp_path / "first", login=Login(password="first-token"), **options) as server:

@@ -49,3 +49,17 @@ def test_mails_are_spaced_by_the_limit(connections: int, database: Path, tmp_pat
     for first, start in enumerate(times):
         for last, end in enumerate(times[first:], first):
             assert last - first <= 50 * (end - start) + slack, f"{last - first + 1} mails within {end - start:.3f} s"
+
+
+def test_a_limit_holds_up_neither_the_end_nor_the_next_start(database: Path, tmp_path: Path) -> None:
+    run_command(database, "migrate")
+    owe(database, [user.pk for user in add_users(10)])
+    with sinking(tmp_path) as sink:
+        # `serving` fails if the service does not end in time.
+        with serving(database, tmp_path, **settings(sink.port, EMAIL_RATE_LIMIT="1/h")):
+            wait_until(lambda: pending(database) == 9, "one mail to be sent")
+        assert len(sink.arrivals) == 1
+        # What waited for its turn is free at once, not when its lease ends.
+        with serving(database, tmp_path, **settings(sink.port)):
+            wait_until(lambda: pending(database) == 0, "the outbox to be empty")
+        assert len({mail.message_id for mail in sink.arrivals}) == len(sink.arrivals) == 10

@@ -5,7 +5,7 @@ import shutil
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from html.parser import HTMLParser
@@ -18,8 +18,9 @@ from django_site import add_user, on_database
 from mail_server import Delivery, MailServer, receiving
 from outbox import buried, owe, pending
 from processes import wait_until
-from service import run_command, serving
+from service import Service, run_command, serving
 
+LANGUAGES = ["en", "ar", "de", "es", "fr", "ja", "pt-BR", "zh-Hans"]
 SENDER = "Example <noreply@example.com>"
 # What writing is made of: letters, marks, digits, punctuation, symbols, blanks. Python's own tables say which there are.
 WRITING = [
@@ -118,12 +119,12 @@ def send(
     return {owed[identifier.split(".")[0]]: mail for identifier, mail in deliveries.items()}
 
 
-def check_form(message: EmailMessage) -> None:
+def check_form(message: EmailMessage, language: str = "en") -> None:
     """Parsed strictly, the mail has the headers and parts that it should, and no fault."""
     assert Counter(message.keys()) == Counter(
         ["From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "Content-Language", "MIME-Version", "Content-Type"]
     )
-    assert (message["Auto-Submitted"], message["Content-Language"]) == ("auto-generated", "en")
+    assert (message["Auto-Submitted"], message["Content-Language"]) == ("auto-generated", language)
     assert [part.get_content_type() for part in message.walk()] == ["multipart/alternative", "text/plain", "text/html"]
     for part in message.walk():
         assert part.defects == []
@@ -139,11 +140,14 @@ class Page(HTMLParser):
         self.text = ""
         # Each with the names of its attributes.
         self.tags: list[list[str]] = []
+        # Of each tag's first use.
+        self.attributes: dict[str, dict[str, str | None]] = {}
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append([tag, *(name for name, _ in attributes)])
+        self.attributes.setdefault(tag, dict(attributes))
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -242,3 +246,38 @@ def test_international_domains_go_out_in_ascii(database: Path, tmp_path: Path, m
     assert mail.message["From"] == "Straße <noreply@xn--strae-oqa.example>"
     assert mail.message["To"] == "alice@xn--bcher-kva.example"
     assert mail.message["Message-ID"].endswith("@xn--strae-oqa.example>")
+
+
+@pytest.mark.parametrize("default", ["en", "de"])
+def test_the_mail_is_in_the_language_that_was_asked_for(
+    default: str, database: Path, mail_server: MailServer, serve_with_mail: Callable[..., Service]
+) -> None:
+    user = add_user("al\u202eice & <bob>", "alice@example.com")
+    service = serve_with_mail(LANGUAGE_CODE=default)
+    wanted = {
+        service.request_reset(email=user.email, accept_language=header, **members).request_id: language
+        for header, members, language in [
+            (None, {}, default),
+            ("tlh, *", {}, default),
+            (None, {"locale": "tlh"}, default),
+            *((None, {"locale": tag}, tag) for tag in LANGUAGES),
+            *((tag, {}, tag) for tag in LANGUAGES),
+            ("fr", {"locale": "ja"}, "ja"),
+            ("fr", {"locale": "tlh"}, "fr"),
+            ("tlh, es;q=0.5, fr;q=0.8", {}, "fr"),
+            (None, {"locale": "de-AT"}, "de"),
+            (None, {"locale": "pt_br"}, "pt-BR"),
+        ]
+    }
+    mails = mail_server.wait_for(len(wanted))
+    assert len(mails) == len(wanted)
+    for mail in mails:
+        language = wanted[mail.message["Message-ID"].strip("<").split(".")[0]]
+        check_form(mail.message, language)
+        reader = page(mail)
+        assert (reader.attributes["html"]["lang"], reader.attributes["html"]["dir"]) == (
+            language,
+            "rtl" if language == "ar" else "ltr",
+        )
+        assert user.username in mail.text and user.username in reader.text
+        assert service.check_link(mail.link).body["validlink"] is True

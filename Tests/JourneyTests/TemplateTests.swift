@@ -26,7 +26,7 @@ import Testing
     -> EmailMessage
   {
     var sample = MailContext.sample(
-      kind, locale: locale, resetURL: try #require(ResetURL("https://example.com/reset/{uid}/{token}")), lifetime: 3600, at: Date())
+      kind, locale: locale, resetURL: try #require(ResetURL("https://example.com/reset/{uid}/{token}")), lifetime: 3600, at: Date(timeIntervalSince1970: 1_800_000_000))
     if let user { sample.user = user }
     return try settings(others).templates.compose(sample)
   }

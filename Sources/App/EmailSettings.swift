@@ -92,7 +92,7 @@ extension EmailSettings {
   /// The configured backend. Throws ``Failure`` if its folder cannot be made.
   func makeBackend(now: Date) throws -> any MailBackend {
     switch backend {
-    case .smtp: return SMTPBackend(smtp)
+    case .smtp: return SMTPBackend(smtp, connections: connections)
     case .sendmail: return sendmail
     case .console: return ConsoleBackend()
     case .file:

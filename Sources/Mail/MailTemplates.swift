@@ -31,8 +31,6 @@ public struct MailTemplates: Sendable {
     var body: MustacheTemplate
     /// Nil if there is none: an operator's empty file turns it off.
     var html: MustacheTemplate?
-    /// The sentences, which render in the template that names them.
-    var words: [String: MustacheTemplate]
   }
 
   /// What cannot be replaced by an `EMAIL_EXTRA_CONTEXT`: it belongs to the one mail.
@@ -76,7 +74,7 @@ public struct MailTemplates: Sendable {
   public func compose(_ context: MailContext) -> EmailMessage {
     let language = context.locale.flatMap(languages.match) ?? languages.default
     guard let texts = texts[language.tag]?[context.kind] else { preconditionFailure("every language has every mail") }
-    let values = values(for: context, language, words: texts.words)
+    let values = values(for: context, language)
     return EmailMessage(
       sender: sender, recipient: context.recipient, subject: texts.subject.render(values).filter { !$0.isNewline }, body: texts.body.render(values),
       html: texts.html?.render(values), language: language.tag, resetURL: context.link?.url, messageID: "\(context.messageKey)@\(messageDomain)",
@@ -84,7 +82,7 @@ public struct MailTemplates: Sendable {
   }
 
   /// Django's context for its reset mail, and more beside it.
-  private func values(for context: MailContext, _ language: Language, words: [String: MustacheTemplate]) -> [String: Any] {
+  private func values(for context: MailContext, _ language: Language) -> [String: Any] {
     let user = context.user
     let fullName = [user.firstName, user.lastName].filter { !$0.isEmpty }.joined(separator: " ")
     // An empty name is left out, so that `{{#user.first_name}}` asks whether there is one.
@@ -94,7 +92,7 @@ public struct MailTemplates: Sendable {
     ].filter { !$0.value.isEmpty }
     var values: [String: Any] = [
       "email": context.recipient, "site_name": siteName, "user": person, "time": language.time(context.time, in: timeZone),
-      "language": language.tag, "direction": language.direction, "words": words,
+      "language": language.tag, "direction": language.direction,
     ]
     if let link = context.link {
       values["uid"] = link.uid
@@ -116,29 +114,27 @@ extension MailTemplates {
   private static let linkNames: Set = ["uid", "token", "protocol", "domain", "reset_url", "expires_in"]
 
   private static func texts(_ kind: MailContext.Kind, _ language: Language, _ folder: TemplateFolder, extra: Set<String>) throws(Invalid) -> Texts {
-    let sentences = language.mails[kind.rawValue] ?? [:]
-    let names = contextNames.union(sentences.keys.map { "words.\($0)" }).union(extra)
+    let words = language.mails[kind.rawValue] ?? [:]
+    let names = contextNames.union(words.keys.map { "words.\($0)" }).union(extra)
     let allWords = language.mails.values.flatMap(\.keys).map { "words.\($0)" }
-    let checker = TemplateChecker(
-      names: kind == .passwordReset ? names.union(linkNames) : names, conditional: linkNames.union(allWords))
-    func template(_ part: TemplateFolder.Part) throws(Invalid) -> MustacheTemplate? {
+    let checker = TemplateChecker(names: kind == .passwordReset ? names.union(linkNames) : names, conditional: linkNames.union(allWords))
+    func template(_ part: TemplateFolder.Part) throws(Invalid) -> MustacheTemplate {
       let (text, origin) = folder.text(kind, part, language: language.tag) ?? (part.builtIn, "the template of \(kind.rawValue)")
-      if part == .html, text.allSatisfy(\.isWhitespace) { return nil }
-      return try parse(text, as: part == .html ? "HTML" : "TEXT", checker, origin)
+      if let fault = checker.fault(in: text) { throw Invalid(description: "\(origin), \(fault)") }
+      return try parse(insert(words, into: text), as: part == .html ? "HTML" : "TEXT", origin)
     }
-    guard let subject = try template(.subject), let body = try template(.body) else { throw Invalid(description: "a mail has no text") }
-    var sentenceTemplates: [String: MustacheTemplate] = [:]
-    for (name, text) in sentences {
-      sentenceTemplates[name] = try parse(text, as: nil, checker, "the sentence \(name) of \(language.tag)")
-    }
-    return Texts(subject: subject, body: body, html: try template(.html), words: sentenceTemplates)
+    let isWithoutHTML = folder.text(kind, .html, language: language.tag)?.0.allSatisfy(\.isWhitespace) == true
+    return Texts(subject: try template(.subject), body: try template(.body), html: isWithoutHTML ? nil : try template(.html))
   }
 
-  /// - Parameter contentType: nil for a sentence, which takes that of the template around it.
-  private static func parse(_ text: String, as contentType: String?, _ checker: TemplateChecker, _ origin: String) throws(Invalid) -> MustacheTemplate {
-    if let fault = checker.fault(in: text) { throw Invalid(description: "\(origin), \(fault)") }
+  /// Puts the sentences in the places that name them: they are Mustache too, and are escaped as what is around them.
+  private static func insert(_ words: [String: String], into text: String) -> String {
+    text.replacing(/\{\{[{&]?\s*words\.([a-z_]+)\s*\}?\}\}/) { match in words[String(match.1)] ?? "" }
+  }
+
+  private static func parse(_ text: String, as contentType: String, _ origin: String) throws(Invalid) -> MustacheTemplate {
     do {
-      return try MustacheTemplate(string: (contentType.map { "{{% CONTENT_TYPE:\($0)}}" } ?? "") + text)
+      return try MustacheTemplate(string: "{{% CONTENT_TYPE:\(contentType)}}" + text)
     } catch let error as MustacheTemplate.ParserError {
       throw Invalid(description: "\(origin), line \(error.context.lineNumber): \(error.error)")
     } catch {

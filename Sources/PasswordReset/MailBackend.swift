@@ -37,8 +37,15 @@ public struct EmailMessage: Sendable, Equatable {
 
 /// Hands mails on: to an SMTP server, a terminal, a file. Django's `EMAIL_BACKEND`. docs/mail.md tells how to add one.
 public protocol MailBackend: Sendable {
-  /// Returns when the message is safely handed over. Called for several messages at once.
+  /// How many mails it wants at hand beyond those that it is handing over; none if it does not say.
+  var ahead: Int { get }
+
+  /// Returns when the message is safely handed over. Called for `EMAIL_CONNECTIONS` messages at once, and ``ahead`` more.
   func send(_ message: EmailMessage) async throws(MailError)
+}
+
+extension MailBackend {
+  public var ahead: Int { 0 }
 }
 
 /// Mails that can be read again.

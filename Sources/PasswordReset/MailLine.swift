@@ -24,6 +24,8 @@ final class MailLine: Sendable {
     var failures = 0
     var closedUntil: Date?
     var isStopping = false
+
+    func isOpen(at now: Date) -> Bool { !isStopping && closedUntil.map { $0 <= now } ?? true }
   }
 
   private let backend: any MailBackend
@@ -35,7 +37,7 @@ final class MailLine: Sendable {
     self.backend = backend
     self.policy = policy
     self.now = now
-    state = Mutex(State(free: policy.connections))
+    state = Mutex(State(free: policy.connections + backend.ahead))
   }
 
   /// How many entries may be in hand now.
@@ -51,15 +53,18 @@ final class MailLine: Sendable {
 
   /// Has a mail written when its turn comes, and sends it.
   func send(_ compose: () -> EmailMessage) async -> Result {
-    await takePlace()
-    defer { leavePlace() }
     guard let turn = takeTurn() else { return .untried }
     let wait = turn.timeIntervalSince(now())
     if wait > 0 {
       do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(wait)) } } catch { return .untried }
     }
+    // While others are being handed over.
+    let message = compose()
+    await takePlace()
+    defer { leavePlace() }
+    guard isOpen else { return .untried }
     do {
-      try await backend.send(compose())
+      try await backend.send(message)
       reopen()
       return .sent
     } catch {
@@ -105,12 +110,13 @@ final class MailLine: Sendable {
     next?.resume()
   }
 
+  private var isOpen: Bool { state.withLock { $0.isOpen(at: now()) } }
+
   /// When the mail may go; nil if it may not.
   private func takeTurn() -> Date? {
     state.withLock { state in
       let now = now()
-      if state.isStopping { return nil }
-      if let closedUntil = state.closedUntil, now < closedUntil { return nil }
+      guard state.isOpen(at: now) else { return nil }
       let turn = max(now, state.nextTurn)
       if let rate = policy.rate { state.nextTurn = turn.addingTimeInterval(Double(rate.seconds) / Double(rate.count)) }
       return turn

@@ -54,8 +54,10 @@ public final class OutboxWorker: Service {
             nextRenewal = now().addingTimeInterval(policy.lease / 3)
           }
           let pause = min(nextRenewal, now().addingTimeInterval(policy.patrol))
-          let free = line.allowance - inHand.withLock(\.count)
-          guard free > 0, let entries = await claim(limit: free) else {
+          let allowance = line.allowance
+          let free = allowance - inHand.withLock(\.count)
+          // Not for one at a time: each look costs a commit.
+          guard free > allowance / 2, let entries = await claim(limit: free) else {
             open = await sleep(until: min(line.closedUntil ?? pause, pause), rings: &rings)
             continue
           }

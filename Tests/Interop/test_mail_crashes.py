@@ -14,7 +14,7 @@ from service import Service, serving
 
 KILLS = 50
 # Between one kill and the next at most so many requests are accepted before the kill is due.
-LONGEST_LIFE = 40
+LONGEST_LIFE = 25
 
 
 class Client(threading.Thread):

@@ -89,6 +89,7 @@ import Testing
     ("password_reset_email.txt", "{{#nobody}}x{{/nobody}}", "line 1: there is no nobody"),
     ("password_reset_email.html", "<p>\n{{reset_ur}}", "line 2: there is no reset_ur"),
     ("de/password_reset_email.html", "{{> layout}}", "line 1: there are no partials"),
+    ("password_reset_email.txt", "{{#words.intro}}x{{/words.intro}}", "line 1: words.intro is a sentence"),
     ("password_reset_email.txt", "{{=<% %>=}}", "line 1: the delimiters cannot be changed"),
     ("password_changed_email.txt", "{{reset_url}}", "line 1: there is no reset_url"),
     ("password_reset_email.txt", "one\n{{#reset_url}}two", "line"), ("password_reset_email.txt", "{{site_name", "line"),

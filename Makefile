@@ -4,7 +4,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
 BINARY      := .build/debug/password-reset
 
-.PHONY: help run test build format lint interop bench bench-passwords packages
+.PHONY: help run test build format lint interop bench bench-mail bench-passwords packages
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -31,6 +31,11 @@ bench: packages ## Measure beside bare routes of the same framework
 	@command -v wrk >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=wrk
 	swift build -c release $(SWIFT_FLAGS)
 	.build/release/Bench
+
+bench-mail: packages ## Measure mail beside Postfix's load generator
+	@command -v /usr/sbin/smtp-sink >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=postfix
+	swift build -c release $(SWIFT_FLAGS)
+	Tests/Interop/run .build/release/password-reset --benchmark-mail
 
 bench-passwords: packages ## Measure hashing beside Python's
 	swift build -c release $(SWIFT_FLAGS)

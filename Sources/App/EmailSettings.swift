@@ -38,6 +38,9 @@ struct EmailSettings: Sendable {
     sendmail = reader.parsed(
       .emailSendmailCommand, default: .usual(timeout: timeout), remedy: "must begin with the path of a program, as /usr/sbin/sendmail"
     ) { SendmailBackend(command: $0, timeout: timeout) }
+    if backend == .sendmail, !sendmail.isExecutable {
+      reader.fault(.emailSendmailCommand, "names no program that can be run; install one such as Postfix, or check the path and its permissions")
+    }
     connections = reader.integer(.emailConnections, default: 4, in: 1...64)
     rate = reader.parsed(.emailRateLimit, default: nil, remedy: "must be one limit such as 14/s, or off") { text -> RateLimit?? in
       guard let limits = RateLimit.parse(text), limits.count <= 1 else { return nil }

@@ -28,6 +28,9 @@ public struct SendmailBackend: MailBackend {
     SendmailBackend(program: "/usr/sbin/sendmail", arguments: ["-i", "-f", "{sender}", "--", "{recipient}"], timeout: timeout)
   }
 
+  /// Whether the program is there.
+  public var isExecutable: Bool { FileManager.default.isExecutableFile(atPath: program) }
+
   public func send(_ message: EmailMessage) async throws(MailError) {
     let encoded = try MIMEEncoder.encode(message, as: .pipe)
     let arguments = arguments.map { word in

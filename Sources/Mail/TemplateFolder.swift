@@ -46,7 +46,7 @@ public struct TemplateFolder: Sendable {
       let found = try Self.read("\(path)/\(name)")
       guard !found.isEmpty else { continue }
       guard name.wholeMatch(of: /[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*/) != nil else {
-        throw MailTemplates.Invalid(description: "\(path)/\(name) holds templates, but its name is not a language's, such as de or pt-BR")
+        throw MailTemplates.Invalid(description: "the folder \(name) holds templates, but its name is not a language's, such as de or pt-BR")
       }
       let tag = name.replacingOccurrences(of: "_", with: "-")
       languages.append(tag)
@@ -61,7 +61,7 @@ public struct TemplateFolder: Sendable {
     let subtags = language.lowercased().split(separator: "-")
     // `pt-BR` before `pt` before all languages.
     let paths = (1...subtags.count).reversed().map { subtags.prefix($0).joined(separator: "-") + "/" + file } + [file]
-    return paths.lazy.compactMap { path in texts[path].map { ($0, "EMAIL_TEMPLATES_DIR/\(path)") } }.first
+    return paths.lazy.compactMap { path in texts[path].map { ($0, path) } }.first
   }
 
   /// The templates right in the folder, by name.
@@ -70,10 +70,10 @@ public struct TemplateFolder: Sendable {
     var texts: [String: String] = [:]
     for name in try entries(of: folder) where name.hasSuffix(".txt") || name.hasSuffix(".html") {
       guard known.contains(name) else {
-        throw MailTemplates.Invalid(description: "\(folder)/\(name) is no mail's template; there are \(known.sorted().joined(separator: ", "))")
+        throw MailTemplates.Invalid(description: "\(name) is no mail's template; there are \(known.sorted().joined(separator: ", "))")
       }
       guard let data = FileManager.default.contents(atPath: "\(folder)/\(name)"), let text = String(data: data, encoding: .utf8) else {
-        throw MailTemplates.Invalid(description: "\(folder)/\(name) cannot be read as UTF-8; check its permissions")
+        throw MailTemplates.Invalid(description: "\(name) cannot be read as UTF-8; check its permissions")
       }
       texts[name] = text
     }
@@ -84,7 +84,7 @@ public struct TemplateFolder: Sendable {
     do {
       return try FileManager.default.contentsOfDirectory(atPath: folder)
     } catch {
-      throw MailTemplates.Invalid(description: "\(folder) is no folder that can be read; check the path and its permissions")
+      throw MailTemplates.Invalid(description: "there is no such folder, or it cannot be read; check the path and its permissions")
     }
   }
 

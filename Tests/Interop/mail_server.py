@@ -110,7 +110,8 @@ def receiving(
 ) -> Iterator[MailServer]:
     """A mail server that runs for the block; its journal goes into `folder`, which must have none yet.
 
-    tls is "none", "starttls" or "implicit". Clients must have a certificate of `client_authority`, and must log in, if these are given.
+    tls is "none", "starttls" or "implicit". If `client_authority` is given, clients must have a certificate of it; if `login`
+    is, they must log in by one of the `mechanisms`.
     """
     folder.mkdir(exist_ok=True)
     journal = folder / "mail.journal"

@@ -1,4 +1,4 @@
-"""Wherever in the dialogue a mail server fails, each mail arrives once when it is well again, or is set aside if it was refused itself."""
+"""Wherever in the dialogue a mail server fails: each mail arrives once when it is well again, unless it was refused itself."""
 
 import shutil
 from collections import Counter

@@ -48,7 +48,11 @@ import Testing
     ("AUTH_PASSWORD_VALIDATOR", "[]"), ("RATE_LIMIT_MAILS", "1 per minute"), ("RATE_LIMIT_MAILS", "0/m"),
     ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("SITE_NAME", "a\nb"), ("EMAIL_USE_TSL", "true"), ("RATE_LIMIT_REQUESTS", "20/m"),
     ("SECRET_KEYS", "x"),
-    ("CORS_ALLOWED_ORIGINS", "*"), ("SECRET_KEY_FILE", "/nowhere/secret"),
+    ("CORS_ALLOWED_ORIGINS", "*"), ("SECRET_KEY_FILE", "/nowhere/secret"), ("ADMIN_PORT", "admin"), ("LANGUAGE_CODE", "tlh"),
+    ("EMAIL_OAUTH2_TOKEN_FILE", "/nowhere/token"), ("EMAIL_SENDMAIL_COMMAND", "sendmail -t"), ("EMAIL_CONNECTIONS", "0"),
+    ("EMAIL_RATE_LIMIT", "fast"), ("EMAIL_RATE_LIMIT", "1/s,5/m"), ("EMAIL_TEMPLATES_DIR", "/nowhere/templates"), ("EMAIL_EXTRA_CONTEXT", "[]"),
+    ("EMAIL_EXTRA_CONTEXT", #"{"token": "x"}"#), ("EMAIL_EXTRA_CONTEXT", #"{"support": {}}"#), ("EMAIL_EXTRA_CONTEXT", #"{"a-b": "x"}"#),
+    ("EMAIL_PASSWORD_CHANGED", "maybe"), ("EMAIL_ACCOUNTS_PER_REQUEST", "0"), ("EMAIL_DEAD_LETTER_DAYS", "forever"),
   ])
   func `that is wrong is refused with the setting's name, and without its value`(_ name: String, _ value: String) {
     var environment = Self.good

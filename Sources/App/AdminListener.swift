@@ -28,6 +28,9 @@ struct AdminListener: Service {
   static func welcome(_ settings: Settings, port: Int) -> String {
     let mailbox = "http://\(settings.adminHost):\(port)/mailbox"
     return """
+
+      Mails can be read over HTTP, by tests and by hand:
+
         curl '\(mailbox)/newest?wait=5'        # ?to=demo@example.com for one address
         curl '\(mailbox)'
         curl -X DELETE '\(mailbox)'

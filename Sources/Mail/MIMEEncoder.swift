@@ -65,7 +65,7 @@ enum MIMEEncoder {
     defer { g_object_unref(mime) }
     internet_address_list_append(g_mime_message_get_addresses(mime, GMIME_ADDRESS_TYPE_FROM), from)
     internet_address_list_append(g_mime_message_get_addresses(mime, GMIME_ADDRESS_TYPE_TO), to)
-    g_mime_message_set_subject(mime, message.subject, "utf-8")
+    setSubject(message.subject, of: mime)
     g_mime_message_set_message_id(mime, message.messageID)
     let date = g_date_time_new_from_unix_utc(Int(message.date.timeIntervalSince1970))
     g_mime_message_set_date(mime, date)
@@ -79,6 +79,19 @@ enum MIMEEncoder {
     g_mime_message_set_mime_part(mime, content)
     g_object_unref(content)
     return write(object(mime), as: form)
+  }
+
+  /// GMime leaves ASCII as it is; but text that looks like an encoded word (RFC 2047) would be read as what it seems to encode.
+  private static func setSubject(_ subject: String, of mime: UnsafeMutablePointer<GMimeMessage>?) {
+    guard subject.contains("=?") else { return g_mime_message_set_subject(mime, subject, "utf-8") }
+    var chunks = [""]
+    for scalar in subject.unicodeScalars {
+      // An encoded word has 75 characters at most, 60 of them base64 here.
+      if chunks[chunks.count - 1].utf8.count > 41 { chunks.append("") }
+      chunks[chunks.count - 1].unicodeScalars.append(scalar)
+    }
+    let words = chunks.map { "=?utf-8?b?\(Data($0.utf8).base64EncodedString())?=" }
+    g_mime_object_set_header(object(mime), "Subject", words.joined(separator: " "), nil)
   }
 
   /// The text alone or, with HTML beside it, both, the best last (RFC 2046 section 5.1.4).
@@ -127,7 +140,9 @@ enum MIMEEncoder {
   private static func envelopeAddress(_ list: UnsafeMutablePointer<InternetAddressList>) -> String? {
     guard let text = mailbox(list).flatMap({ internet_address_mailbox_get_idn_addr($0) }) else { return nil }
     let address = String(cString: text)
-    return address.contains("@") && address.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control } ? address : nil
+    // A domain that GMime could not put into ASCII is none.
+    guard let at = address.lastIndex(of: "@"), address[at...].utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
+    return address.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control } ? address : nil
   }
 
   private static func object<T>(_ pointer: UnsafeMutablePointer<T>?) -> UnsafeMutablePointer<GMimeObject>? { cast(pointer, to: GMimeObject.self) }

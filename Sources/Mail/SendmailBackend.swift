@@ -55,8 +55,13 @@ public struct SendmailBackend: MailBackend {
     try await withThrowingTaskGroup(of: TerminationStatus?.self) { group in
       group.addTask {
         // What it says may hold addresses, which no log of ours may.
-        try await Subprocess.run(.path(FilePath(program)), arguments: .init(arguments), input: .data(input), output: .discarded, error: .discarded)
-          .terminationStatus
+        try await Subprocess.run(
+          .path(FilePath(program)), arguments: .init(arguments), input: .inputWriter, output: .discarded, error: .discarded
+        ) { execution in
+          // A program may end without reading all; its exit code tells what that means.
+          _ = try? await execution.standardInputWriter.write(input)
+          try? await execution.standardInputWriter.finish()
+        }.terminationStatus
       }
       group.addTask { [timeout] in
         try await Task.sleep(for: .seconds(timeout))

@@ -3,7 +3,10 @@ import GRDB
 public import PasswordReset
 
 extension SQLiteStore: UserStore {
-  private static let columns = "id, username, email, first_name, last_name, password, last_login, is_active"
+  private static let columns = """
+    id, username, email, first_name, last_name, password, last_login, is_active,
+    instr(CAST(username || email || password AS BLOB), x'00') > 0 AS has_null
+    """
 
   public func users(matching identifier: Identifier) async throws(StoreError) -> [User] {
     // SQLite's NOCASE folds ASCII only, as the LIKE does that Django's `iexact` becomes; the index serves it, which it could not do for LIKE.
@@ -41,9 +44,9 @@ extension SQLiteStore: UserStore {
     }
   }
 
-  /// Nil for a damaged row: no guess about an account is a safe one.
+  /// Nil for a damaged row: no guess about an account is a safe one. A text is read up to its first NUL, which would make it another.
   private static func user(_ row: Row) -> User? {
-    guard let id = row["id"] as? Int64, let username = row["username"] as? String, let email = row["email"] as? String,
+    guard row["has_null"] == 0, let id = row["id"] as? Int64, let username = row["username"] as? String, let email = row["email"] as? String,
       let password = row["password"] as? String, let isActive = row["is_active"] as? Int64, let lastLogin = lastLogin(row)
     else { return nil }
     return User(

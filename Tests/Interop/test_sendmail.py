@@ -137,9 +137,14 @@ def test_no_shell_reads_the_command(
     assert not trap.exists()
 
 
-def test_a_missing_program_loses_no_mail(user: User, database: Path, tmp_path: Path, serve: Callable[..., Service]) -> None:
-    missing = {"EMAIL_BACKEND": "sendmail", "EMAIL_SENDMAIL_COMMAND": f"{tmp_path}/missing -i {{recipient}}"}
-    assert serve(**missing).request_reset(email=user.email).status == 202
+def test_a_program_that_goes_missing_loses_no_mail(
+    user: User, database: Path, tmp_path: Path, serve: Callable[..., Service]
+) -> None:
+    program = tmp_path / "program"
+    program.symlink_to("/bin/true")
+    service = serve(EMAIL_BACKEND="sendmail", EMAIL_SENDMAIL_COMMAND=f"{program} -i {{recipient}}")
+    program.unlink()
+    assert service.request_reset(email=user.email).status == 202
     wait_until(lambda: failures(database), "the outbox to note the failure")
     assert buried(database) == []
     assert "EMAIL_SENDMAIL_COMMAND" in failures(database)[0]

@@ -52,7 +52,7 @@ import Testing
   @Test(arguments: [
     "a@b.co, c@b.co", "a@b.co,", "a@b.co\r\nBcc: c@b.co", "a@b.co\nc@b.co", "Alice <a@b.co>", "<a@b.co>", "group: a@b.co, c@b.co;", "a@b.co c@b.co",
     "a@b.co (x)",
-    "", " ", "nobody", "@", "a@b.co\0", "\"a@b.co", "a@b.co;c@b.co", " a@b.co", "a@b.co>\r\nRCPT TO:<c@b.co",
+    "", " ", "nobody", "@", "a@b.co\0", "\"a@b.co", "a@b.co;c@b.co", " a@b.co", "a@b.co\u{2028}", "a@b\u{2028}.co", "a@b.co>\r\nRCPT TO:<c@b.co",
   ])
   func `to anything but one bare address is never sent`(_ recipient: String) throws {
     var message = message

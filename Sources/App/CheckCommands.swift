@@ -52,7 +52,9 @@ struct CheckCommand: AsyncParsableCommand {
 
   private func warnings(_ settings: Settings) -> [String] {
     var warnings: [String] = []
-    if ![.smtp, .sendmail].contains(settings.email.backend) { warnings.append("EMAIL_BACKEND=\(settings.email.backend.rawValue) sends no mail to anybody") }
+    if ![.smtp, .sendmail].contains(settings.email.backend) {
+      warnings.append("EMAIL_BACKEND=\(settings.email.backend.rawValue) sends no mail to anybody")
+    }
     if settings.passwordResetTimeout > 86400 { warnings.append("PASSWORD_RESET_TIMEOUT is over a day; a link in an old mail is a risk") }
     if settings.email.smtp.security == .none, settings.email.smtp.username != nil, settings.email.backend == .smtp {
       warnings.append("EMAIL_HOST_PASSWORD travels in the clear; set EMAIL_USE_TLS or EMAIL_USE_SSL")

@@ -20,7 +20,11 @@ public struct Language: Sendable {
     init(from decoder: any Decoder) throws {
       let container = try decoder.singleValueContainer()
       // A try that fails only says that it is the other kind.
-      if let sentence = try? container.decode(String.self) { self = .sentence(sentence) } else { self = .plural(try container.decode([String: String].self)) }
+      if let sentence = try? container.decode(String.self) {
+        self = .sentence(sentence)
+      } else {
+        self = .plural(try container.decode([String: String].self))
+      }
     }
   }
 

@@ -27,8 +27,8 @@ public final class SMTPBackend: MailBackend {
     maximumConnections = connections
   }
 
-  /// A connection finds its next mail written.
-  public var ahead: Int { maximumConnections }
+  /// A connection finds its next mail written and encoded.
+  public var ahead: Int { maximumConnections + 2 }
 
   public func send(_ message: EmailMessage) async throws(MailError) {
     let transfer = SMTPTransfer(try MIMEEncoder.encode(message, as: .wire), token: try settings.token())

@@ -36,7 +36,8 @@ public struct SMTPSettings: Sendable, Equatable {
   public var authoritiesFile: String?
 
   public init(
-    host: String, port: Int, security: Security, username: String? = nil, credential: Credential? = nil, timeout: Int = 30, certificateFile: String? = nil,
+    host: String, port: Int, security: Security, username: String? = nil, credential: Credential? = nil, timeout: Int = 30,
+    certificateFile: String? = nil,
     keyFile: String? = nil, authoritiesFile: String? = nil
   ) {
     self.host = host

@@ -17,7 +17,9 @@ struct TemplateChecker {
       case ">", "<", "$": return "line \(line): there are no partials"
       case "=": return "line \(line): the delimiters cannot be changed"
       default:
-        guard isKnown(name, within: open) || !tag.1.isEmpty && tag.1 != "&" && conditional.contains(name) else { return "line \(line): there is no \(name)" }
+        guard isKnown(name, within: open) || !tag.1.isEmpty && tag.1 != "&" && conditional.contains(name) else {
+          return "line \(line): there is no \(name)"
+        }
         guard tag.1.isEmpty || tag.1 == "&" || !name.hasPrefix("words.") else { return "line \(line): \(name) is a sentence and has no section" }
         // An inverted section leaves the context as it is.
         if tag.1 == "#" { open.append(name) } else if tag.1 == "^" { open.append("") }

@@ -58,13 +58,11 @@ final class MailLine: Sendable {
     if wait > 0 {
       do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(wait)) } } catch { return .untried }
     }
-    // While others are being handed over.
-    let message = compose()
     await takePlace()
     defer { leavePlace() }
     guard isOpen else { return .untried }
     do {
-      try await backend.send(message)
+      try await backend.send(compose())
       reopen()
       return .sent
     } catch {

@@ -64,7 +64,7 @@ final class GroupCommit: Sendable {
       do {
         let outcomes = try pool.write { db in try batch.map { try $0.run(db) } }
         for tell in outcomes { tell() }
-      } catch where Self.isOfOneJob(error) {
+      } catch  where Self.isOfOneJob(error) {
         // The others must not suffer for it.
         if batch.count == 1 { batch[0].fail(StoreError(error)) } else { for job in batch { writeAlone(job) } }
       } catch {

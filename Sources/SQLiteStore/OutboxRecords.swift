@@ -87,7 +87,8 @@ extension SQLiteStore {
     func text(_ column: String) -> String? { row[column] as? String }
     return OutboxRecord(
       id: number("id") ?? 0, kind: text("kind") ?? "?", identifier: text("identifier"), userID: number("user_id"), locale: text("locale"),
-      requestID: text("request_id") ?? "?", createdAt: Date(milliseconds: number("created_at") ?? 0), dueAt: Date(milliseconds: number("due_at") ?? 0),
+      requestID: text("request_id") ?? "?", createdAt: Date(milliseconds: number("created_at") ?? 0),
+      dueAt: Date(milliseconds: number("due_at") ?? 0),
       attempts: Int(number("attempts") ?? 0), lastError: text("last_error"), buriedAt: number("buried_at").map(Date.init(milliseconds:)))
   }
 }

@@ -20,7 +20,8 @@ import Testing
   @Test(arguments: [
     [], ["serve"], ["migrate"], ["users"], ["users", "add"], ["users", "list"], ["users", "show"],
     ["users", "set-password"], ["users", "check-password"], ["users", "activate"], ["users", "deactivate"], ["users", "link"], ["users", "import"],
-    ["users", "export"], ["mail"], ["mail", "preview"], ["mail", "templates"], ["outbox"], ["outbox", "list"], ["outbox", "show"], ["outbox", "retry"],
+    ["users", "export"], ["mail"], ["mail", "preview"], ["mail", "templates"], ["outbox"], ["outbox", "list"], ["outbox", "show"],
+    ["outbox", "retry"],
     ["outbox", "purge"], ["send-test-email"], ["check"],
   ])
   func `teaches with --help`(_ arguments: [String]) async throws {

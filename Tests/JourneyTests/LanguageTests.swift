@@ -69,7 +69,8 @@ import Testing
 
   @Test func `has the right form for each number`() throws {
     func text(_ count: Int, _ tag: String) throws -> String {
-      let error = try #require(MinimumLengthValidator(minimum: count).validate("", user: UserAttributes(username: "", firstName: "", lastName: "", email: "")))
+      let error = try #require(
+        MinimumLengthValidator(minimum: count).validate("", user: UserAttributes(username: "", firstName: "", lastName: "", email: "")))
       return try #require(try Languages().match(tag)).text(of: error.phrase)
     }
     #expect(try text(1, "en").hasSuffix("at least 1 character.") && text(8, "en").hasSuffix("at least 8 characters."))
@@ -80,13 +81,14 @@ import Testing
     #expect(PluralCategory(of: 0, in: "fr") == .one && PluralCategory(of: 0, in: "de") == .other)
   }
 
-  @Test(arguments: [
-    (nil, nil, "en"), ("de", nil, "de"), ("DE", nil, "de"), ("de-AT", nil, "de"), ("de_AT", nil, "de"), ("pt", nil, "pt-BR"),
-    ("pt-PT", nil, "pt-BR"), ("zh", nil, "zh-Hans"), ("zh-Hans-CN", nil, "zh-Hans"), ("zh-TW", nil, "zh-Hans"), ("tlh", nil, "en"),
-    ("tlh", "fr", "fr"), ("de", "fr", "de"), (nil, "fr;q=0.5, ja;q=0.9, *;q=0.1", "ja"), (nil, "nl, es;q=0.8, en;q=0.7", "es"),
-    (nil, "de;q=0, fr", "fr"), (nil, "fr;q=x, de", "de"), (nil, ";;;,,", "en"), (nil, "*", "en"), ("-", "ar-EG", "ar"),
-    (nil, String(repeating: "tlh,", count: 5000) + "de", "en"), (String(repeating: "a-", count: 5000), "de", "de"),
-  ] as [(String?, String?, String)])
+  @Test(
+    arguments: [
+      (nil, nil, "en"), ("de", nil, "de"), ("DE", nil, "de"), ("de-AT", nil, "de"), ("de_AT", nil, "de"), ("pt", nil, "pt-BR"),
+      ("pt-PT", nil, "pt-BR"), ("zh", nil, "zh-Hans"), ("zh-Hans-CN", nil, "zh-Hans"), ("zh-TW", nil, "zh-Hans"), ("tlh", nil, "en"),
+      ("tlh", "fr", "fr"), ("de", "fr", "de"), (nil, "fr;q=0.5, ja;q=0.9, *;q=0.1", "ja"), (nil, "nl, es;q=0.8, en;q=0.7", "es"),
+      (nil, "de;q=0, fr", "fr"), (nil, "fr;q=x, de", "de"), (nil, ";;;,,", "en"), (nil, "*", "en"), ("-", "ar-EG", "ar"),
+      (nil, String(repeating: "tlh,", count: 5000) + "de", "en"), (String(repeating: "a-", count: 5000), "de", "de"),
+    ] as [(String?, String?, String)])
   func `is chosen by name, then by Accept-Language, then by default`(_ locale: String?, _ header: String?, _ expected: String) throws {
     #expect(try Languages().choose(locale: locale, acceptLanguage: header).tag == expected)
   }

@@ -16,7 +16,8 @@ import Testing
   /// Three rows: one that waits, and two dead letters, of now and of forty days ago.
   private func fill() async throws {
     for index in 1...3 {
-      try await store.enqueue(.email("user\(index)@example.com"), locale: "de", requestID: "r\(index)", at: Date(), due: Date().addingTimeInterval(-1))
+      try await store.enqueue(
+        .email("user\(index)@example.com"), locale: "de", requestID: "r\(index)", at: Date(), due: Date().addingTimeInterval(-1))
     }
     let entries = try await store.claim(limit: 3, at: Date(), leaseEnd: Date().addingTimeInterval(60))
     try await store.finish(entries[1], .bury(reason: "RCPT failed: 550"), audit: nil, at: Date())

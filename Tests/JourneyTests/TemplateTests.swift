@@ -22,11 +22,13 @@ import Testing
     return try Settings(environment: own.merging(others) { $1 })
   }
 
-  private func mail(_ kind: MailContext.Kind = .passwordReset, _ locale: String? = nil, user: User? = nil, settings others: [String: String] = [:]) throws
+  private func mail(_ kind: MailContext.Kind = .passwordReset, _ locale: String? = nil, user: User? = nil, settings others: [String: String] = [:])
+    throws
     -> EmailMessage
   {
     var sample = MailContext.sample(
-      kind, locale: locale, resetURL: try #require(ResetURL("https://example.com/reset/{uid}/{token}")), lifetime: 3600, at: Date(timeIntervalSince1970: 1_800_000_000))
+      kind, locale: locale, resetURL: try #require(ResetURL("https://example.com/reset/{uid}/{token}")), lifetime: 3600,
+      at: Date(timeIntervalSince1970: 1_800_000_000))
     if let user { sample.user = user }
     return try settings(others).templates.compose(sample)
   }
@@ -99,7 +101,8 @@ import Testing
     try write([name: text])
     let error = #expect(throws: SettingsError.self) { try settings() }
     #expect(error?.description.contains("EMAIL_TEMPLATES_DIR") == true)
-    #expect(error?.description.contains(name.split(separator: "/")[0]) == true && error?.description.contains(fault) == true, "\(error?.description ?? "")")
+    #expect(
+      error?.description.contains(name.split(separator: "/")[0]) == true && error?.description.contains(fault) == true, "\(error?.description ?? "")")
   }
 
   @Test func `begin with those built in, which are as good as none`() async throws {

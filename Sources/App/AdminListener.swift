@@ -13,8 +13,7 @@ struct AdminListener: Service {
   init(_ mailbox: any Mailbox, _ settings: Settings, _ world: World, logger: Logger) {
     host = settings.adminHost
     port = settings.adminPort
-    // Whoever has it listen on another address means it to be asked under other names.
-    let names = ["127.0.0.1", "::1", "localhost"].contains(host) ? ["localhost", "127.0.0.1", "[::1]"] : []
+    let names = ["localhost", "127.0.0.1", "[::1]", Self.name(of: host).lowercased()]
     application = Application(
       router: AdminAPI(mailbox: mailbox, names: names).router(),
       configuration: .init(address: .hostname(host, port: port), serverName: nil, reuseAddress: true),
@@ -25,8 +24,11 @@ struct AdminListener: Service {
     try await Failure.ofListening(host: host, port: port, names: "ADMIN_HOST or ADMIN_PORT") { try await application.run() }
   }
 
+  /// As it stands in a URL.
+  private static func name(of host: String) -> String { host.contains(":") ? "[\(host)]" : host }
+
   static func welcome(_ settings: Settings, port: Int) -> String {
-    let mailbox = "http://\(settings.adminHost):\(port)/mailbox"
+    let mailbox = "http://\(name(of: settings.adminHost)):\(port)/mailbox"
     return """
 
       Mails can be read over HTTP, by tests and by hand:

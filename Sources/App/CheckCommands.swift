@@ -57,7 +57,7 @@ struct CheckCommand: AsyncParsableCommand {
     }
     if settings.passwordResetTimeout > 86400 { warnings.append("PASSWORD_RESET_TIMEOUT is over a day; a link in an old mail is a risk") }
     if settings.email.smtp.security == .none, settings.email.smtp.username != nil, settings.email.backend == .smtp {
-      warnings.append("EMAIL_HOST_PASSWORD travels in the clear; set EMAIL_USE_TLS or EMAIL_USE_SSL")
+      warnings.append("the login at EMAIL_HOST travels in the clear; set EMAIL_USE_TLS or EMAIL_USE_SSL")
     }
     return warnings
   }

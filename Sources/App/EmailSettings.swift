@@ -36,7 +36,8 @@ struct EmailSettings: Sendable {
     smtp = Self.smtp(&reader)
     let timeout = smtp.timeout
     sendmail = reader.parsed(
-      .emailSendmailCommand, default: .usual(timeout: timeout), remedy: "must begin with the path of a program, as /usr/sbin/sendmail"
+      .emailSendmailCommand, default: .usual(timeout: timeout),
+      remedy: "must be the path of a program and its arguments, without quotes, {sender} and {recipient} being arguments of their own"
     ) { SendmailBackend(command: $0, timeout: timeout) }
     if backend == .sendmail, !sendmail.isExecutable {
       reader.fault(.emailSendmailCommand, "names no program that can be run; install one such as Postfix, or check the path and its permissions")

@@ -23,7 +23,7 @@ struct OutboxListCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await Failure.report {
-      let store = try openStore()
+      let store = try openStore(isMade: false)
       if !json { print(columns("ID", "STATE", "TRIES", "CREATED", "WHAT", "LAST ERROR")) }
       var last: Int64 = .min
       while true {
@@ -62,7 +62,7 @@ struct OutboxShowCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await Failure.report {
-      guard let record = try await openStore().outboxRecord(id: id) else { throw Failure.noRow }
+      guard let record = try await openStore(isMade: false).outboxRecord(id: id) else { throw Failure.noRow }
       print(json ? try OutboxSummary(record).json() : OutboxSummary(record).text())
     }
   }
@@ -85,9 +85,9 @@ struct OutboxRetryCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await Failure.report {
-      let count = try await openStore().retryOutbox(dead ? .deadLetters(before: .distantFuture) : .ids(ids), at: Date())
+      let count = try await openStore(isMade: false).retryOutbox(dead ? .deadLetters(before: .distantFuture) : .ids(ids), at: Date())
       if count == 0, !dead { throw Failure.noRow }
-      print("\(count) will be tried again.")
+      print("\(count) will be tried again.\(missing(count, of: ids))")
     }
   }
 }
@@ -113,14 +113,19 @@ struct OutboxPurgeCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await Failure.report {
-      let store = try openStore()
+      let store = try openStore(isMade: false)
       let selection = olderThan.map { OutboxSelection.deadLetters(before: Date().addingTimeInterval(-86400 * Double($0))) } ?? .ids(ids)
       var count = 0
       while case let deleted = try await store.purgeOutbox(selection, limit: Self.batch), deleted > 0 { count += deleted }
       if count == 0, olderThan == nil { throw Failure.noRow }
-      print("Deleted \(count).")
+      print("Deleted \(count).\(missing(count, of: ids))")
     }
   }
+}
+
+private func missing(_ count: Int, of ids: [Int64]) -> String {
+  let missing = Set(ids).count - count
+  return missing > 0 ? " \(missing) of them are not there." : ""
 }
 
 extension Failure {

@@ -57,8 +57,13 @@ struct Failure: Error {
 func printError(_ message: String) { FileHandle.standardError.write(Data((message + "\n").utf8)) }
 
 /// The database that the environment names, with its schema up to date.
-func openStore() throws -> SQLiteStore {
-  let store = try SQLiteStore(path: Settings.databasePath(environment: ProcessInfo.processInfo.environment))
+/// - Parameter isMade: whether it is made if there is none.
+func openStore(isMade: Bool = true) throws -> SQLiteStore {
+  let path = try Settings.databasePath(environment: ProcessInfo.processInfo.environment)
+  guard isMade || FileManager.default.fileExists(atPath: path) else {
+    throw Failure(message: "there is no database \(path); check DATABASE_URL, or the folder that you are in", code: Failure.configuration)
+  }
+  let store = try SQLiteStore(path: path)
   try store.migrate()
   return store
 }

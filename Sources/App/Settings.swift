@@ -39,7 +39,9 @@ struct Settings: Sendable {
     isDevelopment = dev
     httpHost = reader.text(.httpHost) ?? "127.0.0.1"
     httpPort = reader.integer(.httpPort, default: 8080, in: 0...65535)
-    adminHost = reader.text(.adminHost) ?? "127.0.0.1"
+    adminHost = reader.parsed(.adminHost, default: "127.0.0.1", remedy: "must be this machine alone: localhost, 127.0.0.1 or ::1") {
+      $0 == "localhost" || $0 == "::1" || $0.wholeMatch(of: /127(\.[0-9]{1,3}){3}/) != nil ? $0 : nil
+    }
     adminPort = reader.integer(.adminPort, default: 8081, in: 0...65535)
     databasePath = Self.databasePath(&reader)
     secretKey = reader.text(.secretKey) ?? (dev && !reader.isSet(.secretKey) ? Self.keptSecretKey(beside: databasePath, &reader) : "")

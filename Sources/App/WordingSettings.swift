@@ -32,7 +32,8 @@ struct WordingSettings: Sendable {
     do {
       languages = try Languages(default: languageCode, others: ownTemplates.languages)
     } catch {
-      throw SettingsError(faults: ["LANGUAGE_CODE names no language that there is: \(Languages.builtIn.joined(separator: ", "))"])
+      let known = Languages.builtIn + ownTemplates.languages
+      throw SettingsError(faults: ["LANGUAGE_CODE must be one of \(known.joined(separator: ", "))"])
     }
     do {
       let templates = try MailTemplates(

@@ -11,7 +11,6 @@ public struct AdminAPI: Sendable {
   private let names: [String]
 
   /// - Parameter names: the hosts that a request may name. A web page that had its own name point to this machine could read the mails, else.
-  ///   Empty for any.
   public init(mailbox: any Mailbox, names: [String]) {
     self.mailbox = mailbox
     self.names = names
@@ -35,11 +34,8 @@ public struct AdminAPI: Sendable {
   /// The newest mail, to one address if `to` names one; waits for it up to `wait` seconds.
   private func newest(_ request: Request) async throws -> Response {
     let recipient = request.uri.queryParameters["to"].map { $0.removingPercentEncoding ?? String($0) }
-    let wait = request.uri.queryParameters["wait"].map { Double($0) ?? -1 } ?? 0
-    guard (0...Self.longestWait).contains(wait) else {
-      throw Problem(.notFound, "wait must be a number of seconds from 0 to \(Int(Self.longestWait)).")
-    }
-    let deadline = ContinuousClock.now + .seconds(wait)
+    let wait = request.uri.queryParameters["wait"].flatMap { Double($0) } ?? 0
+    let deadline = ContinuousClock.now + .seconds(min(max(wait, 0), Self.longestWait))
     while true {
       if let message = mailbox.messages.last(where: { recipient == nil || $0.recipient.lowercased() == recipient?.lowercased() }) {
         return jsonResponse(.ok, MessageDocument(message))
@@ -73,7 +69,7 @@ private struct HostMiddleware: RouterMiddleware {
   ) async throws -> Response {
     let host = request.head.authority ?? ""
     let name = host.hasPrefix("[") ? host.prefix { $0 != "]" } + "]" : host.prefix { $0 != ":" }
-    guard names.isEmpty || names.contains(name.lowercased()) else {
+    guard names.contains(name.lowercased()) else {
       throw Problem(.notFound, "This address answers to \(names.joined(separator: ", ")) only.")
     }
     return try await next(request, context)

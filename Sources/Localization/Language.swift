@@ -6,7 +6,7 @@ public struct Language: Sendable {
   /// As in BCP 47: `pt-BR`.
   public let tag: String
   /// The language of the messages, which is another one if nobody has translated them into this one.
-  public var messagesTag: String { messages == nil ? "en" : tag }
+  public let messagesTag: String
   /// Nil for English, which the code speaks.
   private let messages: [String: Translation]?
   /// The sentences of each mail, by the mail's name: Mustache, for text and HTML alike.
@@ -37,6 +37,7 @@ public struct Language: Sendable {
   init(tag: String, file: [UInt8]) throws {
     let file = try JSONDecoder().decode(File.self, from: Data(file))
     self.tag = tag
+    messagesTag = tag
     messages = file.messages
     mails = file.mail
   }
@@ -44,7 +45,8 @@ public struct Language: Sendable {
   /// A language that only an operator's templates speak; for the rest it is as `fallback`.
   init(tag: String, fallback: Language) {
     self.tag = tag
-    messages = nil
+    messagesTag = fallback.messagesTag
+    messages = fallback.messages
     mails = fallback.mails
   }
 
@@ -56,7 +58,7 @@ public struct Language: Sendable {
     switch messages?[phrase.template] {
     case .sentence(let sentence): phrase.fill(sentence)
     case .plural(let forms):
-      phrase.fill(forms[PluralCategory(of: phrase.count ?? 0, in: tag).rawValue] ?? forms[PluralCategory.other.rawValue] ?? phrase.english)
+      phrase.fill(forms[PluralCategory(of: phrase.count ?? 0, in: messagesTag).rawValue] ?? forms[PluralCategory.other.rawValue] ?? phrase.english)
     case nil: phrase.english
     }
   }

@@ -26,7 +26,7 @@ public struct Languages: Sendable {
       do { all.append(try Language(tag: tag, file: file)) } catch { throw Invalid(description: "the language file \(tag).json: \(error)") }
     }
     for other in others where !all.contains(where: { $0.tag.lowercased() == other.lowercased() }) {
-      all.append(Language(tag: other, fallback: Self.best(for: [tag], among: all) ?? all[0]))
+      all.append(Language(tag: other, fallback: Self.best(for: [other, tag], among: all) ?? all[0]))
     }
     guard let chosen = Self.best(for: [tag], among: all) else {
       throw Invalid(description: "there is no language \(tag); there are \(all.map(\.tag).joined(separator: ", "))")

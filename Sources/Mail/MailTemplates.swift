@@ -136,7 +136,8 @@ extension MailTemplates {
     do {
       return try MustacheTemplate(string: "{{% CONTENT_TYPE:\(contentType)}}" + text)
     } catch let error as MustacheTemplate.ParserError {
-      throw Invalid(description: "\(origin), line \(error.context.lineNumber): \(error.error)")
+      throw Invalid(
+        description: "\(origin), line \(error.context.lineNumber): a section or a tag is not closed, or not as it was opened (\(error.error))")
     } catch {
       throw Invalid(description: "\(origin): \(error)")
     }

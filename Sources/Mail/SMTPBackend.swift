@@ -40,6 +40,14 @@ public final class SMTPBackend: MailBackend {
     try result.get()
   }
 
+  public func stop() {
+    let jobs = state.withLock { state in
+      defer { state.queue = [] }
+      return state.queue
+    }
+    for job in jobs { job.done.resume(returning: .failure(.unavailable(reason: "the service is stopping"))) }
+  }
+
   private func enqueue(_ job: Job) {
     let isShort = state.withLock { state in
       state.queue.append(job)
@@ -63,8 +71,8 @@ public final class SMTPBackend: MailBackend {
     while true {
       let isSignalled = jobs.wait(timeout: .now() + .seconds(Self.idleLimit)) == .success
       let job = state.withLock { state -> Job?? in
-        // Another thread may be late in taking what it was woken for: then there is something in the queue that is not ours.
-        guard isSignalled || state.queue.isEmpty else { return .none }
+        // Another thread may be late in taking what it was woken for, and what it was may have been taken back.
+        guard isSignalled != state.queue.isEmpty else { return .none }
         state.idle -= 1
         if isSignalled { return state.queue.removeFirst() }
         state.connections -= 1

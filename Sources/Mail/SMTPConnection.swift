@@ -61,6 +61,8 @@ final class SMTPConnection {
     curl_set_string(handle, CURLOPT_PROTOCOLS_STR, "smtp,smtps")
     curl_set_string(handle, CURLOPT_PROXY, "")
     curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
+    // Another token means another connection; the one before is closed, not kept.
+    curl_set_long(handle, CURLOPT_MAXCONNECTS, 1)
     curl_set_long(handle, CURLOPT_TIMEOUT, settings.timeout)
     // Bounds the wait for the answer to QUIT, too, which CURLOPT_TIMEOUT does not.
     curl_set_long(handle, CURLOPT_SERVER_RESPONSE_TIMEOUT, settings.timeout)

@@ -12,10 +12,12 @@ public struct SendmailBackend: MailBackend {
   /// - Parameters:
   ///   - command: `EMAIL_SENDMAIL_COMMAND`, split at blanks; no shell reads it. `{sender}` and `{recipient}` stand for the bare addresses.
   ///   - timeout: seconds that it may take.
-  /// Nil if it does not begin with a path.
+  /// Nil if it does not begin with a path, or would be read otherwise than it looks: with quotes, or a placeholder that is part of a word.
   public init?(command: String, timeout: Int) {
     let words = command.split(separator: " ").map(String.init)
-    guard let program = words.first, program.hasPrefix("/") else { return nil }
+    guard let program = words.first, program.hasPrefix("/"), !command.contains(where: { "\"'".contains($0) }),
+      words.allSatisfy({ ["{sender}", "{recipient}"].contains($0) || !$0.contains("{") })
+    else { return nil }
     self.init(program: program, arguments: Array(words.dropFirst()), timeout: timeout)
   }
 
@@ -33,6 +35,10 @@ public struct SendmailBackend: MailBackend {
 
   public func send(_ message: EmailMessage) async throws(MailError) {
     let encoded = try MIMEEncoder.encode(message, as: .pipe)
+    // Where no `--` says that options have ended, an address must not be one.
+    guard arguments.prefix(while: { $0 != "{recipient}" }).contains("--") || !encoded.recipient.hasPrefix("-") else {
+      throw .permanent(reason: "the stored address begins with a hyphen; put -- before {recipient} in EMAIL_SENDMAIL_COMMAND if the program knows it")
+    }
     let arguments = arguments.map { word in
       // A word at a time, so that an address never becomes two words, and none is read as the other's place.
       switch word {
@@ -44,11 +50,20 @@ public struct SendmailBackend: MailBackend {
     let status: TerminationStatus?
     do {
       status = try await run(arguments, input: encoded.data)
+    } catch is CancellationError {
+      throw .unavailable(reason: "the service is stopping")
     } catch {
       throw .unavailable(reason: "EMAIL_SENDMAIL_COMMAND: \(program) cannot be run; check the path and its permissions")
     }
     try check(status)
   }
+
+  /// Our own environment holds secrets, which are none of the program's.
+  private static let environment: Environment = .custom(
+    Dictionary(
+      uniqueKeysWithValues: ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"].compactMap { name in
+        ProcessInfo.processInfo.environment[name].map { (Environment.Key(stringLiteral: name), $0) }
+      }))
 
   /// How the program ended; nil if its time ran out.
   private func run(_ arguments: [String], input: Data) async throws -> TerminationStatus? {
@@ -56,7 +71,8 @@ public struct SendmailBackend: MailBackend {
       group.addTask {
         // What it says may hold addresses, which no log of ours may.
         try await Subprocess.run(
-          .path(FilePath(program)), arguments: .init(arguments), input: .inputWriter, output: .discarded, error: .discarded
+          .path(FilePath(program)), arguments: .init(arguments), environment: Self.environment, input: .inputWriter, output: .discarded,
+          error: .discarded
         ) { execution in
           // A program may end without reading all; its exit code tells what that means.
           _ = try? await execution.standardInputWriter.write(input)
@@ -77,9 +93,10 @@ public struct SendmailBackend: MailBackend {
     case .exited(0): return
     // EX_DATAERR, EX_NOUSER and EX_NOHOST of sysexits.h: this mail is at fault.
     case .exited(let code) where [65, 67, 68].contains(code): throw .permanent(reason: "\(program) ended with exit code \(code)")
-    // EX_TEMPFAIL.
-    case .exited(75): throw .transient(reason: "\(program) ended with exit code 75")
-    case .exited(let code): throw .unavailable(reason: "\(program) ended with exit code \(code); check EMAIL_SENDMAIL_COMMAND")
+    // EX_CONFIG, and a shell's codes for what cannot be run.
+    case .exited(let code) where [78, 126, 127].contains(code):
+      throw .unavailable(reason: "\(program) ended with exit code \(code); check EMAIL_SENDMAIL_COMMAND")
+    case .exited(let code): throw .transient(reason: "\(program) ended with exit code \(code)")
     case nil: throw .transient(reason: "\(program) took over \(timeout) s; raise EMAIL_TIMEOUT")
     default: throw .unavailable(reason: "\(program) was killed")
     }

@@ -10,7 +10,7 @@ struct TemplateChecker {
     var open: [String] = []
     for tag in template.matches(of: /\{\{\{?([#^\/!>$<%=&]?)\s*(.*?)\s*\}\}/) {
       let line = template[..<tag.range.lowerBound].count(where: \.isNewline) + 1
-      let name = Self.argument(of: String(tag.2))
+      let name = String(tag.2)
       switch tag.1 {
       case "!", "%": continue
       case "/": _ = open.popLast()
@@ -20,18 +20,14 @@ struct TemplateChecker {
         guard isKnown(name, within: open) || !tag.1.isEmpty && tag.1 != "&" && conditional.contains(name) else {
           return "line \(line): there is no \(name)"
         }
-        guard tag.1.isEmpty || tag.1 == "&" || !name.hasPrefix("words.") else { return "line \(line): \(name) is a sentence and has no section" }
+        let isSection = tag.1 == "#" || tag.1 == "^"
+        guard !isSection || !name.hasPrefix("words.") else { return "line \(line): \(name) is a sentence and has no section" }
+        guard isSection || name != "user" && (name != "." || !open.isEmpty) else { return "line \(line): \(name) is no text; name what is in it" }
         // An inverted section leaves the context as it is.
         if tag.1 == "#" { open.append(name) } else if tag.1 == "^" { open.append("") }
       }
     }
     return nil
-  }
-
-  /// `name` of `uppercased(name)`.
-  private static func argument(of text: String) -> String {
-    guard let start = text.lastIndex(of: "("), let end = text.firstIndex(of: ")"), start < end else { return text }
-    return String(text[text.index(after: start)..<end])
   }
 
   private func isKnown(_ name: String, within sections: [String]) -> Bool {

@@ -68,7 +68,7 @@ public struct TemplateFolder: Sendable {
   private static func read(_ folder: String) throws(MailTemplates.Invalid) -> [String: String] {
     let known = Set(MailContext.Kind.allCases.flatMap { kind in Part.allCases.map { kind.rawValue + $0.rawValue } })
     var texts: [String: String] = [:]
-    for name in try entries(of: folder) where name.hasSuffix(".txt") || name.hasSuffix(".html") {
+    for name in try entries(of: folder) where name.hasSuffix(".txt") || name.hasSuffix(".html") || name.hasPrefix("password_") {
       guard known.contains(name) else {
         throw MailTemplates.Invalid(description: "\(name) is no mail's template; there are \(known.sorted().joined(separator: ", "))")
       }

@@ -3,6 +3,11 @@ import Foundation
 
 /// Deals with one outbox entry: finds whom it concerns, makes the token, has the mail written and hands it over.
 struct Courier: Sendable {
+  typealias IsHeld = @Sendable () async -> Bool
+
+  /// Seconds for which a user's row is taken as it was read.
+  private static let freshness: TimeInterval = 2
+
   private let users: any UserStore
   private let outbox: any OutboxStore
   private let tokenGenerator: PasswordResetTokenGenerator
@@ -31,26 +36,27 @@ struct Courier: Sendable {
     self.now = now
   }
 
-  func deliver(_ entry: OutboxEntry) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
-    guard now().timeIntervalSince(entry.livesFrom) <= policy.lifetime else {
+  /// - Parameter isHeld: whether the entry is still ours; asked before a mail is handed over, as that may take its time to come.
+  func deliver(_ entry: OutboxEntry, isHeld: IsHeld) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
+    guard isYoung(entry) else {
       return (.bury(reason: "too old to be of use"), AuditRecord(.mailFailed))
     }
     switch entry.item {
-    case .request(let identifier): return try await answer(identifier, of: entry)
+    case .request(let identifier): return try await answer(identifier, of: entry, isHeld)
     case .resetMail(let userID):
       guard let user = try await users.user(id: userID), user.mayReset else { return (.done, AuditRecord(.noAccount, userID: userID)) }
-      return try await sendReset(to: user, for: entry)
+      return try await sendReset(to: user, for: entry, isHeld)
     case .changedMail(let userID, let recipient):
       guard let user = try await users.user(id: userID) else { return (.done, AuditRecord(.noAccount, userID: userID)) }
-      return await send(.passwordChanged, to: recipient, user: user, for: entry)
+      return await send(.passwordChanged, to: recipient, user: user, for: entry, isHeld)
     }
   }
 
-  private func answer(_ identifier: Identifier, of entry: OutboxEntry) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
+  private func answer(_ identifier: Identifier, of entry: OutboxEntry, _ isHeld: IsHeld) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
     let concerned = try await users.users(matching: identifier).filter { identifier.means($0) && $0.mayReset }
     switch concerned.count {
     case 0: return (.done, AuditRecord(.noAccount, identifierKey: key(of: identifier)))
-    case 1: return try await sendReset(to: concerned[0], for: entry)
+    case 1: return try await sendReset(to: concerned[0], for: entry, isHeld)
     default:
       // The oldest accounts go first: a stranger who adds accounts with somebody's address cannot push out that person's own.
       let served = concerned.map(\.id).sorted().prefix(policy.accountsPerRequest)
@@ -59,21 +65,29 @@ struct Courier: Sendable {
     }
   }
 
-  private func sendReset(to user: User, for entry: OutboxEntry) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
+  private func sendReset(to user: User, for entry: OutboxEntry, _ isHeld: IsHeld) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
     let addressKey = identifierHasher.key(for: user.email)
     if !policy.mailLimits.isEmpty {
       let allowed = try await outbox.reserveMail(to: addressKey, requestID: entry.requestID, limits: policy.mailLimits, at: now())
       guard allowed else { return (.done, AuditRecord(.suppressed, userID: user.id, identifierKey: addressKey)) }
     }
-    return await send(.passwordReset, to: user.email, user: user, for: entry)
+    return await send(.passwordReset, to: user.email, user: user, for: entry, isHeld)
   }
 
-  private func send(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry) async -> (OutboxOutcome, AuditRecord?) {
+  private func send(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry, _ isHeld: IsHeld) async -> (
+    OutboxOutcome, AuditRecord?
+  ) {
     func record(_ event: AuditEvent) -> AuditRecord {
       AuditRecord(event, userID: user.id, identifierKey: identifierHasher.key(for: recipient))
     }
-    // Written when its turn comes, so that the link lives as long as the mail says.
-    switch await line.send({ compose(mail(kind, to: recipient, user: user, for: entry)) }) {
+    let start = now()
+    let result = await line.send(id: entry.id) {
+      // Written when its turn comes, so that the link lives as long as the mail says. What has changed while it waited begins anew.
+      guard await isHeld(), isYoung(entry) else { return nil }
+      if now().timeIntervalSince(start) > Self.freshness, await !isUnchanged(user) { return nil }
+      return compose(mail(kind, to: recipient, user: user, for: entry))
+    }
+    switch result {
     case .sent: return (.done, record(.mailed))
     case .untried: return (.release, nil)
     case .failed(.permanent(let reason)): return (.bury(reason: reason), record(.mailFailed))
@@ -94,6 +108,12 @@ struct Courier: Sendable {
     }
     return mail
   }
+
+  private func isUnchanged(_ user: User) async -> Bool {
+    do { return try await users.user(id: user.id) == user } catch { return false }
+  }
+
+  private func isYoung(_ entry: OutboxEntry) -> Bool { now().timeIntervalSince(entry.livesFrom) <= policy.lifetime }
 
   private func retry(_ entry: OutboxEntry, because reason: String, within longest: TimeInterval, else audit: AuditRecord)
     -> (OutboxOutcome, AuditRecord?)

@@ -42,10 +42,15 @@ public protocol MailBackend: Sendable {
 
   /// Returns when the message is safely handed over. Called for `EMAIL_CONNECTIONS` messages at once, and ``ahead`` more.
   func send(_ message: EmailMessage) async throws(MailError)
+
+  /// What has not been begun is not to be: it fails as ``MailError/unavailable(reason:)``.
+  func stop()
 }
 
 extension MailBackend {
   public var ahead: Int { 0 }
+
+  public func stop() {}
 }
 
 /// Mails that can be read again.

@@ -20,9 +20,11 @@ final class MailLine: Sendable {
     var waiting: [CheckedContinuation<Void, Never>] = []
     /// When the next mail may go, with a rate.
     var nextTurn = Date.distantPast
-    /// Since the last mail that went through.
-    var failures = 0
+    /// The entries that failed since the last mail that went through.
+    var failing: Set<Int64> = []
     var closedUntil: Date?
+    /// How often a mail tried a closed line in vain.
+    var probes = 0
     var isStopping = false
 
     func isOpen(at now: Date) -> Bool { !isStopping && closedUntil.map { $0 <= now } ?? true }
@@ -37,7 +39,7 @@ final class MailLine: Sendable {
     self.backend = backend
     self.policy = policy
     self.now = now
-    state = Mutex(State(free: policy.connections + backend.ahead))
+    state = Mutex(State(free: policy.connections + (policy.rate == nil ? backend.ahead : 0)))
   }
 
   /// How many entries may be in hand now.
@@ -48,25 +50,30 @@ final class MailLine: Sendable {
     }
   }
 
-  /// When a closed line is to be tried again.
-  var closedUntil: Date? { state.withLock(\.closedUntil) }
+  /// When a closed line is to be tried; nil if that is now.
+  var closedUntil: Date? { state.withLock(\.closedUntil).flatMap { $0 > now() ? $0 : nil } }
 
   /// Has a mail written when its turn comes, and sends it.
-  func send(_ compose: () -> EmailMessage) async -> Result {
+  /// - Parameters:
+  ///   - id: tells the failures of one mail from those of several.
+  ///   - compose: nil if it is not to go any more.
+  func send(id: Int64, _ compose: () async -> EmailMessage?) async -> Result {
+    await takePlace()
+    defer { leavePlace() }
     guard let turn = takeTurn() else { return .untried }
     let wait = turn.timeIntervalSince(now())
     if wait > 0 {
       do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(wait)) } } catch { return .untried }
     }
-    await takePlace()
-    defer { leavePlace() }
-    guard isOpen else { return .untried }
+    guard let message = await compose() else { return .untried }
     do {
-      try await backend.send(compose())
+      try await backend.send(message)
       reopen()
       return .sent
+    } catch .unavailable(let reason) {
+      return noteFailure(of: id) ? .failed(.unavailable(reason: reason)) : .untried
     } catch {
-      if case .unavailable = error { noteFailure() } else { reopen() }
+      reopen()
       return .failed(error)
     }
   }
@@ -79,6 +86,7 @@ final class MailLine: Sendable {
       return state.waiting
     }
     for waiter in waiting { waiter.resume() }
+    backend.stop()
   }
 
   private func takePlace() async {
@@ -108,8 +116,6 @@ final class MailLine: Sendable {
     next?.resume()
   }
 
-  private var isOpen: Bool { state.withLock { $0.isOpen(at: now()) } }
-
   /// When the mail may go; nil if it may not.
   private func takeTurn() -> Date? {
     state.withLock { state in
@@ -123,17 +129,27 @@ final class MailLine: Sendable {
 
   private func reopen() {
     state.withLock { state in
-      state.failures = 0
+      state.failing = []
       state.closedUntil = nil
+      state.probes = 0
     }
   }
 
-  private func noteFailure() {
+  /// False if it is no failure, as the service is stopping.
+  private func noteFailure(of id: Int64) -> Bool {
     state.withLock { state in
-      state.failures += 1
-      let excess = state.failures - policy.connections
-      guard excess >= 0 else { return }
-      state.closedUntil = now().addingTimeInterval(policy.backoff(after: excess + 1, longest: policy.longestProbe))
+      guard !state.isStopping else { return false }
+      state.failing.insert(id)
+      if let closedUntil = state.closedUntil {
+        // What was under way when the line closed says nothing new.
+        guard closedUntil <= now() else { return true }
+        state.probes += 1
+      } else if state.failing.count < max(2, policy.connections) {
+        // It may be these few mails that are at fault.
+        return true
+      }
+      state.closedUntil = now().addingTimeInterval(policy.backoff(after: state.probes + 1, longest: policy.longestProbe))
+      return true
     }
   }
 }

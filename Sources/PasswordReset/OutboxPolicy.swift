@@ -7,7 +7,7 @@ public struct OutboxPolicy: Sendable {
   /// The most mails in a time; nil for no limit. They are spaced evenly.
   public var rate: RateLimit?
   /// How many entries are in hand at once. More than there are connections, so that what needs no mail does not wait for those that do.
-  public var batch = 64
+  public var batch = 128
   /// How long after the last sign of life of a worker another one may take on what it had in hand.
   public var lease: TimeInterval = 6
   /// From when on a mail comes too late to be of use.

@@ -89,11 +89,11 @@ public protocol OutboxStore: Sendable {
   /// Takes up to `limit` entries that are due, oldest first. Nobody else gets them before `leaseEnd`; after it they are due again.
   func claim(limit: Int, at now: Date, leaseEnd: Date) async throws(StoreError) -> [OutboxEntry]
 
-  /// Puts off the end of the leases on `entries`, as far as they are still held.
-  func renew(_ entries: [OutboxEntry], leaseEnd: Date) async throws(StoreError)
+  /// Puts off the end of the leases on `entries`; the keys of those that are still held.
+  func renew(_ entries: [OutboxEntry], leaseEnd: Date) async throws(StoreError) -> Set<Int64>
 
-  /// Records how an entry ended and what the audit says of it, in one step; nothing if the lease is no longer held.
-  func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError)
+  /// Records how an entry ended and what the audit says of it, in one step; if the lease is no longer held it records nothing and returns false.
+  func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError) -> Bool
 
   /// Deletes up to `limit` dead letters that were given up before `date`; how many it deleted.
   func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int

@@ -12,6 +12,9 @@ public final class OutboxWorker: Service {
   /// Small, so that nobody waits for the database.
   private static let purgeBatch = 500
 
+  /// What could not be recorded is recorded as soon as the database lets it.
+  private static let recordPause = Duration.milliseconds(200)
+
   private let outbox: any OutboxStore
   private let courier: Courier
   private let line: MailLine
@@ -19,8 +22,7 @@ public final class OutboxWorker: Service {
   private let bell: Bell
   private let logger: Logger
   private let now: @Sendable () -> Date
-  /// The entries that are being dealt with, by their keys.
-  private let inHand = Mutex<[Int64: OutboxEntry]>([:])
+  private let inHand: OutboxLeases
 
   /// - Parameter timeout: `PASSWORD_RESET_TIMEOUT`, which the mail tells the reader.
   public init(
@@ -33,6 +35,7 @@ public final class OutboxWorker: Service {
     self.bell = bell
     self.logger = logger
     self.now = now
+    inHand = OutboxLeases(outbox: outbox, duration: policy.lease, now: now)
     line = MailLine(backend: backend, policy: policy, now: now)
     courier = Courier(
       users: users, outbox: outbox, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher, resetURL: resetURL, timeout: timeout,
@@ -55,13 +58,13 @@ public final class OutboxWorker: Service {
           }
           let pause = min(nextRenewal, now().addingTimeInterval(policy.patrol))
           let allowance = line.allowance
-          let free = allowance - inHand.withLock(\.count)
+          let free = allowance - inHand.count
           // Not for one at a time: each look costs a commit.
           guard free > allowance / 2, let entries = await claim(limit: free) else {
-            open = await sleep(until: min(line.closedUntil ?? pause, pause), rings: &rings)
+            open = await sleep(until: line.closedUntil.map { min($0, pause) } ?? pause, rings: &rings)
             continue
           }
-          for entry in entries where takeInHand(entry) {
+          for entry in entries {
             group.addTask { [self] in
               await handle(entry)
               bell.ring()
@@ -78,23 +81,18 @@ public final class OutboxWorker: Service {
 
   private func claim(limit: Int) async -> [OutboxEntry]? {
     do {
-      return try await outbox.claim(limit: limit, at: now(), leaseEnd: now().addingTimeInterval(policy.lease))
+      return try await inHand.claim(limit: limit)
     } catch {
       logger.error("The outbox cannot be read; the mails wait", metadata: ["reason": "\(error)"])
       return nil
     }
   }
 
-  /// False if it is in hand already: its lease ran out while the disk or the machine stood still, and is ours anew.
-  private func takeInHand(_ entry: OutboxEntry) -> Bool { inHand.withLock { $0.updateValue(entry, forKey: entry.id) == nil } }
-
   private func renew() async {
-    let entries = inHand.withLock { Array($0.values) }
-    guard !entries.isEmpty else { return }
     do {
-      try await outbox.renew(entries, leaseEnd: now().addingTimeInterval(policy.lease))
+      try await inHand.renew()
     } catch {
-      logger.error("The outbox cannot be written; mails may come twice", metadata: ["reason": "\(error)"])
+      logger.error("The outbox cannot be written; the mails wait", metadata: ["reason": "\(error)"])
     }
   }
 
@@ -112,16 +110,35 @@ public final class OutboxWorker: Service {
 
   private func handle(_ entry: OutboxEntry) async {
     do {
-      let (outcome, audit) = try await courier.deliver(entry)
-      log(outcome, audit, of: entry)
-      // As it is held now, if the lease was taken anew.
-      let held = inHand.withLock { $0.removeValue(forKey: entry.id) } ?? entry
-      try await outbox.finish(held, outcome, audit: audit, at: now())
+      let (outcome, audit) = try await courier.deliver(entry) { await inHand.holds(entry) }
+      await record(outcome, audit, of: entry)
     } catch {
-      inHand.withLock { $0[entry.id] = nil }
-      // The lease runs out, and the entry is due again.
-      logger.error(
-        "The outbox cannot be written; the mail will be tried again", metadata: ["reason": "\(error)", "request_id": "\(entry.requestID)"])
+      inHand.drop(entry)
+      logger.error("The outbox cannot be read; the mail waits", metadata: ["reason": "\(error)", "request_id": "\(entry.requestID)"])
+    }
+  }
+
+  /// Writes down how an entry ended. A mail that went out is not to go out again because the database was locked just then.
+  private func record(_ outcome: OutboxOutcome, _ audit: AuditRecord?, of entry: OutboxEntry) async {
+    var isFirstTry = true
+    while true {
+      do {
+        if try await inHand.finish(entry, outcome, audit: audit) {
+          log(outcome, audit, of: entry)
+        } else {
+          logger.debug("Outbox entry is no longer ours", metadata: ["request_id": "\(entry.requestID)"])
+        }
+        return
+      } catch {
+        if isFirstTry {
+          logger.error(
+            "The outbox cannot be written; what became of a mail is not yet recorded",
+            metadata: ["reason": "\(error)", "request_id": "\(entry.requestID)"])
+        }
+        isFirstTry = false
+      }
+      // Cancelled when the time to stop is over.
+      do { try await Task.sleep(for: Self.recordPause) } catch { return inHand.drop(entry) }
     }
   }
 

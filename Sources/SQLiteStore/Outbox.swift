@@ -66,19 +66,24 @@ extension SQLiteStore: OutboxStore {
     }
   }
 
-  public func renew(_ entries: [OutboxEntry], leaseEnd: Date) async throws(StoreError) {
+  public func renew(_ entries: [OutboxEntry], leaseEnd: Date) async throws(StoreError) -> Set<Int64> {
     try await write { db in
+      // A row whose retry lies further ahead is done with, for now.
       let update = try db.cachedStatement(
-        sql: "UPDATE password_reset_outbox SET due_at = ? WHERE id = ? AND attempts = ? AND buried_at IS NULL")
-      for entry in entries { try update.execute(arguments: [leaseEnd.milliseconds, entry.id, entry.attempts]) }
+        sql: "UPDATE password_reset_outbox SET due_at = max(due_at, ?) WHERE id = ? AND attempts = ? AND buried_at IS NULL")
+      return Set(
+        try entries.filter { entry in
+          try update.execute(arguments: [leaseEnd.milliseconds, entry.id, entry.attempts])
+          return db.changesCount == 1
+        }.map(\.id))
     }
   }
 
-  public func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError) {
+  public func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError) -> Bool {
     try await write { db in
       let held = try Bool.fetchOne(
         db, sql: "SELECT attempts = ? AND buried_at IS NULL FROM password_reset_outbox WHERE id = ?", arguments: [entry.attempts, entry.id])
-      guard held == true else { return }
+      guard held == true else { return false }
       switch outcome {
       case .done: try Self.remove(entry, in: db)
       case .split(let userIDs):
@@ -91,6 +96,7 @@ extension SQLiteStore: OutboxStore {
       case .bury(let reason): try Self.bury(id: entry.id, reason: reason, at: now, in: db)
       }
       if let audit { try Self.insert(audit, requestID: entry.requestID, at: now, in: db) }
+      return true
     }
   }
 

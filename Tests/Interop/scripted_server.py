@@ -68,6 +68,20 @@ class ScriptedServer(socketserver.ThreadingTCPServer):
                 connection.sendall(farewell)
                 connection.shutdown(socket.SHUT_RDWR)
 
+    @property
+    def open_connections(self) -> int:
+        """How many the client has not closed."""
+
+        def is_open(connection: socket.socket) -> bool:
+            try:
+                return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+
+        return sum(map(is_open, self.connections))
+
     def reply(self, command: str) -> str | Fault:
         word = command.split(" ")[0].upper()
         with self._lock:

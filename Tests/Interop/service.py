@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,6 +61,11 @@ class Service:
         """As a crash does: at once, and with no chance to tidy up."""
         self.process.kill()
         self.process.wait()
+
+    @property
+    def is_listening(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     def request_reset(self, *, accept_language: str | None = None, **members: Any) -> Reply:
         headers = {"Accept-Language": accept_language} if accept_language else {}

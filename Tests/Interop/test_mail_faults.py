@@ -1,5 +1,6 @@
 """Mail servers that fail in unusual ways lose no mail, hold no other one up, and do not hold up the end of the service."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,38 @@ def test_a_silent_server_does_not_hold_up_the_end(silent: str, database: Path, t
             wait_until(lambda: "." in bad.heard, "the mail to be sent")
             if silent == "QUIT":
                 wait_until(lambda: outbox(database) == [], "the outbox to be empty")
+
+
+def test_the_end_begins_no_more_mails(database: Path, tmp_path: Path) -> None:
+    users = [add_user(f"user{number}", f"user{number}@example.com") for number in range(8)]
+    with scripted({".": Fault.SILENCE}) as bad:
+        with serving(database, tmp_path, **settings(bad, EMAIL_TIMEOUT="60", EMAIL_CONNECTIONS="1")) as service:
+            for user in users:
+                assert service.request_reset(email=user.email).status == 202
+            wait_until(lambda: "." in bad.heard, "the first mail to be sent")
+            service.process.terminate()
+            wait_until(lambda: not service.is_listening, "the service to stop listening")
+            bad.cure()
+            bad.disconnect()
+        assert bad.heard.count("MAIL") == 1
+    assert len(outbox(database)) == len(users)
+
+
+def test_a_new_token_leaves_no_connection_behind(database: Path, tmp_path: Path, serve: Callable[..., Service]) -> None:
+    add_user("alice", "alice@example.com")
+    file = tmp_path / "token"
+    tokens = [f"token {number}" for number in range(4)]
+    logins = {b64encode(f"user=mailer\1auth=Bearer {token}\1\1".encode()).decode(): "235 welcome" for token in tokens}
+    with scripted({"EHLO": "250-scripted\r\n250 AUTH XOAUTH2", "AUTH": "334 "} | logins) as server:
+        file.write_text(tokens[0])
+        oauth = {"EMAIL_HOST_USER": "mailer", "EMAIL_OAUTH2_TOKEN_FILE": str(file), "EMAIL_CONNECTIONS": "1"}
+        service = serve(**settings(server, **oauth))
+        for number, token in enumerate(tokens):
+            file.write_text(token)
+            assert service.request_reset(email="alice@example.com").status == 202
+            wait_until(lambda: len(server.taken) > number, "the mail to be sent")
+        assert server.heard.count("AUTH") == len(tokens)
+        wait_until(lambda: server.open_connections == 1, "the old connections to be closed")
 
 
 def test_a_server_without_login_gets_no_text_where_one_is_configured(

@@ -90,6 +90,18 @@ final class Harness: Sendable {
     return "/password-reset\(match.1)"
   }
 
+  /// Keeps every other writer waiting, as a slow transaction of the Django site would.
+  func lockDatabase(for duration: Duration, _ meanwhile: @Sendable () async throws -> Void) async throws {
+    var configuration = Configuration()
+    configuration.allowsUnsafeTransactions = true
+    configuration.busyMode = .timeout(5)
+    let queue = try DatabaseQueue(path: path, configuration: configuration)
+    try await queue.writeWithoutTransaction { db in try db.execute(sql: "BEGIN IMMEDIATE") }
+    try await meanwhile()
+    try await Task.sleep(for: duration)
+    try await queue.writeWithoutTransaction { db in try db.execute(sql: "ROLLBACK") }
+  }
+
   /// Until the worker has nothing left to do.
   func drained() async throws {
     try await eventually("an empty outbox") {
@@ -106,11 +118,19 @@ extension OutboxPolicy {
     return policy
   }
 
+  /// A lease that is often renewed, so that a test need not wait.
+  static var oneAfterTheOther: OutboxPolicy {
+    var policy = OutboxPolicy.quick
+    policy.lease = 0.3
+    return policy
+  }
+
   /// Retries at once, so that a test need not wait.
   static var quick: OutboxPolicy {
     var policy = OutboxPolicy()
     policy.firstRetry = 0.01
     policy.longestRetry = 0.05
+    policy.longestProbe = 0.05
     policy.patrol = 0.05
     return policy
   }

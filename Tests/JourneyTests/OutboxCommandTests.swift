@@ -20,8 +20,8 @@ import Testing
         .email("user\(index)@example.com"), locale: "de", requestID: "r\(index)", at: Date(), due: Date().addingTimeInterval(-1))
     }
     let entries = try await store.claim(limit: 3, at: Date(), leaseEnd: Date().addingTimeInterval(60))
-    try await store.finish(entries[1], .bury(reason: "RCPT failed: 550"), audit: nil, at: Date())
-    try await store.finish(entries[2], .bury(reason: "\u{1B}[31mred"), audit: nil, at: Date().addingTimeInterval(-40 * 86400))
+    _ = try await store.finish(entries[1], .bury(reason: "RCPT failed: 550"), audit: nil, at: Date())
+    _ = try await store.finish(entries[2], .bury(reason: "\u{1B}[31mred"), audit: nil, at: Date().addingTimeInterval(-40 * 86400))
   }
 
   @Test func `list and show what waits and what was given up`() async throws {
@@ -41,6 +41,8 @@ import Testing
     try await fill()
     #expect(try await folder.run(["outbox", "retry"]).status == 64)
     #expect(try await folder.run(["outbox", "retry", "99"]).status == 1)
+    #expect(try await Folder().run(["outbox", "list"]).status == 78)
+    #expect(try await folder.run(["outbox", "retry", "3", "99"]).output == "1 will be tried again. 1 of them are not there.\n")
     #expect(try await folder.run(["outbox", "retry", "3"]).output == "1 will be tried again.\n")
     let entry = try #require(try await store.claim(limit: 5, at: Date(), leaseEnd: Date().addingTimeInterval(60)).first)
     #expect(entry.id == 3 && entry.livesFrom > entry.createdAt.addingTimeInterval(-1))

@@ -243,10 +243,21 @@ import Testing
     let later = now.addingTimeInterval(60)
     let second = try #require(try await store.claim(limit: 5, at: later, leaseEnd: later.addingTimeInterval(60)).first)
     // The first taker comes back from the dead: its word counts no more.
-    try await store.finish(first, .done, audit: AuditRecord(.mailed), at: later)
+    #expect(try await store.finish(first, .done, audit: AuditRecord(.mailed), at: later) == false)
+    #expect(try await store.renew([first, second], leaseEnd: later.addingTimeInterval(60)) == [second.id])
     #expect(try await store.nextDue() == later.addingTimeInterval(60))
-    try await store.finish(second, .done, audit: AuditRecord(.mailed), at: later)
+    #expect(try await store.finish(second, .done, audit: AuditRecord(.mailed), at: later))
     #expect(try await store.nextDue() == nil)
+  }
+
+  @Test func `does not shorten a wait by renewing a lease`() async throws {
+    let (store, _) = try await store()
+    let now = Date(timeIntervalSince1970: 1_800_000_000)
+    try await store.enqueue(.email("a@example.com"), locale: "en", requestID: "r", at: now, due: now)
+    let entry = try #require(try await store.claim(limit: 1, at: now, leaseEnd: now.addingTimeInterval(6)).first)
+    _ = try await store.finish(entry, .retry(at: now.addingTimeInterval(600), reason: "451"), audit: nil, at: now)
+    _ = try await store.renew([entry], leaseEnd: now.addingTimeInterval(8))
+    #expect(try await store.nextDue() == now.addingTimeInterval(600))
   }
 
   @Test func `sets a damaged row aside and goes on with the others`() async throws {

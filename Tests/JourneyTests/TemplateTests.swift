@@ -47,6 +47,10 @@ import Testing
     #expect(dutch.language == "nl" && dutch.body.hasPrefix("Hallo alice, 1 uur: https://example.com/reset/"))
     #expect(try settings(["LANGUAGE_CODE": "nl"]).languages.default.tag == "nl")
     #expect(try mail(.passwordReset, "fr").body.contains("https://example.com/reset/"))
+    try write(["de-AT/password_changed_subject.txt": "Servus"])
+    let austrian = try mail(.passwordChanged, "de-AT")
+    #expect(austrian.subject == "Servus" && austrian.body.contains("Guten Tag") && austrian.language == "de-AT")
+    #expect(try settings().languages.choose(locale: "de-AT", acceptLanguage: nil).messagesTag == "de")
   }
 
   @Test func `have Django's context, and the sentences of the language`() throws {
@@ -91,6 +95,9 @@ import Testing
     ("password_reset_email.txt", "{{#nobody}}x{{/nobody}}", "line 1: there is no nobody"),
     ("password_reset_email.html", "<p>\n{{reset_ur}}", "line 2: there is no reset_ur"),
     ("de/password_reset_email.html", "{{> layout}}", "line 1: there are no partials"),
+    ("password_reset_email.txt", "{{uppercased(words.intro)}}", "line 1: there is no uppercased(words.intro)"),
+    ("password_reset_email.txt", "{{user}}", "line 1: user is no text"), ("password_reset_email.txt", "{{.}}", "line 1: . is no text"),
+    ("password_reset_email.htm", "x", "is no mail's template"),
     ("password_reset_email.txt", "{{#words.intro}}x{{/words.intro}}", "line 1: words.intro is a sentence"),
     ("password_reset_email.txt", "{{=<% %>=}}", "line 1: the delimiters cannot be changed"),
     ("password_changed_email.txt", "{{reset_url}}", "line 1: there is no reset_url"),

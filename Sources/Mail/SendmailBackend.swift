@@ -93,10 +93,10 @@ public struct SendmailBackend: MailBackend {
     case .exited(0): return
     // EX_DATAERR, EX_NOUSER and EX_NOHOST of sysexits.h: this mail is at fault.
     case .exited(let code) where [65, 67, 68].contains(code): throw .permanent(reason: "\(program) ended with exit code \(code)")
-    // EX_CONFIG, and a shell's codes for what cannot be run.
-    case .exited(let code) where [78, 126, 127].contains(code):
-      throw .unavailable(reason: "\(program) ended with exit code \(code); check EMAIL_SENDMAIL_COMMAND")
-    case .exited(let code): throw .transient(reason: "\(program) ended with exit code \(code)")
+    case .exited(let code):
+      let reason = "\(program) ended with exit code \(code); check its log, or EMAIL_SENDMAIL_COMMAND"
+      // EX_CONFIG, and a shell's codes for what cannot be run.
+      throw [78, 126, 127].contains(code) ? .unavailable(reason: reason) : .transient(reason: reason)
     case nil: throw .transient(reason: "\(program) took over \(timeout) s; raise EMAIL_TIMEOUT")
     default: throw .unavailable(reason: "\(program) was killed")
     }

@@ -56,8 +56,8 @@ final class OutboxLeases: Sendable {
     while true {
       let held = state.withLock { $0.held[entry.id]?.entry } ?? entry
       let isRecorded = try await outbox.finish(held, outcome, audit: audit, at: now())
-      // A claim under way may have made it ours anew.
-      while !isRecorded, state.withLock(\.isClaiming) { await Task.yield() }
+      // A claim under way may have made it ours anew. Cancelled, the sleep ends at once.
+      while !isRecorded, !Task.isCancelled, state.withLock(\.isClaiming) { try? await Task.sleep(for: .milliseconds(5)) }
       let isOver = state.withLock { state in
         guard isRecorded || state.held[entry.id]?.entry.attempts ?? held.attempts == held.attempts else { return false }
         state.held[entry.id] = nil

@@ -6,11 +6,15 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from django_site import add_users
 from mail_server import MailServer
 from outbox import pending
 from processes import wait_until
 from service import Service, serving
+
+pytestmark = pytest.mark.mail
 
 KILLS = 50
 # Between one kill and the next at most so many requests are accepted before the kill is due.

@@ -15,6 +15,8 @@ from processes import wait_until
 from scripted_server import Fault, Replies, scripted, settings
 from service import serving
 
+pytestmark = pytest.mark.mail
+
 USERS = 3
 # Where the server fails: at its greeting, at a command, or after the text.
 POINTS = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "."]

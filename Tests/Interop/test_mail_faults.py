@@ -13,6 +13,8 @@ from processes import wait_until
 from scripted_server import Fault, Replies, scripted, settings
 from service import Service, run_command, serving
 
+pytestmark = pytest.mark.mail
+
 
 @pytest.mark.parametrize(
     "replies",

@@ -14,6 +14,8 @@ from outbox import buried, failures, outbox
 from processes import wait_until
 from service import Service
 
+pytestmark = pytest.mark.mail
+
 LOGIN = Login()
 
 

@@ -11,6 +11,8 @@ from outbox import failures, owe, pending
 from processes import wait_until
 from service import run_command, serving
 
+pytestmark = pytest.mark.mail
+
 
 @pytest.fixture
 def port() -> int:

@@ -17,6 +17,8 @@ from outbox import failures, outbox
 from processes import wait_until
 from service import Service, command
 
+pytestmark = pytest.mark.mail
+
 LOGIN = Login()
 TLS_SETTING = {"starttls": "EMAIL_USE_TLS", "implicit": "EMAIL_USE_SSL"}
 

@@ -20,6 +20,8 @@ from outbox import buried, owe, pending
 from processes import wait_until
 from service import Service, run_command, serving
 
+pytestmark = pytest.mark.mail
+
 LANGUAGES = ["en", "ar", "de", "es", "fr", "ja", "pt-BR", "zh-Hans"]
 SENDER = "Example <noreply@example.com>"
 # What writing is made of: letters, marks, digits, punctuation, symbols, blanks. Python's own tables say which there are.

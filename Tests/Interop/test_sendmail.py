@@ -15,6 +15,8 @@ from outbox import audited, buried, failures, outbox, owe, pending
 from processes import wait_until
 from service import Service, command, run_command
 
+pytestmark = pytest.mark.mail
+
 SCRIPT = Path(__file__).with_name("sendmail_program.py")
 
 

@@ -2,6 +2,7 @@ public import Foundation
 public import Localization
 import Mustache
 public import PasswordReset
+import Synchronization
 
 /// Gives mails their words: Mustache templates with Django's names and context, in the reader's language.
 ///
@@ -42,9 +43,10 @@ public struct MailTemplates: Sendable {
   private let messageDomain: String
   private let timeZone: TimeZone
   private let extraContext: [String: Value]
-  private let texts: [String: [MailContext.Kind: Texts]]
+  private let folder: TemplateFolder
+  private let cache = Cache()
 
-  /// Reads and checks every template of every language.
+  /// Reads and checks an operator's templates. Those built in are read when they are first used, to start quickly.
   /// - Parameters:
   ///   - siteName: `SITE_NAME`.
   ///   - sender: `DEFAULT_FROM_EMAIL`.
@@ -61,19 +63,17 @@ public struct MailTemplates: Sendable {
     self.timeZone = timeZone
     self.extraContext = extraContext
     messageDomain = MIMEEncoder.address(of: sender)?.split(separator: "@").last.map(String.init) ?? "localhost"
-    var texts: [String: [MailContext.Kind: Texts]] = [:]
+    self.folder = folder
     for language in languages.all {
-      for kind in MailContext.Kind.allCases {
-        texts[language.tag, default: [:]][kind] = try Self.texts(kind, language, folder, extra: Set(extraContext.keys))
-      }
+      for kind in MailContext.Kind.allCases where folder.hasText(kind, language: language.tag) { _ = try texts(kind, language) }
     }
-    self.texts = texts
   }
 
   /// Writes the mail that `context` asks for.
   public func compose(_ context: MailContext) -> EmailMessage {
     let language = context.locale.flatMap(languages.match) ?? languages.default
-    guard let texts = texts[language.tag]?[context.kind] else { preconditionFailure("every language has every mail") }
+    // Only those built in are read so late, and each of them is tested.
+    guard let texts = try? texts(context.kind, language) else { preconditionFailure("a template that is built in is wrong") }
     let values = values(for: context, language)
     return EmailMessage(
       sender: sender, recipient: context.recipient, subject: texts.subject.render(values).filter { !$0.isNewline }, body: texts.body.render(values),
@@ -113,15 +113,31 @@ extension MailTemplates {
   ]
   private static let linkNames: Set = ["uid", "token", "protocol", "domain", "reset_url", "expires_in"]
 
-  private static func texts(_ kind: MailContext.Kind, _ language: Language, _ folder: TemplateFolder, extra: Set<String>) throws(Invalid) -> Texts {
+  /// The templates as they were read before; there are few of them.
+  private final class Cache: Sendable {
+    let texts = Mutex<[String: Texts]>([:])
+  }
+
+  private func texts(_ kind: MailContext.Kind, _ language: Language) throws(Invalid) -> Texts {
+    let key = "\(language.tag)/\(kind.rawValue)"
+    if let texts = cache.texts.withLock({ $0[key] }) { return texts }
+    let texts = try Self.read(kind, language, folder, extra: Set(extraContext.keys))
+    cache.texts.withLock { $0[key] = texts }
+    return texts
+  }
+
+  private static func read(_ kind: MailContext.Kind, _ language: Language, _ folder: TemplateFolder, extra: Set<String>) throws(Invalid) -> Texts {
     let words = language.mails[kind.rawValue] ?? [:]
     let names = contextNames.union(words.keys.map { "words.\($0)" }).union(extra)
     let allWords = language.mails.values.flatMap(\.keys).map { "words.\($0)" }
     let checker = TemplateChecker(names: kind == .passwordReset ? names.union(linkNames) : names, conditional: linkNames.union(allWords))
     func template(_ part: TemplateFolder.Part) throws(Invalid) -> MustacheTemplate {
-      let (text, origin) = folder.text(kind, part, language: language.tag) ?? (part.builtIn, "the template of \(kind.rawValue)")
+      let contentType = part == .html ? "HTML" : "TEXT"
+      guard let (text, origin) = folder.text(kind, part, language: language.tag) else {
+        return try parse(insert(words, into: part.builtIn), as: contentType, "the template of \(kind.rawValue)")
+      }
       if let fault = checker.fault(in: text) { throw Invalid(description: "\(origin), \(fault)") }
-      return try parse(insert(words, into: text), as: part == .html ? "HTML" : "TEXT", origin)
+      return try parse(insert(words, into: text), as: contentType, origin)
     }
     let isWithoutHTML = folder.text(kind, .html, language: language.tag)?.0.allSatisfy(\.isWhitespace) == true
     return Texts(subject: try template(.subject), body: try template(.body), html: isWithoutHTML ? nil : try template(.html))

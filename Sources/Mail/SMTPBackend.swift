@@ -11,6 +11,7 @@ public final class SMTPBackend: MailBackend {
     var queue: [Job] = []
     var connections = 0
     var idle = 0
+    var isStopping = false
   }
 
   private typealias Job = (transfer: SMTPTransfer, done: CheckedContinuation<Result<Void, MailError>, Never>)
@@ -42,19 +43,24 @@ public final class SMTPBackend: MailBackend {
 
   public func stop() {
     let jobs = state.withLock { state in
+      state.isStopping = true
       defer { state.queue = [] }
       return state.queue
     }
-    for job in jobs { job.done.resume(returning: .failure(.unavailable(reason: "the service is stopping"))) }
+    for job in jobs { refuse(job) }
   }
 
+  private func refuse(_ job: Job) { job.done.resume(returning: .failure(.unavailable(reason: "the service is stopping"))) }
+
   private func enqueue(_ job: Job) {
-    let isShort = state.withLock { state in
+    let isShort = state.withLock { state -> Bool? in
+      guard !state.isStopping else { return nil }
       state.queue.append(job)
       guard state.idle < state.queue.count, state.connections < maximumConnections else { return false }
       state.connections += 1
       return true
     }
+    guard let isShort else { return refuse(job) }
     jobs.signal()
     // A thread that waits for the network must not be one that the database shares.
     if isShort { Thread.detachNewThread { self.work() } }

@@ -55,6 +55,9 @@ public struct TemplateFolder: Sendable {
     self.init(texts: texts, languages: languages)
   }
 
+  /// Whether the operator has a template for any part of a mail.
+  func hasText(_ kind: MailContext.Kind, language: String) -> Bool { Part.allCases.contains { text(kind, $0, language: language) != nil } }
+
   /// The template for a part of a mail, and where it stands; nil if the operator has none.
   func text(_ kind: MailContext.Kind, _ part: Part, language: String) -> (String, origin: String)? {
     let file = kind.rawValue + part.rawValue

@@ -38,7 +38,7 @@ struct Courier: Sendable {
 
   /// - Parameter isHeld: whether the entry is still ours; asked before a mail is handed over, as that may take its time to come.
   func deliver(_ entry: OutboxEntry, isHeld: IsHeld) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
-    guard isYoung(entry) else {
+    guard now().timeIntervalSince(entry.livesFrom) <= policy.lifetime else {
       return (.bury(reason: "too old to be of use"), AuditRecord(.mailFailed))
     }
     switch entry.item {
@@ -81,15 +81,17 @@ struct Courier: Sendable {
       AuditRecord(event, userID: user.id, identifierKey: identifierHasher.key(for: recipient))
     }
     let start = now()
-    let result = await line.send(id: entry.id) {
+    let deadline = entry.livesFrom.addingTimeInterval(policy.lifetime)
+    let result = await line.send(id: entry.id, before: deadline) {
       // Written when its turn comes, so that the link lives as long as the mail says. What has changed while it waited begins anew.
-      guard await isHeld(), isYoung(entry) else { return nil }
+      guard await isHeld() else { return nil }
       if now().timeIntervalSince(start) > Self.freshness, await !isUnchanged(user) { return nil }
       return compose(mail(kind, to: recipient, user: user, for: entry))
     }
     switch result {
     case .sent: return (.done, record(.mailed))
     case .untried: return (.release, nil)
+    case .late: return (.bury(reason: "too old to be of use when its turn comes; see EMAIL_RATE_LIMIT"), record(.mailFailed))
     case .failed(.permanent(let reason)): return (.bury(reason: reason), record(.mailFailed))
     case .failed(.transient(let reason)): return retry(entry, because: reason, within: policy.longestRetry, else: record(.mailFailed))
     case .failed(.unavailable(let reason)): return retry(entry, because: reason, within: policy.longestProbe, else: record(.mailFailed))
@@ -112,8 +114,6 @@ struct Courier: Sendable {
   private func isUnchanged(_ user: User) async -> Bool {
     do { return try await users.user(id: user.id) == user } catch { return false }
   }
-
-  private func isYoung(_ entry: OutboxEntry) -> Bool { now().timeIntervalSince(entry.livesFrom) <= policy.lifetime }
 
   private func retry(_ entry: OutboxEntry, because reason: String, within longest: TimeInterval, else audit: AuditRecord)
     -> (OutboxOutcome, AuditRecord?)

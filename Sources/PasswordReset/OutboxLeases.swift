@@ -39,7 +39,7 @@ final class OutboxLeases: Sendable {
     return state.withLock { state in entries.filter { state.held.updateValue(Lease(entry: $0, end: end), forKey: $0.id) == nil } }
   }
 
-  /// Puts off the ends of all leases, and lets go of what is no longer ours.
+  /// Puts off the ends of all leases; those of what is no longer ours end.
   func renew() async throws(StoreError) { try await renew(state.withLock { $0.held.values.map(\.entry) }) }
 
   /// Whether `entry` is ours for long enough to begin with it.
@@ -48,7 +48,8 @@ final class OutboxLeases: Sendable {
     if lease.end.timeIntervalSince(now()) > duration / 2 { return true }
     // The store knows; if it cannot say, the mail can wait.
     do { try await renew([lease.entry]) } catch { return false }
-    return state.withLock { $0.held[entry.id] != nil }
+    let now = now()
+    return state.withLock { state in state.held[entry.id].map { $0.end > now } ?? false }
   }
 
   /// Records how an entry ended; false if another worker has it, or it was deleted.
@@ -76,7 +77,8 @@ final class OutboxLeases: Sendable {
     let ours = try await outbox.renew(entries, leaseEnd: end)
     state.withLock { state in
       for entry in entries where state.held[entry.id]?.entry.attempts == entry.attempts {
-        if ours.contains(entry.id) { state.held[entry.id]?.end = end } else { state.held[entry.id] = nil }
+        // It stays in hand until its handling ends: should it become ours anew, nobody else is to begin with it.
+        state.held[entry.id]?.end = ours.contains(entry.id) ? end : .distantPast
       }
     }
   }

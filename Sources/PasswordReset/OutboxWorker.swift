@@ -52,9 +52,11 @@ public final class OutboxWorker: Service {
         var open = true
         while open, !Task.isShuttingDownGracefully {
           if nextPurge <= now() { nextPurge = await purge() }
-          if nextRenewal <= now() {
+          let renewalPause = policy.lease / 3
+          // Also if the clock was set back.
+          if nextRenewal <= now() || nextRenewal > now().addingTimeInterval(renewalPause) {
             await renew()
-            nextRenewal = now().addingTimeInterval(policy.lease / 3)
+            nextRenewal = now().addingTimeInterval(renewalPause)
           }
           let pause = min(nextRenewal, now().addingTimeInterval(policy.patrol))
           let allowance = line.allowance
@@ -137,7 +139,8 @@ public final class OutboxWorker: Service {
         }
         isFirstTry = false
       }
-      // Cancelled when the time to stop is over.
+      // A stop has no time for more; the lease runs out, and the mail comes twice.
+      guard !Task.isShuttingDownGracefully else { return inHand.drop(entry) }
       do { try await Task.sleep(for: Self.recordPause) } catch { return inHand.drop(entry) }
     }
   }

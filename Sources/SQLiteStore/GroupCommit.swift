@@ -66,7 +66,7 @@ final class GroupCommit: Sendable {
         for tell in outcomes { tell() }
       } catch  where Self.isOfOneJob(error) {
         // The others must not suffer for it.
-        if batch.count == 1 { batch[0].fail(StoreError(error)) } else { for job in batch { writeAlone(job) } }
+        if batch.count == 1 { batch[0].fail(StoreError(error)) } else { writeEach(of: batch) }
       } catch {
         for job in batch { job.fail(StoreError(error)) }
         failPending(StoreError(error))
@@ -74,8 +74,17 @@ final class GroupCommit: Sendable {
     }
   }
 
-  private func writeAlone(_ job: Job) {
-    do { try pool.write(job.run)() } catch { job.fail(StoreError(error)) }
+  private func writeEach(of batch: [Job]) {
+    for (index, job) in batch.enumerated() {
+      do {
+        try pool.write(job.run)()
+      } catch where Self.isOfOneJob(error) {
+        job.fail(StoreError(error))
+      } catch {
+        for job in batch[index...] { job.fail(StoreError(error)) }
+        return failPending(StoreError(error))
+      }
+    }
   }
 
   /// Whether what was to be written is at fault, and not the disk.

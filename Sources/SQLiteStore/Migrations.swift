@@ -108,11 +108,33 @@ extension SQLiteStore {
           CREATE INDEX password_reset_audit_at ON password_reset_audit (at);
           """)
     }
-    migrator.registerMigration("4 retry by hand") { db in
+    migrator.registerMigration("4 outbox keys") { db in
       try db.execute(
         sql: """
-          -- When an operator had it tried again, from when on its time to live counts.
-          ALTER TABLE password_reset_outbox ADD COLUMN retried_at INTEGER CHECK (abs(retried_at) < 1 << 53);
+          CREATE TABLE password_reset_outbox_4 (
+            -- AUTOINCREMENT: a key is never used again, so that a worker which comes back late cannot take another row for its own.
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL CHECK (kind IN ('request_email', 'request_username', 'reset_mail', 'changed_mail')),
+            identifier TEXT CHECK (identifier <> ''),
+            user_id INTEGER,
+            locale TEXT,
+            request_id TEXT NOT NULL,
+            created_at INTEGER NOT NULL CHECK (abs(created_at) < 1 << 53),
+            due_at INTEGER NOT NULL CHECK (abs(due_at) < 1 << 53),
+            attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 1 << 31),
+            last_error TEXT,
+            buried_at INTEGER,
+            -- When an operator had it tried again, from when on its time to live counts.
+            retried_at INTEGER CHECK (abs(retried_at) < 1 << 53),
+            CHECK ((kind = 'reset_mail') = (identifier IS NULL)),
+            CHECK ((kind IN ('reset_mail', 'changed_mail')) = (user_id IS NOT NULL))
+          ) STRICT;
+          INSERT INTO password_reset_outbox_4
+            (id, kind, identifier, user_id, locale, request_id, created_at, due_at, attempts, last_error, buried_at)
+            SELECT id, kind, identifier, user_id, locale, request_id, created_at, due_at, attempts, last_error, buried_at FROM password_reset_outbox;
+          DROP TABLE password_reset_outbox;
+          ALTER TABLE password_reset_outbox_4 RENAME TO password_reset_outbox;
+          CREATE INDEX password_reset_outbox_due ON password_reset_outbox (due_at) WHERE buried_at IS NULL;
           CREATE INDEX password_reset_outbox_buried ON password_reset_outbox (buried_at) WHERE buried_at IS NOT NULL;
           """)
     }

@@ -83,13 +83,15 @@ extension SQLiteStore: OutboxStore {
     try await write { db in
       let held = try Bool.fetchOne(
         db, sql: "SELECT attempts = ? AND buried_at IS NULL FROM password_reset_outbox WHERE id = ?", arguments: [entry.attempts, entry.id])
-      guard held == true else { return false }
+      // A mail that went out is not owed any more, whoever holds it by now; its key is never another's.
+      guard held == true || held == false && audit?.event == .mailed else { return false }
       switch outcome {
       case .done: try Self.remove(entry, in: db)
       case .split(let userIDs):
         try Self.remove(entry, in: db)
         for userID in userIDs { try Self.insertResetMail(userID: userID, insteadOf: entry, at: now, in: db) }
-      case .release: try db.execute(sql: "UPDATE password_reset_outbox SET due_at = ? WHERE id = ?", arguments: [now.milliseconds, entry.id])
+      // To its place in the queue.
+      case .release: try db.execute(sql: "UPDATE password_reset_outbox SET due_at = created_at WHERE id = ?", arguments: [entry.id])
       case .retry(let date, let reason):
         try db.execute(
           sql: "UPDATE password_reset_outbox SET due_at = ?, last_error = ? WHERE id = ?", arguments: [date.milliseconds, reason, entry.id])

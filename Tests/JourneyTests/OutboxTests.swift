@@ -243,11 +243,33 @@ import Testing
     let later = now.addingTimeInterval(60)
     let second = try #require(try await store.claim(limit: 5, at: later, leaseEnd: later.addingTimeInterval(60)).first)
     // The first taker comes back from the dead: its word counts no more.
-    #expect(try await store.finish(first, .done, audit: AuditRecord(.mailed), at: later) == false)
+    #expect(try await store.finish(first, .done, audit: AuditRecord(.noAccount), at: later) == false)
     #expect(try await store.renew([first, second], leaseEnd: later.addingTimeInterval(60)) == [second.id])
     #expect(try await store.nextDue() == later.addingTimeInterval(60))
     #expect(try await store.finish(second, .done, audit: AuditRecord(.mailed), at: later))
     #expect(try await store.nextDue() == nil)
+  }
+
+  @Test func `owes a mail that went out no more, even if its sender had lost the lease`() async throws {
+    let (store, _) = try await store()
+    let now = Date(timeIntervalSince1970: 1_800_000_000)
+    try await store.enqueue(.email("a@example.com"), locale: "en", requestID: "r", at: now, due: now)
+    let first = try #require(try await store.claim(limit: 1, at: now, leaseEnd: now.addingTimeInterval(6)).first)
+    let later = now.addingTimeInterval(7)
+    let second = try #require(try await store.claim(limit: 1, at: later, leaseEnd: later.addingTimeInterval(6)).first)
+    #expect(try await store.finish(first, .done, audit: AuditRecord(.mailed), at: later))
+    #expect(try await store.renew([second], leaseEnd: later.addingTimeInterval(12)).isEmpty)
+  }
+
+  @Test func `never gives a key to two rows, so that nobody takes another row for its own`() async throws {
+    let (store, _) = try await store()
+    let now = Date(timeIntervalSince1970: 1_800_000_000)
+    for index in 1...3 {
+      try await store.enqueue(.email("a\(index)@example.com"), locale: "en", requestID: "r\(index)", at: now, due: now)
+      let entry = try #require(try await store.claim(limit: 1, at: now, leaseEnd: now.addingTimeInterval(6)).first)
+      #expect(entry.id == index)
+      _ = try await store.finish(entry, .done, audit: nil, at: now)
+    }
   }
 
   @Test func `does not shorten a wait by renewing a lease`() async throws {

@@ -11,7 +11,6 @@ public final class OutboxWorker: Service {
   private static let purgeInterval: TimeInterval = 3600
   /// Small, so that nobody waits for the database.
   private static let purgeBatch = 500
-
   /// What could not be recorded is recorded as soon as the database lets it.
   private static let recordPause = Duration.milliseconds(200)
 

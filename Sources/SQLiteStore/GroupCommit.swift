@@ -78,7 +78,7 @@ final class GroupCommit: Sendable {
     for (index, job) in batch.enumerated() {
       do {
         try pool.write(job.run)()
-      } catch where Self.isOfOneJob(error) {
+      } catch  where Self.isOfOneJob(error) {
         job.fail(StoreError(error))
       } catch {
         for job in batch[index...] { job.fail(StoreError(error)) }

@@ -64,7 +64,7 @@ final class GroupCommit: Sendable {
       do {
         let outcomes = try pool.write { db in try batch.map { try $0.run(db) } }
         for tell in outcomes { tell() }
-      } catch  where Self.isOfOneJob(error) {
+      } catch let error where Self.isOfOneJob(error) {
         // The others must not suffer for it.
         if batch.count == 1 { batch[0].fail(StoreError(error)) } else { writeEach(of: batch) }
       } catch {
@@ -78,7 +78,7 @@ final class GroupCommit: Sendable {
     for (index, job) in batch.enumerated() {
       do {
         try pool.write(job.run)()
-      } catch  where Self.isOfOneJob(error) {
+      } catch let error where Self.isOfOneJob(error) {
         job.fail(StoreError(error))
       } catch {
         for job in batch[index...] { job.fail(StoreError(error)) }

@@ -26,6 +26,28 @@ import Testing
     }
   }
 
+  @Test func `keeps what is owed when its table is made anew`() async throws {
+    try harness.execute(
+      """
+      CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY);
+      INSERT INTO grdb_migrations VALUES ('2 outbox'), ('3 audit');
+      CREATE TABLE password_reset_outbox (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, identifier TEXT, user_id INTEGER, locale TEXT, request_id TEXT NOT NULL,
+        created_at INTEGER NOT NULL, due_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, last_error TEXT, buried_at INTEGER
+      ) STRICT;
+      CREATE INDEX password_reset_outbox_due ON password_reset_outbox (due_at) WHERE buried_at IS NULL;
+      INSERT INTO password_reset_outbox VALUES (7, 'request_email', 'a@example.com', NULL, 'de', 'r7', 1, 2, 3, '451', NULL);
+      INSERT INTO password_reset_outbox VALUES (8, 'changed_mail', 'a@example.com', 1, NULL, 'r8', 1, 2, 3, '550', 9);
+      """)
+    let store = try open()
+    let records = try await store.outboxRecords(limit: 10)
+    #expect(records.map(\.id) == [7, 8] && records.map(\.lastError) == ["451", "550"] && records[1].buriedAt != nil)
+    let entry = try #require(try await store.claim(limit: 5, at: Date(), leaseEnd: Date().addingTimeInterval(6)).first)
+    #expect(entry.id == 7 && entry.item == .request(.email("a@example.com")) && entry.locale == "de" && entry.attempts == 4)
+    try await store.enqueue(.email("b@example.com"), locale: "en", requestID: "r", at: Date(), due: Date())
+    #expect(try await store.outboxRecords(limit: 10).map(\.id) == [7, 8, 9])
+  }
+
   @Test func `has every safety setting on every connection`() throws {
     let store = try open()
     let expected = ["journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000", "foreign_keys": "1", "trusted_schema": "0"]

@@ -24,13 +24,13 @@ struct EmailSettings: Sendable {
   var accountsPerRequest: Int
   var deadLetterDays: Int
 
-  init(_ reader: inout SettingsReader, dev: Bool) {
+  init(_ reader: inout SettingsReader, sender: String, dev: Bool) {
     let backend: Backend? = reader.choice(.emailBackend, default: dev ? .console : nil)
     if backend == nil, !reader.faults.contains(where: { $0.hasPrefix(SettingName.emailBackend.rawValue) }) {
       reader.fault(.emailBackend, "is required: smtp sends mail; console and file are for development")
     }
     self.backend = backend ?? .dummy
-    sender = WordingSettings.sender(&reader)
+    self.sender = sender
     folder = reader.text(.emailFilePath)
     if backend == .file, folder == nil { reader.fault(.emailFilePath, "is required by EMAIL_BACKEND=file: the folder for the mails") }
     smtp = Self.smtp(&reader)

@@ -25,6 +25,7 @@ struct PasswordRules: Sendable {
 
   /// - Parameter json: a list of validators, each with a `NAME`, with or without Django's module path, and perhaps `OPTIONS`.
   init(json: String) throws(Fault) {
+    // What the decoder finds wrong may show the value, which is not printed.
     guard let entries = try? JSONDecoder().decode([[String: Value]].self, from: Data(json.utf8)) else {
       throw Fault(remedy: #"must be JSON such as [{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]"#)
     }

@@ -61,8 +61,8 @@ struct Settings: Sendable {
     timeZone = Self.timeZone(&reader)
     resetURL = Self.resetURL(&reader, port: httpPort)
     let wording = WordingSettings(&reader, timeZone: timeZone)
-    siteName = WordingSettings.siteName(&reader)
-    email = EmailSettings(&reader, dev: dev)
+    siteName = wording.siteName
+    email = EmailSettings(&reader, sender: wording.sender, dev: dev)
     mailLimits = reader.parsed(
       .rateLimitMails, default: dev ? [] : [RateLimit(count: 1, seconds: 60), RateLimit(count: 5, seconds: 3600)],
       remedy: "must be limits such as 1/m,5/h, or off", RateLimit.parse)

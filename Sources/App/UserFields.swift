@@ -101,9 +101,10 @@ enum Username {
 enum DjangoTime {
   /// `2026-11-20 22:09:52.123456` from `2026-11-20T22:09:52.123456Z`; nil for what is no time in UTC.
   static func stored(_ text: String) -> String? {
+    // What does not parse is no time, and neither is what comes back as another one: the parser takes 30 February for 2 March.
     guard let (day, time) = parts(of: text), day.prefix(4) != "0000",
       case let moment = "\(day)T\(time.prefix(8))Z", (try? Date(moment, strategy: .iso8601))?.ISO8601Format() == moment
-    else { return nil }  // The parser takes 30 February for 2 March.
+    else { return nil }
     return "\(day) \(time)"
   }
 

@@ -4,16 +4,19 @@ import Mail
 
 /// What mails and messages say, and in which languages.
 struct WordingSettings: Sendable {
-  private let siteName: String
-  private let sender: String
+  let siteName: String
+  /// `DEFAULT_FROM_EMAIL`.
+  let sender: String
   private let languageCode: String
   private let folder: String?
   private let extraContext: [String: MailTemplates.Value]
   private let timeZone: TimeZone
 
   init(_ reader: inout SettingsReader, timeZone: TimeZone) {
-    siteName = Self.siteName(&reader)
-    sender = Self.sender(&reader)
+    siteName = reader.parsed(.siteName, default: "localhost", remedy: "must be one line of text") { $0.contains(where: \.isNewline) ? nil : $0 }
+    sender = reader.parsed(.defaultFromEmail, default: "webmaster@localhost", remedy: "must be one mailbox such as noreply@example.com") {
+      Sender.accepts($0) ? $0 : nil
+    }
     languageCode = reader.text(.languageCode) ?? "en"
     folder = reader.text(.emailTemplatesDir)
     extraContext = Self.extraContext(&reader)
@@ -44,18 +47,9 @@ struct WordingSettings: Sendable {
     }
   }
 
-  static func siteName(_ reader: inout SettingsReader) -> String {
-    reader.parsed(.siteName, default: "localhost", remedy: "must be one line of text") { $0.contains(where: \.isNewline) ? nil : $0 }
-  }
-
-  static func sender(_ reader: inout SettingsReader) -> String {
-    reader.parsed(.defaultFromEmail, default: "webmaster@localhost", remedy: "must be one mailbox such as noreply@example.com") {
-      Sender.accepts($0) ? $0 : nil
-    }
-  }
-
   private static func extraContext(_ reader: inout SettingsReader) -> [String: MailTemplates.Value] {
     guard let json = reader.text(.emailExtraContext) else { return [:] }
+    // What the decoder finds wrong may show the value, which is not printed.
     guard let object = try? JSONDecoder().decode([String: Value].self, from: Data(json.utf8)) else {
       reader.fault(.emailExtraContext, #"must be a JSON object of texts, numbers and booleans, such as {"support": "help@example.com"}"#)
       return [:]

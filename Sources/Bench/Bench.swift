@@ -19,6 +19,7 @@ struct Bench {
     }
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("password-reset-bench-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    // A folder that stays behind spoils no figure.
     defer { try? FileManager.default.removeItem(atPath: folder) }
 
     let secretKey = Data((0..<48).map { _ in UInt8.random(in: .min ... .max) }).base64EncodedString()

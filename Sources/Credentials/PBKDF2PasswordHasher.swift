@@ -38,6 +38,7 @@ public struct PBKDF2PasswordHasher: PasswordHasher {
   public func recognizes(_ encoded: String) -> Bool { parameters(of: encoded) != nil }
 
   public func verify(_ password: String, encoded: String) -> Bool {
+    // A hash that cannot be computed is no password's.
     guard let parameters = parameters(of: encoded), let again = try? encode(password, parameters) else { return false }
     return constantTimeEqual(encoded, again)
   }

@@ -38,7 +38,17 @@ public struct Phrase: Sendable, Equatable {
 
   /// A translation with the parameters in their places.
   public func fill(_ translation: String) -> String {
-    guard !parameters.isEmpty else { return translation }
-    return translation.replacing(/\{([a-z_]+)\}/) { match in parameters[String(match.1)]?.text ?? String(match.0) }
+    // By hand: it is done for each check of a link, and a regular expression takes its time.
+    var parts = translation.split(separator: "{", omittingEmptySubsequences: false)
+    var text = String(parts.removeFirst())
+    for part in parts {
+      let name = part.prefix { $0 != "}" }
+      if name.endIndex < part.endIndex, let parameter = parameters[String(name)] {
+        text += parameter.text + part[part.index(after: name.endIndex)...]
+      } else {
+        text += "{" + part
+      }
+    }
+    return text
   }
 }

@@ -40,6 +40,7 @@ public struct ScryptPasswordHasher: PasswordHasher {
   public func recognizes(_ encoded: String) -> Bool { parameters(of: encoded) != nil }
 
   public func verify(_ password: String, encoded: String) -> Bool {
+    // A hash that cannot be computed is no password's.
     guard let (cost, salt) = parameters(of: encoded), let again = try? encode(password, cost, salt: salt) else { return false }
     return constantTimeEqual(encoded, again)
   }

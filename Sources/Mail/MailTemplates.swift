@@ -72,8 +72,13 @@ public struct MailTemplates: Sendable {
   /// Writes the mail that `context` asks for.
   public func compose(_ context: MailContext) -> EmailMessage {
     let language = context.locale.flatMap(languages.match) ?? languages.default
-    // Only those built in are read so late, and each of them is tested.
-    guard let texts = try? texts(context.kind, language) else { preconditionFailure("a template that is built in is wrong") }
+    let texts: Texts
+    do {
+      texts = try self.texts(context.kind, language)
+    } catch {
+      // Only those built in are read so late, and each of them is tested.
+      preconditionFailure("\(error)")
+    }
     let values = values(for: context, language)
     return EmailMessage(
       sender: sender, recipient: context.recipient, subject: texts.subject.render(values).filter { !$0.isNewline }, body: texts.body.render(values),

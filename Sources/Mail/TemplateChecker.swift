@@ -17,10 +17,8 @@ struct TemplateChecker {
       case ">", "<", "$": return "line \(line): there are no partials"
       case "=": return "line \(line): the delimiters cannot be changed"
       default:
-        guard isKnown(name, within: open) || !tag.1.isEmpty && tag.1 != "&" && conditional.contains(name) else {
-          return "line \(line): there is no \(name)"
-        }
         let isSection = tag.1 == "#" || tag.1 == "^"
+        guard isKnown(name, within: open) || isSection && conditional.contains(name) else { return "line \(line): there is no \(name)" }
         guard !isSection || !name.hasPrefix("words.") else { return "line \(line): \(name) is a sentence and has no section" }
         guard isSection || name != "user" && (name != "." || !open.isEmpty) else { return "line \(line): \(name) is no text; name what is in it" }
         // An inverted section leaves the context as it is.

@@ -69,7 +69,7 @@ public struct TemplateFolder: Sendable {
 
   /// The templates right in the folder, by name.
   private static func read(_ folder: String) throws(MailTemplates.Invalid) -> [String: String] {
-    let known = Set(MailContext.Kind.allCases.flatMap { kind in Part.allCases.map { kind.rawValue + $0.rawValue } })
+    let known = builtIn.map(\.name)
     var texts: [String: String] = [:]
     for name in try entries(of: folder) where name.hasSuffix(".txt") || name.hasSuffix(".html") || name.hasPrefix("password_") {
       guard known.contains(name) else {

@@ -64,6 +64,8 @@ import Testing
     let text = error?.description ?? ""
     let named = ["EMAIL_HOST_USER": "EMAIL_HOST_PASSWORD", "EMAIL_HOST_PASSWORD": "EMAIL_HOST_USER", "SECRET_KEY_FILE": "SECRET_KEY"][name] ?? name
     #expect(text.contains(named))
+    let faults = error?.faults ?? []
+    #expect(Set(faults).count == faults.count, "said twice: \(text)")
     #expect(value.count < 3 || !text.contains(value), "\(text)")
   }
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T | None], what: str, seconds: float = 20) -> T:
+def wait_until(condition: Callable[[], T | None], what: str, seconds: float = 60) -> T:
     """The first true result of `condition`, asked again and again until the time is up."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

@@ -16,6 +16,7 @@ struct World: Sendable {
   /// In the place of the configured hasher.
   var hasher: (any PasswordHasher)?
   var outboxPolicy = OutboxPolicy()
+  var edgeLimits = EdgeLimits(connections: 1000)
   /// Sees every SQL statement, without its values.
   var onStatement: (@Sendable (String) -> Void)?
   /// Called with the port when the server listens, and the listener for this machine alone.
@@ -32,7 +33,8 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
   let tokenGenerator = settings.tokenGenerator
 
   var policy = world.outboxPolicy
-  policy.mailLimits = settings.mailLimits
+  policy.mailLimits = settings.edge.mailLimits
+  policy.totalMailLimits = settings.edge.totalMailLimits
   policy.setLimits(of: settings.email)
   let worker = OutboxWorker(
     users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: IdentifierHasher(secretKey: settings.secretKey),
@@ -44,11 +46,16 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
     users: store, outbox: store, tokenGenerator: tokenGenerator, passwords: settings.passwordPolicy(hasher: world.hasher),
     hashing: HashingPool(slots: slots, queueLimit: 32 * slots), notifiesOfChange: settings.email.notifiesOfChange, bell: bell, now: world.now)
   let admin = settings.isDevelopment ? (backend as? any Mailbox).map { AdminListener($0, settings, world, logger: logger) } : nil
-  let api = API(service: service, languages: settings.languages, isReady: { await store.isReady() })
+  let api = API(
+    service: service, languages: settings.languages, policy: settings.edge.policy, now: world.now, isReady: { await store.isReady() })
+  let certificate = try settings.edge.loadCertificate(logger: logger)
+  let edge = Edge(limits: world.edgeLimits, certificate: certificate, logger: logger)
+  let others: [(any Service)?] = [worker, admin, certificate]
   return Application(
-    router: api.router(),
-    configuration: .init(address: .hostname(settings.httpHost, port: settings.httpPort), reuseAddress: true),
-    services: [worker] + (admin.map { [$0] } ?? []),
+    router: api.router(), server: edge.server,
+    configuration: .init(
+      address: .hostname(settings.httpHost, port: settings.httpPort), reuseAddress: true, availableConnectionsDelegate: edge.availableConnections),
+    services: others.compactMap(\.self),
     onServerRunning: { world.onListening($0.localAddress?.port ?? settings.httpPort) },
     logger: logger)
 }

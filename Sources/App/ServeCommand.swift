@@ -1,6 +1,7 @@
 import ArgumentParser
 import Credentials
 import Foundation
+import HTTPAPI
 import Hummingbird
 import Logging
 import NIOCore
@@ -31,6 +32,7 @@ struct ServeCommand: AsyncParsableCommand {
       if dev { try await DemoUser.add(to: settings) }
       let logger = Logger(settings.log)
       var world = World()
+      world.edgeLimits = try edgeLimits()
       world.onListening = { [dev] port in
         if dev { printError(DemoUser.welcome(settings, port: port)) }
       }
@@ -46,6 +48,21 @@ struct ServeCommand: AsyncParsableCommand {
       }
     }
   }
+}
+
+/// As many descriptors as the process may have: each connection takes one.
+private func edgeLimits() throws -> EdgeLimits {
+  var limit = rlimit()
+  getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+  limit.rlim_cur = limit.rlim_max
+  setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+  getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+  guard let limits = EdgeLimits(descriptors: Int(clamping: limit.rlim_cur)) else {
+    throw Failure(
+      message: "only \(limit.rlim_cur) files may be open at once, which is too few; raise the limit (ulimit -n, or LimitNOFILE= of systemd) to 1024",
+      code: Failure.configuration)
+  }
+  return limits
 }
 
 extension Failure {

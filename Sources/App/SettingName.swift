@@ -2,6 +2,10 @@
 enum SettingName: String, CaseIterable {
   case httpHost = "HTTP_HOST"
   case httpPort = "HTTP_PORT"
+  case httpSSLCertfile = "HTTP_SSL_CERTFILE"
+  case httpSSLKeyfile = "HTTP_SSL_KEYFILE"
+  case trustedProxies = "TRUSTED_PROXIES"
+  case corsAllowedOrigins = "CORS_ALLOWED_ORIGINS"
   case adminHost = "ADMIN_HOST"
   case adminPort = "ADMIN_PORT"
   case databaseURL = "DATABASE_URL"
@@ -37,7 +41,10 @@ enum SettingName: String, CaseIterable {
   case passwordHasherOptions = "PASSWORD_HASHER_OPTIONS"
   case passwordHasherConcurrency = "PASSWORD_HASHER_CONCURRENCY"
   case authPasswordValidators = "AUTH_PASSWORD_VALIDATORS"
+  case rateLimitRequests = "RATE_LIMIT_REQUESTS"
+  case rateLimitLinks = "RATE_LIMIT_LINKS"
   case rateLimitMails = "RATE_LIMIT_MAILS"
+  case rateLimitMailsTotal = "RATE_LIMIT_MAILS_TOTAL"
   case logLevel = "LOG_LEVEL"
   case logFormat = "LOG_FORMAT"
 
@@ -51,7 +58,8 @@ enum SettingName: String, CaseIterable {
 
   /// A name that starts so is meant for us: if we do not know it, it is a slip, and a slip in a setting must not pass unseen.
   static let prefixes = [
-    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_ALLOWED_", "TRUSTED_PROXIES",
+    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_", "TRUSTED_PROXIES",
+    "HTTP_SSL_",
   ]
 
   /// Kubernetes tells every pod of every service so; one called password-reset must not stop us.

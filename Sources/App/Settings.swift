@@ -25,7 +25,7 @@ struct Settings: Sendable {
   var templates: MailTemplates
   var siteName: String
   var email: EmailSettings
-  var mailLimits: [RateLimit]
+  var edge: EdgeSettings
   var passwordHasher: any PasswordHasher
   /// How many passwords are hashed at once.
   var passwordHasherConcurrency: Int
@@ -63,9 +63,7 @@ struct Settings: Sendable {
     let wording = WordingSettings(&reader, timeZone: timeZone)
     siteName = wording.siteName
     email = EmailSettings(&reader, sender: wording.sender, dev: dev)
-    mailLimits = reader.parsed(
-      .rateLimitMails, default: dev ? [] : [RateLimit(count: 1, seconds: 60), RateLimit(count: 5, seconds: 3600)],
-      remedy: "must be limits such as 1/m,5/h, or off", RateLimit.parse)
+    edge = EdgeSettings(&reader, dev: dev)
     passwordHasher = Self.passwordHasher(&reader)
     passwordHasherConcurrency = reader.integer(
       .passwordHasherConcurrency, default: ProcessInfo.processInfo.activeProcessorCount, in: 1...1024)

@@ -1,24 +1,50 @@
+public import Foundation
 public import Hummingbird
 public import Localization
 import Logging
 public import PasswordReset
 
+/// What the HTTP interface asks of those who call it.
+public struct EdgePolicy: Sendable {
+  /// For each client: for a mail, and for a link. None is no limit.
+  public var requestLimits: [RateLimit]
+  public var linkLimits: [RateLimit]
+  public var trustedProxies: TrustedProxies
+  public var allowedOrigins: AllowedOrigins
+
+  public init(
+    requestLimits: [RateLimit] = [], linkLimits: [RateLimit] = [], trustedProxies: TrustedProxies = .none, allowedOrigins: AllowedOrigins = .none
+  ) {
+    self.requestLimits = requestLimits
+    self.linkLimits = linkLimits
+    self.trustedProxies = trustedProxies
+    self.allowedOrigins = allowedOrigins
+  }
+}
+
 /// The HTTP interface: `openapi.yaml` in code.
 public struct API: Sendable {
   fileprivate let reset: ResetHandlers
   fileprivate let operations: OperationsHandlers
+  private let policy: EdgePolicy
+  private let now: @Sendable () -> Date
 
   /// - Parameter isReady: whether the database answers.
-  public init(service: PasswordResetService, languages: Languages, isReady: @escaping @Sendable () async -> Bool) {
+  public init(
+    service: PasswordResetService, languages: Languages, policy: EdgePolicy = EdgePolicy(), now: @escaping @Sendable () -> Date,
+    isReady: @escaping @Sendable () async -> Bool
+  ) {
     reset = ResetHandlers(service: service, languages: languages)
     operations = OperationsHandlers(isReady: isReady)
+    self.policy = policy
+    self.now = now
   }
 
   /// Every route there is, by its path in `openapi.yaml`.
   private static let routes: [Route] = [
-    Route("/password-reset", .post) { api in api.reset.request },
-    Route("/password-reset/{uidb64}/{token}", .get) { api in api.reset.check },
-    Route("/password-reset/{uidb64}/{token}", .post) { api in api.reset.confirm },
+    Route("/password-reset", .post, limited: .requests) { api in api.reset.request },
+    Route("/password-reset/{uidb64}/{token}", .get, limited: .links) { api in api.reset.check },
+    Route("/password-reset/{uidb64}/{token}", .post, limited: .links) { api in api.reset.confirm },
     Route("/openapi.yaml", .get) { api in api.operations.openAPI },
     Route("/health/live", .get) { api in api.operations.live },
     Route("/health/ready", .get) { api in api.operations.ready },
@@ -32,21 +58,35 @@ public struct API: Sendable {
     let router = Router(context: ResetRequestContext.self, options: .autoGenerateHeadEndpoints)
     router.add(middleware: RequestLogMiddleware())
     router.add(middleware: ResponseHeadersMiddleware())
-    router.add(middleware: ProblemMiddleware(routes: Self.routes))
-    for route in Self.routes { router.on(route.path, method: route.method, use: route.handler(self)) }
+    router.add(middleware: CrossOriginMiddleware(allowed: policy.allowedOrigins))
+    router.add(middleware: ProblemMiddleware())
+    router.add(middleware: RoutesMiddleware(routes: Self.routes))
+    // Routes with the same limits share one count.
+    let limits: [Route.Limits: [RateLimit]] = [.requests: policy.requestLimits, .links: policy.linkLimits].filter { !$0.value.isEmpty }
+    let limiters = limits.mapValues { RateLimitMiddleware(ClientLimiter($0, now: now), proxies: policy.trustedProxies) }
+    for route in Self.routes {
+      let group = router.group()
+      if let limiter = route.limits.flatMap({ limiters[$0] }) { group.add(middleware: limiter) }
+      group.on(route.path, method: route.method, use: route.handler(self))
+    }
     return router
   }
 }
 
 /// A path, a method that it takes, and who answers.
 struct Route: Sendable {
+  /// Which of a client's limits a request counts against.
+  enum Limits { case requests, links }
+
   let path: RouterPath
   let method: HTTPRequest.Method
+  let limits: Limits?
   let handler: @Sendable (API) -> Handler
 
-  init(_ path: RouterPath, _ method: HTTPRequest.Method, _ handler: @escaping @Sendable (API) -> Handler) {
+  init(_ path: RouterPath, _ method: HTTPRequest.Method, limited limits: Limits? = nil, _ handler: @escaping @Sendable (API) -> Handler) {
     self.path = path
     self.method = method
+    self.limits = limits
     self.handler = handler
   }
 
@@ -68,12 +108,19 @@ public struct ResetRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
   /// Random: it counts nothing and tells nothing.
   let requestID: String
+  /// Who is at the other end of the connection: the client, or a proxy.
+  let peer: IPAddress?
 
   public init(source: ApplicationRequestContextSource) {
     coreContext = .init(source: source)
-    let id = String(UInt128.random(in: .min ... .max), radix: 16)
-    requestID = String(repeating: "0", count: 32 - id.utf8.count) + id
+    requestID = Self.makeRequestID()
+    peer = IPAddress(source.channel.remoteAddress)
     logger[metadataKey: "hb.request.id"] = nil
     logger[metadataKey: "request_id"] = "\(requestID)"
+  }
+
+  static func makeRequestID() -> String {
+    let id = String(UInt128.random(in: .min ... .max), radix: 16)
+    return String(repeating: "0", count: 32 - id.utf8.count) + id
   }
 }

@@ -20,7 +20,7 @@ public struct AdminAPI: Sendable {
     let router = Router(context: ResetRequestContext.self, options: .autoGenerateHeadEndpoints)
     router.add(middleware: RequestLogMiddleware())
     router.add(middleware: ResponseHeadersMiddleware())
-    router.add(middleware: ProblemMiddleware(routes: []))
+    router.add(middleware: ProblemMiddleware())
     router.add(middleware: HostMiddleware(names: names))
     router.get("/mailbox") { _, _ in jsonResponse(.ok, ["messages": mailbox.messages.map(MessageDocument.init)]) }
     router.get("/mailbox/newest") { request, _ in try await newest(request) }

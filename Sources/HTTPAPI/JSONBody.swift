@@ -7,7 +7,7 @@ struct JSONBody {
   /// Two passwords of the longest kind take a quarter of it.
   static let maximumSize = 16 * 1024
 
-  private let members: [String: StrictJSON.Value]
+  private let members: [[UInt8]: StrictJSON.Value]
 
   /// Reads the body; throws a ``Problem`` if it is not a JSON object of a bearable size.
   static func members(of request: Request) async throws -> JSONBody {
@@ -16,25 +16,26 @@ struct JSONBody {
     }
     let buffer: ByteBuffer
     do {
+      if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maximumSize { throw NIOTooManyBytesError(maxBytes: maximumSize) }
       buffer = try await request.body.collect(upTo: maximumSize)
     } catch is NIOTooManyBytesError {
       throw Problem(.payloadTooLarge, "The body is larger than \(maximumSize) bytes.", headers: [.connection: "close"])
     } catch {
       throw Problem(.malformedJSON, "The body could not be read to its end.", headers: [.connection: "close"])
     }
-    do throws(StrictJSON.Malformed) {
+    do {
       guard case .object(let members) = try StrictJSON.parse(buffer.readableBytesView) else {
-        throw StrictJSON.Malformed(reason: "the body must be an object", offset: 0)
+        throw Problem(.malformedJSON, "The body must be a JSON object.")
       }
       return JSONBody(members: members)
-    } catch {
+    } catch let error as StrictJSON.Malformed {
       throw Problem(.malformedJSON, "The body is not well-formed JSON: \(error.reason), at byte \(error.offset).")
     }
   }
 
   /// The member `name`; null counts as missing, as many clients write it so.
   func field(_ name: String) -> FieldInput {
-    switch members[name] {
+    switch members[Array(name.utf8)] {
     case nil, .null: .missing
     case .string(let text): .text(text)
     case .object, .other: .wrongType

@@ -1,7 +1,9 @@
 import Credentials
 import Foundation
+import HTTPTypes
 import Hummingbird
 import Localization
+import NIOHTTP1
 import PasswordReset
 
 /// The stable codes of every error reply; `openapi.yaml` lists them.
@@ -14,16 +16,23 @@ public enum ProblemCode: String, Sendable, CaseIterable {
   case methodNotAllowed = "method_not_allowed"
   case payloadTooLarge = "payload_too_large"
   case unsupportedMediaType = "unsupported_media_type"
+  case malformedRequest = "malformed_request"
+  case uriTooLong = "uri_too_long"
+  case headersTooLarge = "headers_too_large"
+  case throttled
   case unavailable
   case internalError = "internal_error"
 
   var status: HTTPResponse.Status {
     switch self {
-    case .malformedJSON, .validationError, .invalidLink, .expiredLink: .badRequest
+    case .malformedJSON, .validationError, .invalidLink, .expiredLink, .malformedRequest: .badRequest
     case .notFound: .notFound
     case .methodNotAllowed: .methodNotAllowed
     case .payloadTooLarge: .contentTooLarge
     case .unsupportedMediaType: .unsupportedMediaType
+    case .uriTooLong: .uriTooLong
+    case .headersTooLarge: .requestHeaderFieldsTooLarge
+    case .throttled: .tooManyRequests
     case .unavailable: .serviceUnavailable
     case .internalError: .internalServerError
     }
@@ -39,6 +48,10 @@ public enum ProblemCode: String, Sendable, CaseIterable {
     case .methodNotAllowed: "Method not allowed"
     case .payloadTooLarge: "Payload too large"
     case .unsupportedMediaType: "Unsupported media type"
+    case .malformedRequest: "Malformed request"
+    case .uriTooLong: "URI too long"
+    case .headersTooLarge: "Request header fields too large"
+    case .throttled: "Too many requests"
     case .unavailable: "Service unavailable"
     case .internalError: "Internal error"
     }
@@ -69,6 +82,8 @@ struct Problem: Error {
   static let expiredLinkDetail = Phrase("The password reset link has expired. Please request a new password reset.")
   private static let validationDetail = Phrase("Please correct the errors below.")
 
+  static let notFound = Problem(.notFound, "There is nothing at this path.")
+
   static func unavailable() -> Problem {
     Problem(.unavailable, "The service cannot take the request just now. Please try again in a few seconds.", headers: [.retryAfter: "5"])
   }
@@ -88,13 +103,38 @@ struct Problem: Error {
   }
 
   func response(requestID: String) -> Response {
-    let document = ProblemDocument(
-      type: "urn:password-reset:problem:\(code.rawValue)", title: code.title, status: code.status.code, code: code.rawValue, detail: detail,
-      validlink: validlink, request_id: requestID, errors: errors?.fields.mapValues { $0.map { FieldErrorDocument($0, in: language) } })
-    var response = jsonResponse(code.status, document, contentType: "application/problem+json")
+    var response = jsonResponse(code.status, document(requestID), contentType: "application/problem+json")
     response.headers[.contentLanguage] = language?.messagesTag ?? "en"
     for field in headers { response.headers[field.name] = field.value }
     return response
+  }
+
+  /// The reply of a connection that comes to no router, and is closed.
+  func rawResponse() -> (HTTPResponseHead, ByteBuffer) {
+    let requestID = ResetRequestContext.makeRequestID()
+    let body = encoded(document(requestID)) ?? ByteBuffer()
+    var fields = headers
+    fields[.contentType] = "application/problem+json"
+    fields[.contentLanguage] = "en"
+    fields[.contentLength] = "\(body.readableBytes)"
+    fields[.connection] = "close"
+    fields[.date] = Self.date.format(Date())
+    fields.setCommon(requestID: requestID)
+    let status = HTTPResponseStatus(statusCode: code.status.code, reasonPhrase: code.status.reasonPhrase)
+    return (HTTPResponseHead(version: .http1_1, status: status, headers: HTTPHeaders(fields.map { ($0.name.rawName, $0.value) })), body)
+  }
+
+  /// RFC 9110, section 5.6.7.
+  private static let date = Date.VerbatimFormatStyle(
+    format: """
+      \(weekday: .abbreviated), \(day: .twoDigits) \(month: .abbreviated) \(year: .padded(4)) \
+      \(hour: .twoDigits(clock: .twentyFourHour, hourCycle: .zeroBased)):\(minute: .twoDigits):\(second: .twoDigits) GMT
+      """, locale: Locale(identifier: "en_US_POSIX"), timeZone: .gmt, calendar: Calendar(identifier: .gregorian))
+
+  private func document(_ requestID: String) -> ProblemDocument {
+    ProblemDocument(
+      type: "urn:password-reset:problem:\(code.rawValue)", title: code.title, status: code.status.code, code: code.rawValue, detail: detail,
+      validlink: validlink, request_id: requestID, errors: errors?.fields.mapValues { $0.map { FieldErrorDocument($0, in: language) } })
   }
 }
 
@@ -137,9 +177,13 @@ private struct FieldErrorDocument: Encodable {
 
 /// A reply with `value` as its body, members in the order of their names.
 func jsonResponse(_ status: HTTPResponse.Status, _ value: some Encodable, contentType: String = "application/json") -> Response {
+  // Values of ours hold nothing that JSON cannot; were it so, an empty 500 is the honest reply.
+  guard let body = encoded(value) else { return Response(status: .internalServerError) }
+  return Response(status: status, headers: [.contentType: contentType], body: .init(byteBuffer: body))
+}
+
+private func encoded(_ value: some Encodable) -> ByteBuffer? {
   let encoder = JSONEncoder()
   encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-  // Values of ours hold nothing that JSON cannot; were it so, an empty 500 is the honest reply.
-  guard let data = try? encoder.encode(value) else { return Response(status: .internalServerError) }
-  return Response(status: status, headers: [.contentType: contentType], body: .init(byteBuffer: ByteBuffer(bytes: data)))
+  return (try? encoder.encode(value)).map { ByteBuffer(bytes: $0) }
 }

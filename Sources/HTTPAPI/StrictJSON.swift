@@ -6,7 +6,9 @@ enum StrictJSON {
   enum Value: Equatable {
     case null
     case string(String)
-    case object([String: Value])
+    /// By the names' UTF-8: a `String` is hashed and compared in its canonical form, which takes a stranger's combining marks quadratic time, and
+    /// under which names that differ are one.
+    case object([[UInt8]: Value])
     case other
   }
 
@@ -21,9 +23,18 @@ enum StrictJSON {
 
   static func parse(_ bytes: some Collection<UInt8>) throws(Malformed) -> Value {
     let bytes = Array(bytes)
-    guard String(validating: bytes, as: UTF8.self) != nil else { throw Malformed(reason: "the text is not UTF-8", offset: 0) }
+    guard String(validating: bytes, as: UTF8.self) != nil else { throw Malformed(reason: "the text is not UTF-8", offset: validPrefix(bytes)) }
     var parser = Parser(bytes: bytes)
     return try parser.document()
+  }
+
+  /// How many bytes are UTF-8 before the first that is not.
+  private static func validPrefix(_ bytes: [UInt8]) -> Int {
+    var parser = Unicode.UTF8.ForwardParser()
+    var iterator = bytes.makeIterator()
+    var length = 0
+    while case .valid(let scalar) = parser.parseScalar(from: &iterator) { length += scalar.count }
+    return length
   }
 
   private struct Parser {
@@ -61,7 +72,7 @@ enum StrictJSON {
       switch Unicode.Scalar(byte) {
       case "{": return try object(depth: depth)
       case "[": return try array(depth: depth)
-      case "\"": return .string(try string())
+      case "\"": return .string(String(decoding: try string(), as: UTF8.self))
       case "-", "0"..."9":
         try number()
         return .other
@@ -84,7 +95,7 @@ enum StrictJSON {
     private mutating func object(depth: Int) throws(Malformed) -> Value {
       try checkDepth(depth)
       position += 1
-      var members: [String: Value] = [:]
+      var members: [[UInt8]: Value] = [:]
       skipSpace()
       if take("}") { return .object(members) }
       repeat {
@@ -133,14 +144,14 @@ enum StrictJSON {
       guard position > start else { throw malformed("a digit is expected") }
     }
 
-    private mutating func string() throws(Malformed) -> String {
+    private mutating func string() throws(Malformed) -> [UInt8] {
       position += 1
       var text: [UInt8] = []
       while let byte = next {
         switch byte {
         case UInt8(ascii: "\""):
           position += 1
-          return String(decoding: text, as: UTF8.self)
+          return text
         case UInt8(ascii: "\\"):
           position += 1
           text += Array(String(try escape()).utf8)

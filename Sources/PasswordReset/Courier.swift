@@ -45,10 +45,10 @@ struct Courier: Sendable {
     case .request(let identifier): return try await answer(identifier, of: entry, isHeld)
     case .resetMail(let userID):
       guard let user = try await users.user(id: userID), user.mayReset else { return (.done, AuditRecord(.noAccount, userID: userID)) }
-      return try await sendReset(to: user, for: entry, isHeld)
+      return try await send(.passwordReset, to: user.email, user: user, for: entry, isHeld)
     case .changedMail(let userID, let recipient):
       guard let user = try await users.user(id: userID) else { return (.done, AuditRecord(.noAccount, userID: userID)) }
-      return await send(.passwordChanged, to: recipient, user: user, for: entry, isHeld)
+      return try await send(.passwordChanged, to: recipient, user: user, for: entry, isHeld)
     }
   }
 
@@ -56,7 +56,7 @@ struct Courier: Sendable {
     let concerned = try await users.users(matching: identifier).filter { identifier.means($0) && $0.mayReset }
     switch concerned.count {
     case 0: return (.done, AuditRecord(.noAccount, identifierKey: key(of: identifier)))
-    case 1: return try await sendReset(to: concerned[0], for: entry, isHeld)
+    case 1: return try await send(.passwordReset, to: concerned[0].email, user: concerned[0], for: entry, isHeld)
     default:
       // The oldest accounts go first: a stranger who adds accounts with somebody's address cannot push out that person's own.
       let served = concerned.map(\.id).sorted().prefix(policy.accountsPerRequest)
@@ -65,20 +65,15 @@ struct Courier: Sendable {
     }
   }
 
-  private func sendReset(to user: User, for entry: OutboxEntry, _ isHeld: IsHeld) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
-    let addressKey = identifierHasher.key(for: user.email)
-    if !policy.mailLimits.isEmpty {
-      let allowed = try await outbox.reserveMail(to: addressKey, requestID: entry.requestID, limits: policy.mailLimits, at: now())
-      guard allowed else { return (.done, AuditRecord(.suppressed, userID: user.id, identifierKey: addressKey)) }
-    }
-    return await send(.passwordReset, to: user.email, user: user, for: entry, isHeld)
-  }
-
-  private func send(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry, _ isHeld: IsHeld) async -> (
-    OutboxOutcome, AuditRecord?
-  ) {
-    func record(_ event: AuditEvent) -> AuditRecord {
-      AuditRecord(event, userID: user.id, identifierKey: identifierHasher.key(for: recipient))
+  private func send(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry, _ isHeld: IsHeld)
+    async throws(StoreError) -> (OutboxOutcome, AuditRecord?)
+  {
+    let addressKey = identifierHasher.key(for: recipient)
+    func record(_ event: AuditEvent) -> AuditRecord { AuditRecord(event, userID: user.id, identifierKey: addressKey) }
+    switch try await allowance(for: kind, to: addressKey, user: user, of: entry) {
+    case .granted: break
+    case .refused: return (.done, record(.suppressed))
+    case .later(let date): return retry(entry, because: "RATE_LIMIT_MAILS_TOTAL is used up", notBefore: date, else: record(.mailFailed))
     }
     let start = now()
     let deadline = entry.livesFrom.addingTimeInterval(policy.lifetime)
@@ -98,6 +93,18 @@ struct Courier: Sendable {
     }
   }
 
+  /// The notice of a change is asked for by nobody who could flood a mailbox with it.
+  private func allowance(for kind: MailContext.Kind, to addressKey: String, user: User, of entry: OutboxEntry) async throws(StoreError)
+    -> MailAllowance
+  {
+    let limits = kind == .passwordReset ? policy.mailLimits : []
+    guard !limits.isEmpty || !policy.totalMailLimits.isEmpty else { return .granted }
+    let mail = MailReservation(
+      addressKey: kind == .passwordReset ? addressKey : nil, requestID: entry.requestID, userID: user.id, limits: limits,
+      totalLimits: policy.totalMailLimits)
+    return try await outbox.reserveMail(mail, at: now())
+  }
+
   private func mail(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry) -> MailContext {
     let date = now()
     // A reset mail and a notice never share a request id; accounts of one request are told apart by the user's key.
@@ -115,10 +122,11 @@ struct Courier: Sendable {
     do { return try await users.user(id: user.id) == user } catch { return false }
   }
 
-  private func retry(_ entry: OutboxEntry, because reason: String, within longest: TimeInterval, else audit: AuditRecord)
-    -> (OutboxOutcome, AuditRecord?)
-  {
-    let date = now().addingTimeInterval(policy.backoff(after: entry.attempts, longest: longest))
+  private func retry(
+    _ entry: OutboxEntry, because reason: String, within longest: TimeInterval? = nil, notBefore earliest: Date = .distantPast,
+    else audit: AuditRecord
+  ) -> (OutboxOutcome, AuditRecord?) {
+    let date = max(earliest, now().addingTimeInterval(policy.backoff(after: entry.attempts, longest: longest ?? policy.longestRetry)))
     guard date.timeIntervalSince(entry.livesFrom) <= policy.lifetime else {
       return (.bury(reason: "given up after \(entry.attempts) attempts: \(reason)"), audit)
     }

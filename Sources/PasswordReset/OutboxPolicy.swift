@@ -21,6 +21,8 @@ public struct OutboxPolicy: Sendable {
   public var patrol: TimeInterval = 5
   /// Django has none: how many mails one address gets.
   public var mailLimits: [RateLimit] = []
+  /// Django has none: how many mails go out in all. Those beyond it wait.
+  public var totalMailLimits: [RateLimit] = []
   /// Django has none: how many accounts with one address get a mail for one request.
   public var accountsPerRequest = 10
   /// How long a dead letter is kept.

@@ -81,6 +81,26 @@ public struct AuditRecord: Sendable, Equatable {
   }
 }
 
+/// A mail that wants to go.
+public struct MailReservation: Sendable {
+  /// A keyed hash of the address; nil for a mail that does not count against its address's limits.
+  public var addressKey: String?
+  /// Mails of one request to one address count against its limits as one.
+  public var requestID: String
+  public var userID: Int64
+  public var limits: [RateLimit]
+  public var totalLimits: [RateLimit]
+}
+
+/// Whether a mail may go.
+public enum MailAllowance: Sendable, Equatable {
+  case granted
+  /// The address has had its share.
+  case refused
+  /// All mails together have had theirs; there may be a place then.
+  case later(Date)
+}
+
 /// The durable queue between a request and its mail.
 public protocol OutboxStore: Sendable {
   /// Returns when the request is on disk, to be taken from `due` on.
@@ -101,8 +121,7 @@ public protocol OutboxStore: Sendable {
   /// When the next entry is due; nil if there is none.
   func nextDue() async throws(StoreError) -> Date?
 
-  /// Counts this request's mail to an address against the limits; false if one of them is used up. A request counts once however often it is
-  /// tried, and the count survives a restart.
-  /// - Parameter addressKey: a keyed hash of the address.
-  func reserveMail(to addressKey: String, requestID: String, limits: [RateLimit], at now: Date) async throws(StoreError) -> Bool
+  /// Counts a mail against the limits of its address and those of all mails together. It counts once however often it is tried, and the count
+  /// survives a restart.
+  func reserveMail(_ mail: MailReservation, at now: Date) async throws(StoreError) -> MailAllowance
 }

@@ -8,7 +8,7 @@ public struct RateLimit: Sendable, Equatable {
     self.seconds = seconds
   }
 
-  /// Reads `1/m,5/h`: a count and a unit of `s`, `m`, `h` or `d` each; `off` is none. Nil for anything else.
+  /// Reads `1/m,5/h`: a count and a unit of `s`, `m`, `h` or `d` each, no unit twice; `off` is none. Nil for anything else.
   public static func parse(_ text: String) -> [RateLimit]? {
     if text == "off" { return [] }
     let units = ["s": 1, "m": 60, "h": 3600, "d": 86400]
@@ -18,6 +18,6 @@ public struct RateLimit: Sendable, Equatable {
       guard fields.count == 2, let count = Int(fields[0]), (1...1_000_000).contains(count), let seconds = units[fields[1]] else { return nil }
       limits.append(RateLimit(count: count, seconds: seconds))
     }
-    return limits
+    return Set(limits.map(\.seconds)).count == limits.count ? limits : nil
   }
 }

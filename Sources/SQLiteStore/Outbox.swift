@@ -112,22 +112,46 @@ extension SQLiteStore: OutboxStore {
     }
   }
 
-  public func reserveMail(to addressKey: String, requestID: String, limits: [RateLimit], at now: Date) async throws(StoreError) -> Bool {
+  public func reserveMail(_ mail: MailReservation, at now: Date) async throws(StoreError) -> MailAllowance {
     try await write { db in
-      let longest = limits.map(\.seconds).max() ?? 0
-      try db.execute(
-        sql: "DELETE FROM password_reset_mail_window WHERE at < ?", arguments: [now.addingTimeInterval(-Double(longest)).milliseconds])
-      for limit in limits {
-        let count = try Int.fetchOne(
-          db, sql: "SELECT count(*) FROM password_reset_mail_window WHERE address_key = ? AND request_id <> ? AND at > ?",
-          arguments: [addressKey, requestID, now.addingTimeInterval(-Double(limit.seconds)).milliseconds])
-        if let count, count >= limit.count { return false }
+      let longest = (mail.limits + mail.totalLimits).map(\.seconds).max() ?? 0
+      try db.execute(sql: "DELETE FROM password_reset_mail_window WHERE at < ?", arguments: [Self.start(of: longest, at: now)])
+      let key = mail.addressKey ?? ""
+      let mailKey = "\(mail.requestID).\(mail.userID)"
+      let isCounted = try Bool.fetchOne(
+        db, sql: "SELECT true FROM password_reset_mail_window WHERE address_key = ? AND request_id = ?", arguments: [key, mailKey])
+      if isCounted != nil { return .granted }
+      for limit in mail.limits
+      where try Self.others(than: mail.requestID, to: key, since: Self.start(of: limit.seconds, at: now), in: db) >= limit.count {
+        return .refused
       }
+      if let later = try Self.laterPlace(within: mail.totalLimits, at: now, in: db) { return .later(later) }
       try db.execute(
-        sql: "INSERT OR IGNORE INTO password_reset_mail_window (address_key, request_id, at) VALUES (?, ?, ?)",
-        arguments: [addressKey, requestID, now.milliseconds])
-      return true
+        sql: "INSERT INTO password_reset_mail_window (address_key, request_id, at) VALUES (?, ?, ?)", arguments: [key, mailKey, now.milliseconds])
+      return .granted
     }
+  }
+
+  private static func start(of seconds: Int, at now: Date) -> Int64 { now.addingTimeInterval(-Double(seconds)).milliseconds }
+
+  /// How many other requests had mails sent to the address.
+  private static func others(than requestID: String, to key: String, since start: Int64, in db: Database) throws -> Int {
+    try Int.fetchOne(
+      db,
+      sql: """
+        SELECT count(DISTINCT substr(request_id, 1, 32)) FROM password_reset_mail_window
+        WHERE address_key = ? AND at > ? AND substr(request_id, 1, 32) <> ?
+        """, arguments: [key, start, requestID]) ?? 0
+  }
+
+  /// When a mail more may go, if that is not now: when the oldest of as many as may go leaves the window.
+  private static func laterPlace(within limits: [RateLimit], at now: Date, in db: Database) throws -> Date? {
+    try limits.compactMap { limit in
+      try Int64.fetchOne(
+        db, sql: "SELECT at FROM password_reset_mail_window WHERE at > ? ORDER BY at DESC LIMIT 1 OFFSET ?",
+        arguments: [start(of: limit.seconds, at: now), limit.count - 1]
+      ).map { Date(milliseconds: $0).addingTimeInterval(Double(limit.seconds)) }
+    }.max()
   }
 
   private static func remove(_ entry: OutboxEntry, in db: Database) throws {

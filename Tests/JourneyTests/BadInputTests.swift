@@ -139,13 +139,42 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    "/", "//", "/password-reset/", "//password-reset", "/password-reset//", "/password-reset/MQ", "/password-reset/MQ/", "/password-reset/MQ/1-2/",
+    "/password-reset//1-2", "/password-reset/MQ//1-2", "/password-reset/MQ/1-2/3", "/password-reset/../..", "/password-reset/MQ/..",
+    "/password-reset/./1-2", "/./password-reset", "/health/../openapi.yaml", "/Password-Reset", "/password%2Dreset", "/password-reset%2FMQ%2F1-2",
+    "/health/live/", "/health//live", "/health/live;v=1", "/health", "/openapi.yml", "/password-reset/é/1-2", "/metrics", "/mailbox",
+  ])
+  func `to a path in another spelling is answered 404, by every method`(_ path: String) async throws {
+    let harness = try Harness()
+    try await harness.run(logLevel: .error) { client in
+      for method: HTTPRequest.Method in [.get, .head, .options, .delete] {
+        #expect(try await client.send(method, path).status == 404)
+      }
+      #expect(try await client.send(.post, path, body: "{}").code == "not_found")
+    }
+  }
+
+  @Test func `is not needed to ask which methods a path takes`() async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      for (path, allow) in [
+        ("/password-reset", "POST, OPTIONS"), ("/password-reset/MQ/1-2", "GET, HEAD, POST, OPTIONS"), ("/health/live", "GET, HEAD, OPTIONS"),
+        ("/health/ready", "GET, HEAD, OPTIONS"), ("/openapi.yaml", "GET, HEAD, OPTIONS"),
+      ] {
+        let reply = try await client.send(.options, path)
+        #expect(reply.status == 204 && reply.headers[.allow] == allow && reply.text.isEmpty)
+      }
+    }
+  }
+
   @Test func `by a wrong method is answered 405 with those that are right`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       for (path, allow, methods) in [
-        ("/password-reset", "POST", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "BREW"]),
-        ("/password-reset/MQ/1-2", "GET, HEAD, POST", ["PUT", "DELETE", "PATCH", "TRACE"]),
-        ("/health/live", "GET, HEAD", ["POST"]), ("/openapi.yaml", "GET, HEAD", ["POST"]),
+        ("/password-reset", "POST, OPTIONS", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "BREW"]),
+        ("/password-reset/MQ/1-2", "GET, HEAD, POST, OPTIONS", ["PUT", "DELETE", "PATCH", "TRACE"]),
+        ("/health/live", "GET, HEAD, OPTIONS", ["POST"]), ("/openapi.yaml", "GET, HEAD, OPTIONS", ["POST"]),
       ] {
         for method in methods {
           let reply = try await client.send(try #require(HTTPRequest.Method(method)), path)

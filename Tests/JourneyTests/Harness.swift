@@ -35,14 +35,17 @@ final class Harness: Sendable {
   deinit { try? FileManager.default.removeItem(atPath: (path as NSString).deletingLastPathComponent) }
 
   /// Runs `test` against the service, and its worker.
-  /// - Parameter hasher: in the place of the harness's cheap one; `.some(nil)` for the configured one.
+  /// - Parameters:
+  ///   - hasher: in the place of the harness's cheap one; `.some(nil)` for the configured one.
+  ///   - framework: `.live` for real sockets.
   func run(
     _ environment: [String: String] = [:], policy: OutboxPolicy = .quick, hasher: (any PasswordHasher)?? = nil, logLevel: Logger.Level = .trace,
-    _ test: @Sendable (any TestClientProtocol) async throws -> Void
+    over framework: TestingSetup = .router, _ test: @Sendable (any TestClientProtocol) async throws -> Void
   ) async throws {
     let defaults = [
-      "DATABASE_URL": "sqlite:\(path)", "SECRET_KEY": Self.secretKey, "EMAIL_BACKEND": "memory", "RATE_LIMIT_MAILS": "off", "SITE_NAME": "Example",
+      "DATABASE_URL": "sqlite:\(path)", "SECRET_KEY": Self.secretKey, "EMAIL_BACKEND": "memory", "SITE_NAME": "Example",
       "RESET_URL": "https://example.com/reset/{uid}/{token}",
+      "RATE_LIMIT_REQUESTS": "off", "RATE_LIMIT_LINKS": "off", "RATE_LIMIT_MAILS": "off",
     ]
     let settings = try Settings(environment: defaults.merging(environment) { _, new in new })
     var world = World()
@@ -53,7 +56,7 @@ final class Harness: Sendable {
     world.onStatement = { [statements] in statements.add($0) }
     let logger = Logger(label: "test") { [log] _ in RecordingLogHandler(recorder: log, logLevel: logLevel) }
     let application = try buildApplication(settings, world: world, logger: logger)
-    try await application.test(.router) { client in try await test(client) }
+    try await application.test(framework) { client in try await test(client) }
   }
 
   /// Adds a user; the database must be migrated, so inside ``run(_:policy:logLevel:_:)``.
@@ -242,8 +245,10 @@ extension HTTPField.Name {
 }
 
 extension TestClientProtocol {
-  func send(_ method: HTTPRequest.Method, _ path: String, body: String? = nil, contentType: String? = "application/json") async throws -> Reply {
-    var headers = HTTPFields()
+  func send(
+    _ method: HTTPRequest.Method, _ path: String, body: String? = nil, contentType: String? = "application/json", headers: HTTPFields = [:]
+  ) async throws -> Reply {
+    var headers = headers
     if body != nil { headers[.contentType] = contentType }
     return try await execute(uri: path, method: method, headers: headers, body: body.map { ByteBuffer(string: $0) }) { Reply($0) }
   }

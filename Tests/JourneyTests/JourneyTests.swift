@@ -230,9 +230,8 @@ import Testing
       let links = [
         link, "/password-reset/\(UIDB64.encode(inactive))/\(token)", "/password-reset/OTk5/\(token)", "/password-reset/MQ/\(token)",
         "/password-reset/MQ/\(huge)", "/password-reset/\(huge)/\(token)", other.replacing("/MQ/", with: "/%4dQ/"), "/password-reset/MQ/%00",
-        "/password-reset/../..",
-        "/password-reset/MQ/..", "/password-reset/LTE/\(token)", "/password-reset/OTk5OTk5OTk5OTk5OTk5OTk5OTk/\(token)", "/password-reset/é/ü-ñ",
-        "/password-reset/MQ==/\(token)", "/password-reset/ /-", "/password-reset/MQ/1-2-3",
+        "/password-reset/LTE/\(token)", "/password-reset/OTk5OTk5OTk5OTk5OTk5OTk5OTk/\(token)", "/password-reset/%C3%A9/%C3%BC-%C3%B1",
+        "/password-reset/MQ==/\(token)", "/password-reset/%20/-", "/password-reset/MQ/1-2-3",
       ]
       let checks = try await collect(links) { try await client.get($0).fingerprint }
       #expect(checks.count == 1)

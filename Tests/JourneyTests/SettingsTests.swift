@@ -1,5 +1,6 @@
 import Credentials
 import Foundation
+import HTTPAPI
 import Testing
 
 @testable import App
@@ -11,7 +12,9 @@ import Testing
     let settings = try Settings(environment: Self.good)
     #expect(settings.httpHost == "127.0.0.1" && settings.httpPort == 8080 && settings.databasePath == "password-reset.sqlite3")
     #expect(settings.passwordResetTimeout == 3600 && settings.email.smtp.port == 25 && settings.log.format == .json)
-    #expect(settings.mailLimits.map(\.count) == [1, 5])
+    #expect(settings.edge.mailLimits.map(\.count) == [1, 5] && settings.edge.totalMailLimits.isEmpty)
+    #expect(settings.edge.policy.requestLimits.map(\.count) == [20] && settings.edge.policy.linkLimits.map(\.count) == [60])
+    #expect(settings.edge.policy.trustedProxies == .none && settings.edge.policy.allowedOrigins == .none)
   }
 
   @Test(arguments: [
@@ -46,9 +49,14 @@ import Testing
       #"[{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": 30}}, {"NAME": "MaximumLengthValidator", "OPTIONS": {"max_length": 20}}]"#
     ),
     ("AUTH_PASSWORD_VALIDATOR", "[]"), ("RATE_LIMIT_MAILS", "1 per minute"), ("RATE_LIMIT_MAILS", "0/m"),
-    ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("SITE_NAME", "a\nb"), ("EMAIL_USE_TSL", "true"), ("RATE_LIMIT_REQUESTS", "20/m"),
+    ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("SITE_NAME", "a\nb"), ("EMAIL_USE_TSL", "true"), ("RATE_LIMIT_REQUESTS", "20/minute"),
     ("SECRET_KEYS", "x"),
-    ("CORS_ALLOWED_ORIGINS", "*"), ("SECRET_KEY_FILE", "/nowhere/secret"), ("ADMIN_PORT", "admin"), ("ADMIN_HOST", "0.0.0.0"),
+    ("RATE_LIMIT_LINKS", "1/m,2/m"), ("RATE_LIMIT_MAILS_TOTAL", "many"), ("RATE_LIMIT_REQUEST", "20/m"), ("CORS_ALLOW_ALL_ORIGINS", "true"),
+    ("TRUSTED_PROXIES", "proxy.example.com"), ("TRUSTED_PROXIES", "10.0.0.0/33"), ("TRUSTED_PROXIES", "10.0.0.1,"), ("TRUSTED_PROXIES", "::/129"),
+    ("CORS_ALLOWED_ORIGINS", "https://app.example.com/"), ("CORS_ALLOWED_ORIGINS", "https://App.example.com"),
+    ("CORS_ALLOWED_ORIGINS", "https://app.example.com:443"), ("CORS_ALLOWED_ORIGINS", "null"), ("CORS_ALLOWED_ORIGINS", "site.example.com"),
+    ("HTTP_SSL_CERTFILE", "/nowhere/cert.pem"), ("HTTP_SSL_KEYFILE", "/nowhere/key.pem"), ("CORS_ALLOWED_ORIGINS", "*"),
+    ("SECRET_KEY_FILE", "/nowhere/secret"), ("ADMIN_PORT", "admin"), ("ADMIN_HOST", "0.0.0.0"),
     ("LANGUAGE_CODE", "tlh"),
     ("EMAIL_OAUTH2_TOKEN_FILE", "/nowhere/token"), ("EMAIL_SENDMAIL_COMMAND", "sendmail -t"), ("EMAIL_SENDMAIL_COMMAND", "/bin/true --from={sender}"),
     ("EMAIL_CONNECTIONS", "0"),
@@ -132,7 +140,8 @@ import Testing
     let environment = ["DATABASE_URL": "sqlite:\(folder)/dev.sqlite3"]
     let first = try Settings(environment: environment, dev: true)
     #expect(try Settings(environment: environment, dev: true).secretKey == first.secretKey)
-    #expect(first.secretKey.count == 64 && first.email.backend == .console && first.mailLimits.isEmpty)
+    #expect(first.secretKey.count == 64 && first.email.backend == .console && first.edge.mailLimits.isEmpty)
+    #expect(first.edge.policy.requestLimits.isEmpty && first.edge.policy.linkLimits.isEmpty)
     let attributes = try FileManager.default.attributesOfItem(atPath: "\(folder)/dev.sqlite3.secret-key")
     #expect(attributes[.posixPermissions] as? Int == 0o600)
   }

@@ -1,0 +1,172 @@
+import NIOCore
+import NIOExtras
+
+/// Watches one connection from below TLS and HTTP, where it sees each byte: closes it when the client takes too long to send, to read, or to go.
+///
+/// It looks at the clock once a second, so a limit may be passed by that much, and a request costs no timer.
+final class ConnectionGuard: ChannelDuplexHandler {
+  typealias InboundIn = ByteBuffer
+  typealias InboundOut = ByteBuffer
+  typealias OutboundIn = IOData
+  typealias OutboundOut = IOData
+
+  private enum Phase {
+    /// Since when a request is being sent: not a byte of it need have come yet.
+    case receiving(NIODeadline)
+    case answering
+    case idle(NIODeadline)
+    /// HTTP/2: many at once, each watched by an ``HTTP2StreamGuard``.
+    case multiplexed
+    /// Told to close, and waiting until then for the client to do so.
+    case leaving(until: NIODeadline, bytesLeft: Int)
+  }
+
+  private let limits: EdgeLimits
+  private let count: ConnectionCount
+  private let opened = NIODeadline.now()
+  private var phase: Phase
+  private var requests = 0
+  /// When all must be over; set when the service stops.
+  private var end: NIODeadline?
+  private var mustTakeLeave = false
+  private var written = 0
+  private var sent = 0
+  private var progress = NIODeadline.now()
+  private var context: ChannelHandlerContext?
+
+  init(limits: EdgeLimits, count: ConnectionCount) {
+    self.limits = limits
+    self.count = count
+    phase = .receiving(opened)
+  }
+
+  // MARK: What HTTP tells
+
+  func requestBegan() {
+    if case .idle = phase { phase = .receiving(.now()) }
+  }
+
+  func requestRead() {
+    if case .receiving = phase { phase = .answering }
+  }
+
+  func responseSent() {
+    requests += 1
+    switch phase {
+    case .answering, .receiving: phase = .idle(.now())
+    case .idle, .multiplexed, .leaving: break
+    }
+  }
+
+  /// A stream of HTTP/2 was opened.
+  func streamOpened() {
+    guard let context, end == nil else { return }
+    phase = .multiplexed
+    requests += 1
+    // It has no header to say that this is the last: HTTP/2's own way is taken.
+    if requests == limits.requests { context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+  }
+
+  /// Whether the next response should be the last one.
+  var isWornOut: Bool { end != nil || requests + 1 >= limits.requests || .now() - opened > limits.age }
+
+  /// The client is still sending when the connection is closed: it is to get the response nevertheless.
+  func takeLeave() { mustTakeLeave = true }
+
+  // MARK: The channel
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+    look(in: context)
+  }
+
+  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    self.context = nil
+    context.fireChannelInactive()
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    switch phase {
+    case .leaving(let until, let bytesLeft):
+      let left = bytesLeft - unwrapInboundIn(data).readableBytes
+      phase = .leaving(until: until, bytesLeft: left)
+      if left < 0 { context.close(promise: nil) }
+      return
+    case .idle: phase = .receiving(.now())
+    case .receiving, .answering, .multiplexed: break
+    }
+    context.fireChannelRead(data)
+  }
+
+  func channelReadComplete(context: ChannelHandlerContext) {
+    if case .leaving = phase { return context.read() }
+    context.fireChannelReadComplete()
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if event is ChannelShouldQuiesceEvent { end = .now() + limits.stop }
+    if case .leaving = phase, event as? ChannelEvent == .inputClosed { return context.close(promise: nil) }
+    context.fireUserInboundEventTriggered(event)
+  }
+
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    written += unwrapOutboundIn(data).readableBytes
+    context.write(data, promise: promise)
+  }
+
+  func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+    guard mode == .all, mustTakeLeave || unsent(in: context) > 0 else { return context.close(mode: mode, promise: promise) }
+    promise?.succeed()
+    if case .leaving = phase { return }
+    phase = .leaving(until: .now() + limits.farewell, bytesLeft: limits.farewellBytes)
+    // After what is still to be sent.
+    context.close(mode: .output, promise: nil)
+    context.read()
+  }
+
+  // MARK: The clock
+
+  private func look(in context: ChannelHandlerContext) {
+    // It fails only on a loop that is shut down, and with it all connections.
+    _ = try? context.eventLoop.assumeIsolated().scheduleCallback(in: .seconds(1), handler: self)
+  }
+
+  private func isOverdue(at now: NIODeadline) -> Bool {
+    switch phase {
+    case .receiving(let start): now - start > limits.request || isOver(now)
+    case .idle(let start): now - start > (count.isCrowded ? limits.crowdedIdle : limits.idle) || isOver(now)
+    case .leaving(let until, _): now >= until
+    // Some of its streams may still be answered.
+    case .multiplexed: isOver(now - limits.stop)
+    case .answering: false
+    }
+  }
+
+  private func isOver(_ now: NIODeadline) -> Bool { end.map { now >= $0 } ?? false }
+
+  private func isStalled(at now: NIODeadline, in context: ChannelHandlerContext) -> Bool {
+    let unsent = unsent(in: context)
+    if unsent == 0 || written - unsent > sent {
+      sent = written - unsent
+      progress = now
+    }
+    return now - progress > (end == nil ? limits.unread : limits.stop)
+  }
+
+  /// Bytes that wait until the client reads.
+  private func unsent(in context: ChannelHandlerContext) -> Int {
+    // A channel without the option has no such bytes: there is none here.
+    (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+  }
+}
+
+extension ConnectionGuard: NIOScheduledCallbackHandler {
+  func handleScheduledCallback(eventLoop: some EventLoop) {
+    guard let context else { return }
+    let now = NIODeadline.now()
+    if isOverdue(at: now) || isStalled(at: now, in: context) { return context.close(promise: nil) }
+    look(in: context)
+  }
+}

@@ -1,0 +1,96 @@
+public import HummingbirdCore
+import HummingbirdHTTP2
+public import Logging
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypesHTTP1
+
+/// The listener's side of the HTTP interface, for Hummingbird's `Application`.
+public struct Edge: Sendable {
+  private let limits: EdgeLimits
+  private let certificate: ServerCertificate?
+  private let count: ConnectionCount
+  private let logger: Logger
+
+  /// - Parameter certificate: for HTTP/2 and HTTP/1.1 over TLS; nil for HTTP/1.1 in the clear.
+  public init(limits: EdgeLimits, certificate: ServerCertificate?, logger: Logger) {
+    self.limits = limits
+    self.certificate = certificate
+    self.logger = logger
+    count = ConnectionCount(limit: limits.connections)
+  }
+
+  /// Whether a connection more may come.
+  public var availableConnections: any AvailableConnectionsDelegate { count }
+
+  /// Hummingbird's channels, each connection within the limits.
+  public var server: HTTPServerBuilder {
+    let streams = HTTP1Channel.Configuration(
+      additionalChannelHandlers: [GuardInstaller(limits: limits, logger: logger)],
+      httpDecoderConfiguration: .init(
+        maxHeaderFieldSize: EdgeLimits.fieldBytes, maxHeaderListSize: EdgeLimits.fieldsBytes, maxHeaderFieldCount: EdgeLimits.fields))
+    return HTTPServerBuilder { responder in
+      guard let certificate else {
+        return GuardedChannel(base: HTTP1Channel(responder: responder, configuration: streams), limits: limits, count: count)
+      }
+      var configuration = HTTP2UpgradeChannel.Configuration(
+        idleTimeout: .nanoseconds(limits.idle.nanoseconds), gracefulCloseTimeout: .nanoseconds(limits.farewell.nanoseconds),
+        streamConfiguration: streams)
+      configuration.maxAgeTimeout = .nanoseconds(limits.age.nanoseconds)
+      let channel = try HTTP2UpgradeChannel(tlsConfiguration: certificate.tls, configuration: configuration, responder: responder)
+      return GuardedChannel(base: channel, limits: limits, count: count)
+    }
+  }
+}
+
+/// A channel of Hummingbird's with a ``ConnectionGuard`` below it.
+private struct GuardedChannel<Base: ServerChildChannel>: ServerChildChannel {
+  typealias Value = Base.Value
+
+  let base: Base
+  let limits: EdgeLimits
+  let count: ConnectionCount
+
+  func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+    channel.eventLoop.makeCompletedFuture {
+      try channel.pipeline.syncOperations.addHandler(ConnectionGuard(limits: limits, count: count))
+    }.flatMap { base.setup(channel: channel, logger: logger) }
+  }
+
+  func handle(value: Value, logger: Logger) async { await base.handle(value: value, logger: logger) }
+}
+
+/// Puts the guards where Hummingbird offers no place: around the parser of an HTTP/1 connection, which is there when this handler is added, or onto a
+/// stream of HTTP/2. It does no more.
+private final class GuardInstaller: ChannelInboundHandler, RemovableChannelHandler {
+  typealias InboundIn = NIOAny
+
+  private let limits: EdgeLimits
+  private let logger: Logger
+
+  init(limits: EdgeLimits, logger: Logger) {
+    self.limits = limits
+    self.logger = logger
+  }
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    do { try install(context) } catch {
+      // Without its guards no connection is served.
+      context.close(promise: nil)
+    }
+  }
+
+  private func install(_ context: ChannelHandlerContext) throws {
+    let pipeline = context.pipeline.syncOperations
+    guard let parser = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else {
+      try context.channel.parent?.pipeline.syncOperations.handler(type: ConnectionGuard.self).streamOpened()
+      return try pipeline.addHandler(HTTP2StreamGuard(limits: limits), position: .after(self))
+    }
+    let meter = FramingMeter()
+    let connection = try pipeline.handler(type: ConnectionGuard.self)
+    try pipeline.addHandler(meter, position: .before(parser))
+    // One request at a time: what a client sends ahead waits, unread, until the response before it is out.
+    let guards: [any ChannelHandler] = [HTTPServerPipelineHandler(), HTTP1Guard(connection: connection, meter: meter, logger: logger)]
+    try pipeline.addHandlers(guards, position: .after(parser))
+  }
+}

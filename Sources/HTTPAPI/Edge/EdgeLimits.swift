@@ -1,0 +1,45 @@
+public import NIOCore
+
+/// What a client may take of the service: bytes, time and connections.
+public struct EdgeLimits: Sendable {
+  /// From the first byte of a request, or from the opening of the connection, to the request's last byte.
+  public var request = TimeAmount.seconds(10)
+  /// How long a connection may be kept without a request. More than the minute after which proxies commonly give theirs up.
+  public var idle = TimeAmount.seconds(75)
+  /// The same while more than half of the places are taken.
+  public var crowdedIdle = TimeAmount.seconds(10)
+  /// How long the client may leave a response where it is.
+  public var unread = TimeAmount.seconds(10)
+  /// How long whoever is told to close may go on sending: a connection that is closed at once would take the response with it.
+  public var farewell = TimeAmount.seconds(2)
+  /// How many bytes it may send meanwhile.
+  public var farewellBytes = 64 * 1024
+  /// When the service stops, what is not answered by then is cut off.
+  public var stop = TimeAmount.seconds(3)
+  /// After so long, or so many requests, a connection is closed with the next response.
+  public var age = TimeAmount.minutes(15)
+  public var requests = 1000
+  /// How many connections there may be; further ones wait until one closes.
+  public var connections: Int
+
+  static let uriBytes = 4096
+  static let fieldBytes = 8 * 1024
+  static let fieldsBytes = 16 * 1024
+  static let fields = 64
+  /// What the framing of a chunked body may take beside the data, roughly.
+  static let framingBytes = 8 * 1024
+  /// A stream of HTTP/2 is closed after so long, whatever it waits for.
+  static let stream = TimeAmount.seconds(60)
+
+  public init(connections: Int) { self.connections = connections }
+
+  /// The files that the service needs open beside connections: database, mail, log.
+  private static let otherDescriptors = 128
+  private static let mostConnections = 20_000
+
+  /// For a process that may have `descriptors` files open; nil if those are too few to run at all.
+  public init?(descriptors: Int) {
+    guard descriptors >= 2 * Self.otherDescriptors else { return nil }
+    self.init(connections: min(descriptors - Self.otherDescriptors, Self.mostConnections))
+  }
+}

@@ -1,0 +1,153 @@
+import Foundation
+import HTTPTypes
+import HummingbirdTesting
+import PasswordReset
+import Testing
+
+@testable import HTTPAPI
+
+@Suite struct `The limit of a client` {
+  private static let overProxy = ["TRUSTED_PROXIES": "127.0.0.1,::1,10.0.0.0/8"]
+
+  private func ask(_ client: any TestClientProtocol, as forwardedFor: String, email: String = "a@example.com") async throws -> Reply {
+    try await client.send(
+      .post, "/password-reset", body: #"{"email": "\(email)"}"#, headers: [HTTPField.Name("X-Forwarded-For")!: forwardedFor])
+  }
+
+  /// How many of the addresses get through at a limit of one.
+  private func passing(_ addresses: [String], _ environment: [String: String] = overProxy) async throws -> Int {
+    let harness = try Harness()
+    let passed = Recorder()
+    try await harness.run(environment.merging(["RATE_LIMIT_REQUESTS": "1/h"]) { $1 }, logLevel: .error, over: .live) { client in
+      for address in addresses where try await ask(client, as: address).status == 202 { passed.add(address) }
+    }
+    return passed.lines.count
+  }
+
+  @Test func `is told in every reply, and ends in 429 with the time to wait`() async throws {
+    let harness = try Harness()
+    harness.clock.freeze(at: Date(timeIntervalSince1970: 1_800_000_000))
+    try await harness.run(["RATE_LIMIT_REQUESTS": "3/m,100/h", "RATE_LIMIT_LINKS": "2/m"]) { client in
+      var replies: [Reply] = []
+      for body in [#"{"email": "a@example.com"}"#, "no JSON", "{}", #"{"email": "a@example.com"}"#] {
+        replies.append(try await client.send(.post, "/password-reset", body: body))
+      }
+      #expect(replies.map(\.status) == [202, 400, 400, 429])
+      #expect(replies.map { $0.headers[.rateLimit] } == ["\"minute\";r=2;t=20", "\"minute\";r=1;t=40", "\"minute\";r=0;t=60", "\"minute\";r=0;t=60"])
+      #expect(Set(replies.map { $0.headers[.rateLimitPolicy] }) == ["\"minute\";q=3;w=60, \"hour\";q=100;w=3600"])
+      #expect(replies.map { $0.headers[.retryAfter] } == [nil, nil, nil, "20"])
+      #expect(replies[3].code == "throttled")
+      // The other operations count apart, GET, HEAD and POST of links together.
+      let link = "/password-reset/MQ/1-2"
+      #expect(try await client.get(link).headers[.rateLimit] == "\"minute\";r=1;t=30")
+      #expect(try await client.send(.head, link).headers[.rateLimit] == "\"minute\";r=0;t=60")
+      #expect(try await client.setPassword(link, "a-Fine-pass-77").status == 429)
+      #expect(try await client.get("/health/live").headers[.rateLimit] == nil)
+
+      harness.clock.freeze(at: Date(timeIntervalSince1970: 1_800_000_019))
+      #expect(try await client.requestReset(email: "a@example.com").headers[.retryAfter] == "1")
+      harness.clock.freeze(at: Date(timeIntervalSince1970: 1_800_000_020))
+      #expect(try await client.requestReset(email: "a@example.com").status == 202)
+      #expect(try await client.requestReset(email: "a@example.com").headers[.retryAfter] == "20")
+      // Set back by years, the clock keeps nobody waiting for them.
+      harness.clock.freeze(at: Date(timeIntervalSince1970: 1_700_000_000))
+      #expect(try await client.requestReset(email: "a@example.com").headers[.retryAfter] == "36")
+    }
+  }
+
+  @Test func `lets exactly as many through of many that come at once`() async throws {
+    let harness = try Harness()
+    try await harness.run(["RATE_LIMIT_REQUESTS": "5/h"], logLevel: .error) { client in
+      for round in 0..<20 {
+        harness.clock.freeze(at: Date(timeIntervalSince1970: 1_800_000_000 + Double(round) * 3600))
+        let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+          for _ in 0..<200 { group.addTask { try await client.requestReset(email: "a@example.com").status } }
+          return try await group.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+        }
+        #expect(statuses == [202: 5, 429: 195])
+      }
+    }
+  }
+
+  @Test func `is reached alike by a known and an unknown address`() async throws {
+    let harness = try Harness()
+    try await harness.run(Self.overProxy.merging(["RATE_LIMIT_REQUESTS": "5/m"]) { $1 }, logLevel: .error, over: .live) { client in
+      try await harness.addUser()
+      harness.clock.freeze(at: Date(timeIntervalSince1970: 1_800_000_000))
+      var sequences: [[String]] = []
+      for (address, email) in [("192.0.2.1", "alice@example.com"), ("192.0.2.2", "nobody@example.com")] {
+        var sequence: [String] = []
+        for _ in 0..<12 { sequence.append(try await ask(client, as: address, email: email).fingerprint) }
+        sequences.append(sequence)
+      }
+      #expect(sequences[0] == sequences[1] && Set(sequences[0]).count == 6)
+    }
+  }
+
+  @Test func `cannot be evaded by a forged header`() async throws {
+    let addresses = (0..<1000).map { _ in "\(Int.random(in: 1...223)).\(Int.random(in: 0...255)).0.1" }
+    #expect(try await passing(addresses, [:]) == 1)
+    // The proxy adds whom it sees on the right.
+    #expect(try await passing(addresses.prefix(50).map { "\($0), 203.0.113.7" }) == 1)
+    #expect(try await passing(addresses.prefix(50).map { "\($0), 203.0.113.7, 10.1.2.3" }) == 1)
+    #expect(try await passing(addresses.prefix(50).map { "\($0), rubbish, 10.1.2.3" }) == 1)
+  }
+
+  @Test func `counts each address of IPv4 and each /64 of IPv6`() async throws {
+    #expect(try await passing((1...20).map { "192.0.2.\($0)" }) == 20)
+    #expect(try await passing(["192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "192.0.2.1:4711", "[::ffff:192.0.2.1]:4711"]) == 1)
+    #expect(try await passing((1...20).map { "2001:db8:1:2:\($0)::\($0)" }) == 1)
+    #expect(try await passing((1...20).map { "2001:db8:1:\($0)::1" }) == 20)
+  }
+
+  @Test func `believes the last address that is no trusted proxy's`() throws {
+    let proxies = try #require(TrustedProxies("10.0.0.0/8, 192.168.1.1, fd00::/8"))
+    func client(_ peer: String, _ forwardedFor: String...) -> IPAddress? { proxies.client(peer: IPAddress(peer), forwardedFor: forwardedFor) }
+    #expect(client("203.0.113.1", "192.0.2.1") == IPAddress("203.0.113.1"))
+    #expect(client("10.0.0.1", "192.0.2.1") == IPAddress("192.0.2.1"))
+    #expect(client("::ffff:10.0.0.1", "198.51.100.1, 192.0.2.1, 10.9.9.9, fd00::1") == IPAddress("192.0.2.1"))
+    #expect(client("10.0.0.1", "198.51.100.1", "192.0.2.1", "192.168.1.1") == IPAddress("192.0.2.1"))
+    #expect(client("192.168.1.2", "192.0.2.1") == IPAddress("192.168.1.2"))
+    #expect(client("10.0.0.1") == IPAddress("10.0.0.1"))
+    #expect(client("10.0.0.1", "10.0.0.2, 10.0.0.3") == IPAddress("10.0.0.2"))
+    #expect(client("10.0.0.1", "192.0.2.1, unknown") == IPAddress("10.0.0.1"))
+    #expect(proxies.client(peer: nil, forwardedFor: ["192.0.2.1"]) == nil)
+  }
+
+  @Test func `keeps a bounded number of clients, and those that were seen last`() {
+    let now = Date()
+    let limiter = ClientLimiter([RateLimit(count: 1, seconds: 3600)], generation: 1000, now: { now })
+    for client in UInt64(1)...20_000 {
+      if limiter.charge(client).retryAfter != nil { Issue.record("client \(client) was taken for another one") }
+    }
+    #expect(limiter.knownClients <= 2000)
+    for client in UInt64(19_001)...20_000 {
+      if limiter.charge(client).retryAfter == nil { Issue.record("client \(client) was forgotten") }
+    }
+  }
+}
+
+@Suite struct `The limit of all mails` {
+  @Test func `lets mails wait, and loses none, also after a restart`() async throws {
+    let harness = try Harness()
+    for round in 0..<2 {
+      try await harness.run(["RATE_LIMIT_MAILS_TOTAL": "3/h", "RATE_LIMIT_MAILS": "1/m"], logLevel: .error) { client in
+        if round == 0 {
+          for index in 0..<5 {
+            try await harness.addUser("user\(index)", email: "user\(index)@example.com")
+            #expect(try await client.requestReset(email: "user\(index)@example.com").status == 202)
+          }
+        }
+        try await eventually("three mails, and two that wait") {
+          let waiting = try harness.count("SELECT count(*) FROM password_reset_outbox WHERE last_error LIKE '%RATE_LIMIT_MAILS_TOTAL%'")
+          return harness.mails.sent.count == 3 && waiting == 2
+        }
+      }
+    }
+    harness.clock.advance(by: 3700)
+    try await harness.run(["RATE_LIMIT_MAILS_TOTAL": "3/h"], logLevel: .error) { _ in
+      try await harness.drained()
+      #expect(harness.mails.sent.count == 5)
+    }
+  }
+}

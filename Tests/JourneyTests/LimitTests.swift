@@ -11,17 +11,20 @@ import Testing
 
   private func ask(_ client: any TestClientProtocol, as forwardedFor: String, email: String = "a@example.com") async throws -> Reply {
     try await client.send(
-      .post, "/password-reset", body: #"{"email": "\(email)"}"#, headers: [HTTPField.Name("X-Forwarded-For")!: forwardedFor])
+      .post, "/password-reset", body: "{\"email\": \"\(email)\"}", headers: [HTTPField.Name("X-Forwarded-For")!: forwardedFor])
   }
 
-  /// How many of the addresses get through at a limit of one.
-  private func passing(_ addresses: [String], _ environment: [String: String] = overProxy) async throws -> Int {
+  /// Which of the addresses get through at a limit of one.
+  private func passing(_ addresses: [String], _ environment: [String: String] = overProxy) async throws -> [String] {
     let harness = try Harness()
     let passed = Recorder()
     try await harness.run(environment.merging(["RATE_LIMIT_REQUESTS": "1/h"]) { $1 }, logLevel: .error, over: .live) { client in
-      for address in addresses where try await ask(client, as: address).status == 202 { passed.add(address) }
+      for address in addresses {
+        let reply = try await ask(client, as: address)
+        if reply.status == 202 { passed.add(address) } else if reply.status != 429 { Issue.record("\(reply)") }
+      }
     }
-    return passed.lines.count
+    return passed.lines
   }
 
   @Test func `is told in every reply, and ends in 429 with the time to wait`() async throws {
@@ -86,18 +89,18 @@ import Testing
 
   @Test func `cannot be evaded by a forged header`() async throws {
     let addresses = (0..<1000).map { _ in "\(Int.random(in: 1...223)).\(Int.random(in: 0...255)).0.1" }
-    #expect(try await passing(addresses, [:]) == 1)
+    #expect(try await passing(addresses, [:]).count == 1)
     // The proxy adds whom it sees on the right.
-    #expect(try await passing(addresses.prefix(50).map { "\($0), 203.0.113.7" }) == 1)
-    #expect(try await passing(addresses.prefix(50).map { "\($0), 203.0.113.7, 10.1.2.3" }) == 1)
-    #expect(try await passing(addresses.prefix(50).map { "\($0), rubbish, 10.1.2.3" }) == 1)
+    #expect(try await passing(addresses.prefix(50).map { "\($0), 203.0.113.7" }).count == 1)
+    #expect(try await passing(addresses.prefix(50).map { "\($0), 203.0.113.7, 10.1.2.3" }).count == 1)
+    #expect(try await passing(addresses.prefix(50).map { "\($0), rubbish, 10.1.2.3" }).count == 1)
   }
 
   @Test func `counts each address of IPv4 and each /64 of IPv6`() async throws {
-    #expect(try await passing((1...20).map { "192.0.2.\($0)" }) == 20)
-    #expect(try await passing(["192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "192.0.2.1:4711", "[::ffff:192.0.2.1]:4711"]) == 1)
-    #expect(try await passing((1...20).map { "2001:db8:1:2:\($0)::\($0)" }) == 1)
-    #expect(try await passing((1...20).map { "2001:db8:1:\($0)::1" }) == 20)
+    #expect(try await passing((1...20).map { "192.0.2.\($0)" }).count == 20)
+    #expect(try await passing(["192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "192.0.2.1:4711", "[::ffff:192.0.2.1]:4711"]).count == 1)
+    #expect(try await passing((1...20).map { "2001:db8:1:2:\($0)::\($0)" }).count == 1)
+    #expect(try await passing((1...20).map { "2001:db8:1:\($0)::1" }).count == 20)
   }
 
   @Test func `believes the last address that is no trusted proxy's`() throws {

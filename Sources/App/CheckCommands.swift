@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Logging
 import Mail
 import PasswordReset
 import SQLiteStore
@@ -45,6 +46,7 @@ struct CheckCommand: AsyncParsableCommand {
       } else {
         print("There is no database yet; `password-reset migrate` or the first start makes it.")
       }
+      _ = try settings.edge.loadCertificate(logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() })
       for warning in warnings(settings) { print("warning: \(warning)") }
       print("All is in order.")
     }

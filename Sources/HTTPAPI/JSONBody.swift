@@ -19,9 +19,9 @@ struct JSONBody {
       if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maximumSize { throw NIOTooManyBytesError(maxBytes: maximumSize) }
       buffer = try await request.body.collect(upTo: maximumSize)
     } catch is NIOTooManyBytesError {
-      throw Problem(.payloadTooLarge, "The body is larger than \(maximumSize) bytes.", headers: [.connection: "close"])
+      throw Problem.tooLarge
     } catch {
-      throw Problem(.malformedJSON, "The body could not be read to its end.", headers: [.connection: "close"])
+      throw Problem(.malformedJSON, "The body could not be read to its end.")
     }
     do {
       guard case .object(let members) = try StrictJSON.parse(buffer.readableBytesView) else {

@@ -1,10 +1,11 @@
-import Hummingbird
 import Logging
 import NIOCore
 import NIOHTTP1
 
-/// Watches the requests of one HTTP/1 connection, one at a time: refuses what breaks the ``RequestRules``, and closes the connection where what follows
-/// on it would be of no use or could be misread.
+/// Watches the requests of one HTTP/1 connection, one at a time: refuses what breaks the ``RequestRules``, lets in what has come as a whole, and closes the
+/// connection where what follows on it would be of no use or could be misread.
+///
+/// A request that drips in costs a buffer here, and no task of the service's.
 final class HTTP1Guard: ChannelDuplexHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias InboundOut = HTTPServerRequestPart
@@ -14,12 +15,13 @@ final class HTTP1Guard: ChannelDuplexHandler {
   private let connection: ConnectionGuard
   private let meter: FramingMeter
   private let logger: Logger
-  private var isReading = false
-  private var hasResponded = false
+  /// The request in hand: being read until it has come as a whole, and then answered.
+  private var head: HTTPRequestHead?
+  private var body = ByteBuffer()
+  /// Whether the connection ends with the response to it.
   private var closes = false
   /// From here on nothing is read or written: the last response is on its way.
   private var isOver = false
-  private var isHead = false
 
   init(connection: ConnectionGuard, meter: FramingMeter, logger: Logger) {
     self.connection = connection
@@ -36,20 +38,13 @@ final class HTTP1Guard: ChannelDuplexHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     guard !isOver else { return }
     switch unwrapInboundIn(data) {
-    case .head(let head):
-      begin(head)
-      if let problem = RequestRules.fault(in: head) { return refuse(problem, context) }
-      if expectsContinue(head) {
-        let response = HTTPResponseHead(version: .http1_1, status: .continue)
-        context.writeAndFlush(wrapOutboundOut(.head(response)), promise: nil)
-      }
-    case .body(let data): meter.receive(data.readableBytes)
-    case .end:
-      isReading = false
-      meter.isInBody = false
-      connection.requestRead()
+    case .head(let head): begin(head, context)
+    case .body(var data):
+      meter.receive(data.readableBytes)
+      body.writeBuffer(&data)
+      if body.readableBytes > JSONBody.maximumSize { refuse(.tooLarge, context) }
+    case .end: letIn(context)
     }
-    context.fireChannelRead(data)
   }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
@@ -58,69 +53,82 @@ final class HTTP1Guard: ChannelDuplexHandler {
       return
     }
     switch unwrapOutboundIn(data) {
-    case .head(var head):
-      hasResponded = true
-      closes = closes || isReading || connection.isWornOut
-      if closes { head.headers.replaceOrAdd(name: "Connection", value: "close") }
-      context.write(wrapOutboundOut(.head(head)), promise: promise)
+    case .head(var response):
+      closes = connection.isWornOut || head?.isKeepAlive == false
+      if closes {
+        response.headers.replaceOrAdd(name: "Connection", value: "close")
+      } else if head?.version == .http1_0 {
+        // What is the rule since HTTP/1.1 must be said to a client of before.
+        response.headers.replaceOrAdd(name: "Connection", value: "keep-alive")
+      }
+      context.write(wrapOutboundOut(.head(response)), promise: promise)
     case .body: context.write(data, promise: promise)
     case .end:
+      isOver = closes
+      connection.responseSent()
+      head = nil
       context.write(data, promise: promise)
-      finish(context)
+      if isOver { close(context) }
     }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     guard !isOver else { return }
     guard let error = error as? HTTPParserError else { return context.fireErrorCaught(error) }
-    let isOverflow = if case .headerOverflow = error { true } else { false }
-    refuse(
-      isOverflow
-        ? Problem(
-          .headersTooLarge, "The header fields are larger than \(EdgeLimits.fieldsBytes) bytes, or one of them than \(EdgeLimits.fieldBytes).")
-        : Problem(.malformedRequest, "The request is not well-formed HTTP."), context)
-    // Whoever waits for the rest of a body waits in vain.
-    context.fireErrorCaught(error)
+    if case .headerOverflow = error { refuse(.headersTooLarge, context) } else { refuse(.malformedHTTP, context) }
   }
 
-  private func begin(_ head: HTTPRequestHead) {
+  private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    self.head = head
     connection.requestBegan()
-    isReading = true
-    hasResponded = false
-    isHead = head.method == .HEAD
-    closes = !head.isKeepAlive
     meter.begin()
+    if let problem = RequestRules.fault(in: head) { return refuse(problem, context) }
+    if let length = head.headers.first(name: "Content-Length").flatMap({ Int($0) }), length > JSONBody.maximumSize {
+      return refuse(.tooLarge, context)
+    }
+    if head.version == .http1_1, head.headers.first(name: "Expect")?.lowercased() == "100-continue" {
+      context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+    }
   }
 
-  /// Whether the client waits for leave to send a body that will be read.
-  private func expectsContinue(_ head: HTTPRequestHead) -> Bool {
-    head.version == .http1_1 && head.headers.first(name: "Expect")?.lowercased() == "100-continue"
-      && (head.headers.first(name: "Content-Length").flatMap { Int($0) } ?? 0) <= JSONBody.maximumSize
+  private func letIn(_ context: ChannelHandlerContext) {
+    guard let head else { return }
+    meter.isInBody = false
+    connection.requestRead()
+    context.fireChannelRead(wrapInboundOut(.head(head)))
+    if body.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(.body(body))) }
+    body = ByteBuffer()
+    context.fireChannelRead(wrapInboundOut(.end(nil)))
   }
 
-  /// Ends the exchange, and the connection if the response said so.
-  private func finish(_ context: ChannelHandlerContext) {
-    connection.responseSent()
-    guard closes else { return }
+  /// Answers in the service's place, unless nobody listens any more.
+  private func refuse(_ problem: Problem, _ context: ChannelHandlerContext) {
     isOver = true
+    if context.channel.isActive {
+      let (response, body) = problem.rawResponse()
+      logger.info(
+        "Request refused", metadata: ["code": "\(problem.code.rawValue)", "request_id": "\(response.headers["X-Request-Id"].first ?? "")"])
+      context.write(wrapOutboundOut(.head(response)), promise: nil)
+      if head?.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+      context.write(wrapOutboundOut(.end(nil)), promise: nil)
+    }
+    close(context)
+  }
+
+  private func close(_ context: ChannelHandlerContext) {
     context.flush()
     connection.takeLeave()
     context.close(promise: nil)
   }
+}
 
-  /// Answers in the service's place.
-  private func refuse(_ problem: Problem, _ context: ChannelHandlerContext) {
-    isOver = true
-    connection.takeLeave()
-    if !hasResponded {
-      let (head, body) = problem.rawResponse()
-      logger.info("Request refused", metadata: ["code": "\(problem.code.rawValue)", "request_id": "\(head.headers["X-Request-Id"].first ?? "")"])
-      context.write(wrapOutboundOut(.head(head)), promise: nil)
-      if !isHead { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
-      context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-    }
-    context.close(promise: nil)
-  }
+extension Problem {
+  static let tooLarge = Problem(.payloadTooLarge, "The body is larger than \(JSONBody.maximumSize) bytes.")
+  fileprivate static let malformedHTTP = Problem(.malformedRequest, "The request is not well-formed HTTP.")
+  fileprivate static let headersTooLarge = Problem(
+    .headersTooLarge,
+    "The header fields are larger than \(EdgeLimits.fieldsBytes) bytes, or one of them than \(EdgeLimits.fieldBytes), or more than \(EdgeLimits.fields)."
+  )
 }
 
 /// Counts what a chunked body takes on the wire beside its data. The parser passes over chunk extensions of any length; here they find an end.

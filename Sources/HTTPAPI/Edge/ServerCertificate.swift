@@ -17,7 +17,7 @@ public struct ServerCertificate: Service {
     case mismatch
   }
 
-  private static let interval = Duration.seconds(5)
+  private static let interval = Duration.seconds(2)
 
   private let reloader: TimedCertificateReloader
   let tls: TLSConfiguration
@@ -31,19 +31,20 @@ public struct ServerCertificate: Service {
     var configuration = TimedCertificateReloader.Configuration(
       refreshInterval: Self.interval, certificateSource: .init(location: .file(path: certificateFile), format: .pem),
       privateKeySource: .init(location: .file(path: keyFile), format: .pem))
-    let isFailing = Flag()
+    // What fails at the start is thrown, and what fails later is logged once, not every few seconds.
+    let hasFailed = Flag(true)
     configuration.onCertificateLoaded = { change in
-      isFailing.set(false)
+      hasFailed.set(false)
       if let previous = change.previousX509CertificateChain, previous != change.currentX509CertificateChain {
         logger.notice("The certificate was replaced")
       }
     }
     configuration.onCertificateLoadFailed = { failure in
-      // Once, not every few seconds.
-      guard isFailing.set(true) else { return }
+      guard hasFailed.set(true) else { return }
+      // The parser's errors may hold lines of the key.
+      let reason = (failure.error as? TimedCertificateReloader.Error).map { "\($0)" } ?? "a file is no certificate or key in PEM"
       logger.error(
-        "The new certificate cannot be used, the old one stays; see HTTP_SSL_CERTFILE and HTTP_SSL_KEYFILE",
-        metadata: ["reason": "\(failure.error)"])
+        "The new certificate cannot be used, the old one stays; see HTTP_SSL_CERTFILE and HTTP_SSL_KEYFILE", metadata: ["reason": "\(reason)"])
     }
     do {
       reloader = try TimedCertificateReloader.makeReloaderValidatingSources(configuration: configuration)
@@ -58,9 +59,11 @@ public struct ServerCertificate: Service {
   public func run() async throws { try await reloader.run() }
 
   private final class Flag: Sendable {
-    private let isSet = Mutex(false)
+    private let isSet: Mutex<Bool>
 
-    /// Whether it was not set to that before.
+    init(_ value: Bool) { isSet = Mutex(value) }
+
+    /// Whether it was not so before.
     @discardableResult func set(_ value: Bool) -> Bool {
       isSet.withLock { isSet in
         defer { isSet = value }

@@ -49,7 +49,8 @@ struct ResetHandlers: Sendable {
   @Sendable func confirm(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
     let body = try await JSONBody.members(of: request)
     let language = language(of: request, body)
-    let form = SetPasswordForm(newPassword1: body.field("new_password1"), newPassword2: body.field("new_password2"))
+    let form = SetPasswordForm(
+      newPassword1: body.field("new_password1"), newPassword2: body.field("new_password2"), locale: body.field("locale"))
     do {
       try await service.setPassword(
         form, uidb64: context.part("uidb64"), token: context.part("token"), locale: language.tag, requestID: context.requestID)

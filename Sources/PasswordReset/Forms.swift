@@ -36,7 +36,7 @@ public struct PasswordResetForm: Sendable {
   /// The checked input: exactly one identifier.
   func clean() throws(FormErrors) -> Identifier {
     var errors: [String: [FieldError]] = [:]
-    checkLocale(&errors)
+    checkLocale(locale, &errors)
     switch (email, username) {
     case (_, .missing):
       let address = cleanText(email, field: "email", maximumLength: Self.emailMaximumLength, &errors) { address in
@@ -79,35 +79,24 @@ public struct PasswordResetForm: Sendable {
     if !found.isEmpty { errors[field] = found }
     return text
   }
-
-  /// A language tag, `pt-BR`; RFC 5646 section 4.4.1 counts 35 characters for the longest sensible one.
-  private func checkLocale(_ errors: inout [String: [FieldError]]) {
-    switch locale {
-    case .missing: return
-    case .text(let tag) where (1...35).contains(tag.utf8.count) && tag.utf8.allSatisfy(isTagCharacter): return
-    case .text, .wrongType: errors["locale"] = [FieldError(code: "invalid", Phrase("Enter a language tag such as “en” or “pt-BR”."))]
-    }
-  }
-
-  private func isTagCharacter(_ byte: UInt8) -> Bool {
-    let character = Character(Unicode.Scalar(byte))
-    return character.isASCII && (character.isLetter || character.isNumber) || character == "-" || character == "_"
-  }
 }
 
 /// Django's `SetPasswordForm`.
 public struct SetPasswordForm: Sendable {
   private let newPassword1: FieldInput
   private let newPassword2: FieldInput
+  private let locale: FieldInput
 
-  public init(newPassword1: FieldInput, newPassword2: FieldInput) {
+  public init(newPassword1: FieldInput, newPassword2: FieldInput, locale: FieldInput = .missing) {
     self.newPassword1 = newPassword1
     self.newPassword2 = newPassword2
+    self.locale = locale
   }
 
   /// The new password: both fields given and equal, and no validator objects. Nothing is stripped or normalised, as in Django.
   func clean(for user: UserAttributes, validators: [any PasswordValidator]) throws(FormErrors) -> String {
     var errors: [String: [FieldError]] = [:]
+    checkLocale(locale, &errors)
     let first = cleanPassword(newPassword1, field: "new_password1", &errors)
     let second = cleanPassword(newPassword2, field: "new_password2", &errors)
     if let first, let second, !first.isIdentical(to: second) {
@@ -129,4 +118,18 @@ public struct SetPasswordForm: Sendable {
     }
     return nil
   }
+}
+
+/// A language tag, `pt-BR`; RFC 5646 section 4.4.1 counts 35 characters for the longest sensible one.
+private func checkLocale(_ locale: FieldInput, _ errors: inout [String: [FieldError]]) {
+  switch locale {
+  case .missing: return
+  case .text(let tag) where (1...35).contains(tag.utf8.count) && tag.utf8.allSatisfy(isTagCharacter): return
+  case .text, .wrongType: errors["locale"] = [FieldError(code: "invalid", Phrase("Enter a language tag such as “en” or “pt-BR”."))]
+  }
+}
+
+private func isTagCharacter(_ byte: UInt8) -> Bool {
+  let character = Character(Unicode.Scalar(byte))
+  return character.isASCII && (character.isLetter || character.isNumber) || character == "-" || character == "_"
 }

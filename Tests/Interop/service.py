@@ -6,8 +6,8 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -63,6 +63,42 @@ class Service:
         self.process.wait()
 
     @property
+    def connections(self) -> int:
+        """How many it holds; it must have none to other servers."""
+        sockets = 0
+        for descriptor in (self._proc / "fd").iterdir():
+            # It may be closed in the meantime.
+            with suppress(FileNotFoundError):
+                sockets += str(descriptor.readlink()).startswith("socket:")
+        # One is the one that listens.
+        return sockets - 1
+
+    @property
+    def processor_time(self) -> float:
+        """How many seconds of a processor it has used."""
+        # The name, in brackets, may hold anything; utime and stime are fields 14 and 15 of proc(5).
+        _, _, fields = (self._proc / "stat").read_text().rpartition(")")
+        user, system = fields.split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def watch_memory(self) -> Callable[[], int]:
+        """What tells by how many bytes the memory has grown at most since this call."""
+
+        def kilobytes(name: str) -> int:
+            match = re.search(rf"^{name}:\s+(\d+) kB$", (self._proc / "status").read_text(), re.MULTILINE)
+            assert match
+            return int(match[1])
+
+        # Sets the peak to what there is (proc(5)).
+        (self._proc / "clear_refs").write_text("5")
+        before = kilobytes("VmRSS")
+        return lambda: (kilobytes("VmHWM") - before) * 1024
+
+    @property
+    def _proc(self) -> Path:
+        return Path(f"/proc/{self.process.pid}")
+
+    @property
     def is_listening(self) -> bool:
         with socket.socket() as client:
             return client.connect_ex(("127.0.0.1", self.port)) == 0
@@ -103,17 +139,27 @@ def _environment(database: Path, settings: dict[str, str]) -> dict[str, str]:
         "PASSWORD_RESET_TIMEOUT": str(site_settings.PASSWORD_RESET_TIMEOUT),
         "RESET_URL": "https://frontend.example.com/reset/{uid}/{token}/",
         "EMAIL_BACKEND": "dummy",
-        # The tests ask many times for one address.
+        # The tests ask many times for one address, and all from one.
         "RATE_LIMIT_MAILS": "off",
+        "RATE_LIMIT_REQUESTS": "off",
+        "RATE_LIMIT_LINKS": "off",
     }
     return BASE_ENVIRONMENT | defaults | settings
 
 
+def _limited(limits: str | None) -> list[str]:
+    """What goes before a command for it to run under `limits`."""
+    return ["sh", "-c", f'ulimit {limits} && exec "$@"', "sh"] if limits else []
+
+
 @contextmanager
-def serving(database: Path, folder: Path, **settings: str) -> Iterator[Service]:
-    """The service on `database`, with `settings` over the defaults of the tests; its log goes into `folder`."""
+def serving(database: Path, folder: Path, *, limits: str | None = None, **settings: str) -> Iterator[Service]:
+    """The service on `database`, with `settings` over the defaults of the tests; its log goes into `folder`.
+
+    `limits` are as the shell's `ulimit` takes them.
+    """
     log = folder / "service.log"
-    with running([BINARY, "serve"], _environment(database, settings), log) as process:
+    with running([*_limited(limits), BINARY, "serve"], _environment(database, settings), log) as process:
 
         def listening() -> re.Match[str] | None:
             assert process.poll() is None, f"the service ended at its start:\n{log.read_text()}"
@@ -122,11 +168,17 @@ def serving(database: Path, folder: Path, **settings: str) -> Iterator[Service]:
         yield Service(int(wait_until(listening, "the service to listen")[1]), process)
 
 
-def command(database: Path, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
-    """Runs one of the service's commands on `database` to its end."""
+def command(
+    database: Path, *arguments: str, stdin: str = "", limits: str | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs one of the service's commands on `database` to its end; `limits` are as for `serving`."""
     # Bytes, as text mode would change line ends.
     done = subprocess.run(
-        [BINARY, *arguments], env=_environment(database, settings), input=stdin.encode(), capture_output=True, timeout=60
+        [*_limited(limits), BINARY, *arguments],
+        env=_environment(database, settings),
+        input=stdin.encode(),
+        capture_output=True,
+        timeout=60,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 

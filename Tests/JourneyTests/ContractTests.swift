@@ -1,5 +1,6 @@
 import Foundation
 import HTTPAPI
+import HTTPTypes
 import HummingbirdTesting
 import PasswordReset
 import Testing
@@ -47,15 +48,22 @@ import Yams
     }
     let replies = Replies()
     try await harness.run { client in try await replies.collect(client, harness) }
+    try await Harness().run(["RATE_LIMIT_REQUESTS": "1/h", "RATE_LIMIT_LINKS": "1/h"]) { client in try await replies.collectThrottled(client) }
     for (operation, reply) in replies.all { try meet(operation, reply) }
     #expect(seen == Set(contract.statuses))
   }
 
-  @Test func `describes the replies to unknown paths and wrong methods`() async throws {
-    let harness = try Harness()
+  @Test func `describes the replies to what finds no operation`() async throws {
     let replies = Replies()
-    try await harness.run { client in
-      replies.all = [("NotFound", try await client.get("/nothing")), ("MethodNotAllowed", try await client.send(.delete, "/password-reset"))]
+    let long = String(repeating: "x", count: 5000)
+    // Each on a connection of its own: some are closed.
+    for (component, method, path, headers) in [
+      ("NotFound", .get, "/nothing", [:]), ("MethodNotAllowed", .delete, "/password-reset", [:]), ("URITooLong", .get, "/health/live?\(long)", [:]),
+      ("HeadersTooLarge", .get, "/health/live", [.userAgent: long + long]),
+    ] as [(String, HTTPRequest.Method, String, HTTPFields)] {
+      try await Harness().run(over: .live) { client in
+        replies.all.append((component, try await client.send(method, path, headers: headers)))
+      }
     }
     for (component, reply) in replies.all { try contract.check(reply, component: component) }
   }
@@ -111,6 +119,16 @@ private final class Replies: @unchecked Sendable {  // Used by one test, one req
     all.append((confirm, try await client.setPassword(link, "a-Fine-pass-77")))
     for path in ["/openapi.yaml", "/health/live", "/health/ready"] { all.append(("GET \(path)", try await client.get(path))) }
     try await collectUnavailable(client, harness, link, [request, check, confirm])
+  }
+
+  /// What a client gets that asks too often, and what it got before.
+  func collectThrottled(_ client: any TestClientProtocol) async throws {
+    let link = "/password-reset/MQ/1-2"
+    for _ in 0..<2 {
+      all.append(("POST /password-reset", try await client.send(.post, "/password-reset", body: "{}")))
+      all.append(("GET /password-reset/{uidb64}/{token}", try await client.get(link)))
+    }
+    all.append(("POST /password-reset/{uidb64}/{token}", try await client.setPassword(link, "a-Fine-pass-77")))
   }
 
   /// The database gone bad: its tables are not there any more.
@@ -173,12 +191,20 @@ struct Contract {
     let response = resolve(response)
     let content = response["content"] as? [String: [String: Any]] ?? [:]
     guard let type = reply.headers[.contentType], let media = content[type] else { throw Mismatch(description: "\(place): the type is not listed") }
-    for (name, _) in response["headers"] as? [String: Any] ?? [:] where !reply.headers.contains(where: { $0.name.canonicalName == name.lowercased() })
-    {
-      throw Mismatch(description: "\(place): the header \(name) is missing")
+    for (name, header) in response["headers"] as? [String: [String: Any]] ?? [:] {
+      try check(reply.headers.first { $0.name.canonicalName == name.lowercased() }?.value, resolve(header), at: "\(place): the header \(name)")
     }
     let value: Any = type.hasSuffix("json") ? try JSONSerialization.jsonObject(with: Data(reply.text.utf8)) : reply.text
-    try validate(value, try #require(media["schema"] as? [String: Any]), at: place)
+    if let schema = media["schema"] as? [String: Any] { try validate(value, schema, at: place) }
+  }
+
+  private func check(_ value: String?, _ header: [String: Any], at place: String) throws {
+    guard let value else {
+      if header["required"] as? Bool == true { throw Mismatch(description: "\(place) is missing") }
+      return
+    }
+    let schema = resolve(header["schema"] as? [String: Any] ?? [:])
+    try validate(schema["type"] as? String == "integer" ? (Int(value) as Any? ?? value) : value, schema, at: place)
   }
 
   private func resolve(_ value: [String: Any]) -> [String: Any] {
@@ -205,6 +231,9 @@ struct Contract {
       throw Mismatch(description: "\(place): \(value) is not listed")
     }
     if let text = value as? String { try validateText(text, schema, at: place) }
+    if let minimum = schema["minimum"] as? Int, let number = value as? Int, number < minimum {
+      throw Mismatch(description: "\(place): \(number) is less than \(minimum)")
+    }
     if let minimum = schema["minItems"] as? Int, let list = value as? [Any], list.count < minimum {
       throw Mismatch(description: "\(place): has only \(list.count) items")
     }
@@ -242,6 +271,7 @@ struct Contract {
         switch type {
         case "string": value is String
         case "integer": value is Int
+        case "boolean": value is Bool
         case "array": value is [Any]
         case "object": value is [String: Any]
         default: false

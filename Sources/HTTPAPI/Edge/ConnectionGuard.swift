@@ -3,7 +3,7 @@ import NIOExtras
 
 /// Watches one connection from below TLS and HTTP, where it sees each byte: closes it when the client takes too long to send, to read, or to go.
 ///
-/// It looks at the clock once a second, so a limit may be passed by that much, and a request costs no timer.
+/// It looks at the time once a second (``ConnectionClock``), so a limit may be passed by that much, and a request costs no timer.
 final class ConnectionGuard: ChannelDuplexHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
@@ -75,10 +75,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
   // MARK: The channel
 
-  func handlerAdded(context: ChannelHandlerContext) {
-    self.context = context
-    look(in: context)
-  }
+  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
   func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
@@ -128,9 +125,14 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
   // MARK: The clock
 
-  private func look(in context: ChannelHandlerContext) {
-    // It fails only on a loop that is shut down, and with it all connections.
-    _ = try? context.eventLoop.assumeIsolated().scheduleCallback(in: .seconds(1), handler: self)
+  /// Closes what has taken too long; false when there is nothing more to look at.
+  func look(at now: NIODeadline) -> Bool {
+    guard let context else { return false }
+    guard !isOverdue(at: now), !isStalled(at: now, in: context) else {
+      context.close(promise: nil)
+      return false
+    }
+    return true
   }
 
   private func isOverdue(at now: NIODeadline) -> Bool {
@@ -159,14 +161,5 @@ final class ConnectionGuard: ChannelDuplexHandler {
   private func unsent(in context: ChannelHandlerContext) -> Int {
     // A channel without the option has no such bytes: there is none here.
     (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
-  }
-}
-
-extension ConnectionGuard: NIOScheduledCallbackHandler {
-  func handleScheduledCallback(eventLoop: some EventLoop) {
-    guard let context else { return }
-    let now = NIODeadline.now()
-    if isOverdue(at: now) || isStalled(at: now, in: context) { return context.close(promise: nil) }
-    look(in: context)
   }
 }

@@ -10,6 +10,7 @@ public struct Edge: Sendable {
   private let limits: EdgeLimits
   private let certificate: ServerCertificate?
   private let count: ConnectionCount
+  private let clocks = ConnectionClocks()
   private let logger: Logger
 
   /// - Parameter certificate: for HTTP/2 and HTTP/1.1 over TLS; nil for HTTP/1.1 in the clear.
@@ -31,14 +32,14 @@ public struct Edge: Sendable {
         maxHeaderFieldSize: EdgeLimits.fieldBytes, maxHeaderListSize: EdgeLimits.fieldsBytes, maxHeaderFieldCount: EdgeLimits.fields))
     return HTTPServerBuilder { responder in
       guard let certificate else {
-        return GuardedChannel(base: HTTP1Channel(responder: responder, configuration: streams), limits: limits, count: count)
+        return GuardedChannel(base: HTTP1Channel(responder: responder, configuration: streams), limits: limits, count: count, clocks: clocks)
       }
       var configuration = HTTP2UpgradeChannel.Configuration(
         idleTimeout: .nanoseconds(limits.idle.nanoseconds), gracefulCloseTimeout: .nanoseconds(limits.farewell.nanoseconds),
         streamConfiguration: streams)
       configuration.maxAgeTimeout = .nanoseconds(limits.age.nanoseconds)
       let channel = try HTTP2UpgradeChannel(tlsConfiguration: certificate.tls, configuration: configuration, responder: responder)
-      return GuardedChannel(base: channel, limits: limits, count: count)
+      return GuardedChannel(base: channel, limits: limits, count: count, clocks: clocks)
     }
   }
 }
@@ -50,10 +51,13 @@ private struct GuardedChannel<Base: ServerChildChannel>: ServerChildChannel {
   let base: Base
   let limits: EdgeLimits
   let count: ConnectionCount
+  let clocks: ConnectionClocks
 
   func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
     channel.eventLoop.makeCompletedFuture {
-      try channel.pipeline.syncOperations.addHandler(ConnectionGuard(limits: limits, count: count))
+      let connection = ConnectionGuard(limits: limits, count: count)
+      try channel.pipeline.syncOperations.addHandler(connection)
+      clocks.clock(of: channel.eventLoop).watch(connection, on: channel.eventLoop)
     }.flatMap { base.setup(channel: channel, logger: logger) }
   }
 

@@ -19,7 +19,7 @@ struct JSONBody {
       if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maximumSize { throw NIOTooManyBytesError(maxBytes: maximumSize) }
       buffer = try await request.body.collect(upTo: maximumSize)
     } catch is NIOTooManyBytesError {
-      throw Problem.tooLarge
+      throw Problem(.payloadTooLarge, "The body is larger than \(maximumSize) bytes.")
     } catch {
       throw Problem(.malformedJSON, "The body could not be read to its end.")
     }

@@ -1,7 +1,7 @@
 """Ten thousand slow clients cost the service a bounded time and memory, and honest ones none of their requests.
 
-How fast those are answered depends on the machine, and so does how many slow ones are there at once, as to a debug build
-the last come when the first are closed already: `measure_crowd.py` measures both.
+How fast those are answered depends on the machine, and so does how many slow ones are there at once, as a debug build
+accepts the last when the first are closed already: `measure_crowd.py` measures both.
 """
 
 import resource

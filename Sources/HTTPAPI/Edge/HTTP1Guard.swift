@@ -18,6 +18,8 @@ final class HTTP1Guard: ChannelDuplexHandler {
   /// The request in hand: being read until it has come as a whole, and then answered.
   private var head: HTTPRequestHead?
   private var body = ByteBuffer()
+  /// Whether it was let in without the rest of its body, which is too large.
+  private var isCut = false
   /// Whether the connection ends with the response to it.
   private var closes = false
   /// From here on nothing is read or written: the last response is on its way.
@@ -36,13 +38,13 @@ final class HTTP1Guard: ChannelDuplexHandler {
   func handlerRemoved(context: ChannelHandlerContext) { meter.onExcess = nil }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    guard !isOver else { return }
+    guard !isOver, !isCut else { return }
     switch unwrapInboundIn(data) {
     case .head(let head): begin(head, context)
     case .body(var data):
       meter.receive(data.readableBytes)
       body.writeBuffer(&data)
-      if body.readableBytes > JSONBody.maximumSize { refuse(.tooLarge, context) }
+      if body.readableBytes > JSONBody.maximumSize { letInCut(ofLength: body.readableBytes, context) }
     case .end: letIn(context)
     }
   }
@@ -54,7 +56,7 @@ final class HTTP1Guard: ChannelDuplexHandler {
     }
     switch unwrapOutboundIn(data) {
     case .head(var response):
-      closes = connection.isWornOut || head?.isKeepAlive == false
+      closes = closes || isCut || connection.isWornOut
       if closes {
         response.headers.replaceOrAdd(name: "Connection", value: "close")
       } else if head?.version == .http1_0 {
@@ -73,7 +75,7 @@ final class HTTP1Guard: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    guard !isOver else { return }
+    guard !isOver, !isCut else { return }
     guard let error = error as? HTTPParserError else { return context.fireErrorCaught(error) }
     if case .headerOverflow = error { refuse(.headersTooLarge, context) } else { refuse(.malformedHTTP, context) }
   }
@@ -82,13 +84,23 @@ final class HTTP1Guard: ChannelDuplexHandler {
     self.head = head
     connection.requestBegan()
     meter.begin()
+    // The parser reads on in no protocol but HTTP/1.
+    closes = !head.isKeepAlive || head.headers.contains(name: "Upgrade")
     if let problem = RequestRules.fault(in: head) { return refuse(problem, context) }
     if let length = head.headers.first(name: "Content-Length").flatMap({ Int($0) }), length > JSONBody.maximumSize {
-      return refuse(.tooLarge, context)
+      return letInCut(ofLength: length, context)
     }
     if head.version == .http1_1, head.headers.first(name: "Expect")?.lowercased() == "100-continue" {
       context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
     }
+  }
+
+  /// Without the body: who takes one refuses it by its length, in the terms of the route.
+  private func letInCut(ofLength length: Int, _ context: ChannelHandlerContext) {
+    head?.headers.replaceOrAdd(name: "Content-Length", value: "\(length)")
+    body = ByteBuffer()
+    isCut = true
+    letIn(context)
   }
 
   private func letIn(_ context: ChannelHandlerContext) {
@@ -123,7 +135,6 @@ final class HTTP1Guard: ChannelDuplexHandler {
 }
 
 extension Problem {
-  static let tooLarge = Problem(.payloadTooLarge, "The body is larger than \(JSONBody.maximumSize) bytes.")
   fileprivate static let malformedHTTP = Problem(.malformedRequest, "The request is not well-formed HTTP.")
   fileprivate static let headersTooLarge = Problem(
     .headersTooLarge,

@@ -43,13 +43,19 @@ enum RequestRules {
     return !host.isEmpty && host.utf8.allSatisfy { isAlphanumeric($0) || "-._~!$&'()*+,;=%".utf8.contains($0) }
   }
 
+  /// The parser leaves the blanks behind a value where they are.
+  private static func trimmed(_ value: String) -> Substring {
+    let end = value.utf8.lastIndex { $0 != 0x20 && $0 != 0x09 }.map { value.utf8.index(after: $0) } ?? value.startIndex
+    return value[..<end]
+  }
+
   private static func isAlphanumeric(_ byte: UInt8) -> Bool {
     (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
   }
 
   private static func framingFault(_ head: HTTPRequestHead) -> String? {
-    let codings = head.headers["Transfer-Encoding"]
-    let lengths = head.headers["Content-Length"]
+    let codings = head.headers["Transfer-Encoding"].map(trimmed)
+    let lengths = head.headers["Content-Length"].map(trimmed)
     guard codings.isEmpty else {
       guard lengths.isEmpty else { return "Content-Length and Transfer-Encoding exclude each other." }
       guard head.version == .http1_1 else { return "There is no Transfer-Encoding before HTTP/1.1." }

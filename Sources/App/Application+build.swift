@@ -54,7 +54,8 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
   return Application(
     router: api.router(), server: edge.server,
     configuration: .init(
-      address: .hostname(settings.httpHost, port: settings.httpPort), reuseAddress: true, availableConnectionsDelegate: edge.availableConnections),
+      address: .hostname(settings.httpHost, port: settings.httpPort), backlog: edge.backlog, reuseAddress: true,
+      availableConnectionsDelegate: edge.availableConnections),
     services: others.compactMap(\.self),
     onServerRunning: { world.onListening($0.localAddress?.port ?? settings.httpPort) },
     logger: logger)

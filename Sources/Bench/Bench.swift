@@ -31,6 +31,7 @@ struct Bench {
       "password-reset", ["serve"],
       environment: [
         "HTTP_PORT": "0", "SECRET_KEY": secretKey, "EMAIL_BACKEND": "dummy", "DATABASE_URL": "sqlite:\(database)", "RATE_LIMIT_MAILS": "off",
+        "RATE_LIMIT_REQUESTS": "off", "RATE_LIMIT_LINKS": "off",
         "LOG_FORMAT": "json",
       ], folder: folder)
     defer { service.stop() }

@@ -2,12 +2,13 @@
 
     PASSWORD_RESET=.build/release/password-reset .build/interop/newest/bin/python Tests/Interop/measure_crowd.py
 
-It takes a minute and a half, needs 12,000 descriptors (`ulimit -Hn`), and exits 1 if a bound does not hold. It tells first
-how honest clients fare alone: where they are slow even then, the machine is too busy for the latencies to mean anything.
+It takes a minute and a half, needs 12,000 descriptors (`ulimit -Hn`), and exits 1 if a bound does not hold. It tells
+first how honest clients fare alone: where they are slow even then, the machine is too busy for latencies to count.
 """
 
 import http.client
 import json
+import math
 import os
 import resource
 import selectors
@@ -318,14 +319,19 @@ class Wave:
     longest_life: float
     # Of the deaf client that was let be longest, from its last byte; None if one was not closed.
     deaf_life: float | None
-    samples: list[Sample]
+    # What honest clients asked in each phase, one after the other.
+    phases: dict[str, list[Sample]]
+
+    @property
+    def samples(self) -> list[Sample]:
+        return [sample for samples in self.phases.values() for sample in samples]
 
     def __str__(self) -> str:
         lines = [
             f"{self.came} slow clients came in {self.coming:.1f} s, {self.most} were there at once",
             f"{self.closed} of them were closed, {self.longest_life:.1f} s after the first byte at the latest",
             f"the deaf ones were closed {format_seconds(self.deaf_life)} after their last bytes",
-            describe(self.samples),
+            *(f"{phase}\n{describe(samples)}" for phase, samples in self.phases.items()),
         ]
         return "\n".join(lines)
 
@@ -346,8 +352,10 @@ def percentile(ordered: list[float], percent: int) -> float:
 def describe(samples: list[Sample]) -> str:
     def line(path: str) -> str:
         ordered = latencies(samples, path)
+        if not ordered:
+            return f"  {path:16}     no requests"
         p50, p99, longest = (1000 * percentile(ordered, percent) for percent in (50, 99, 100))
-        return f"{path:16}{len(ordered):6} requests, p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {longest:.2f} ms"
+        return f"  {path:16}{len(ordered):6} requests, p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {longest:.2f} ms"
 
     return "\n".join(map(line, ("/health/live", "/password-reset")))
 
@@ -357,19 +365,28 @@ def wave(service: Service) -> Wave:
     with asking(service) as end, crowding(service) as crowd:
         start = time.monotonic()
         crowd.come()
-        coming = time.monotonic() - start
+        there = time.monotonic()
         crowd.run(lambda: crowd.is_gone, seconds=LONGEST_LIFE + 3)
         crowd.run(lambda: crowd.is_quiet, seconds=LONGEST_LIFE + 3)
         return Wave(
-            coming=coming,
+            coming=there - start,
             came=crowd.came,
             most=crowd.most,
             closed=len(crowd.closed),
             said=crowd.said,
             longest_life=max((client.closed - client.first_byte for client in crowd.closed), default=0),
             deaf_life=max(client.closed - client.last_byte for client in crowd.deaf) if crowd.is_quiet else None,
-            samples=[sample for sample in end() if sample.at > start],
+            phases=split(end(), start, there, crowd.closed[0].closed if crowd.closed else math.inf),
         )
+
+
+def split(samples: list[Sample], start: float, there: float, going: float) -> dict[str, list[Sample]]:
+    """By the phases of a wave, each of which begins at its time."""
+    return {
+        "as they come": [sample for sample in samples if start <= sample.at < there],
+        "while they are there": [sample for sample in samples if there <= sample.at < going],
+        "as they go": [sample for sample in samples if max(there, going) <= sample.at],
+    }
 
 
 def alone(service: Service) -> list[Sample]:

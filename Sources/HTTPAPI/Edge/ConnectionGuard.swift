@@ -67,8 +67,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
     if requests == limits.requests { context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
   }
 
+  /// Whether the service stops.
+  var isStopping: Bool { end != nil }
+
   /// Whether the next response should be the last one.
-  var isWornOut: Bool { end != nil || requests + 1 >= limits.requests || .now() - opened > limits.age }
+  var isWornOut: Bool { isStopping || requests + 1 >= limits.requests || .now() - opened > limits.age }
 
   /// The client is still sending when the connection is closed: it is to get the response nevertheless.
   func takeLeave() { mustTakeLeave = true }
@@ -141,7 +144,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     case .idle(let start): now - start > (count.isCrowded ? limits.crowdedIdle : limits.idle) || isOver(now)
     case .leaving(let until, _): now >= until
     // Some of its streams may still be answered.
-    case .multiplexed: isOver(now - limits.stop)
+    case .multiplexed: isOver(now - limits.farewell)
     case .answering: false
     }
   }

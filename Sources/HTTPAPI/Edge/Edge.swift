@@ -24,6 +24,9 @@ public struct Edge: Sendable {
   /// Whether a connection more may come.
   public var availableConnections: any AvailableConnectionsDelegate { count }
 
+  /// How many may wait to be accepted.
+  public var backlog: Int { EdgeLimits.backlog }
+
   /// Hummingbird's channels, each connection within the limits.
   public var server: HTTPServerBuilder {
     let streams = HTTP1Channel.Configuration(

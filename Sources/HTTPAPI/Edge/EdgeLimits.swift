@@ -14,14 +14,16 @@ public struct EdgeLimits: Sendable {
   public var farewell = TimeAmount.seconds(2)
   /// How many bytes it may send meanwhile.
   public var farewellBytes = 64 * 1024
-  /// When the service stops, what is not answered by then is cut off.
-  public var stop = TimeAmount.seconds(3)
+  /// When the service stops: how long it waits for the rest of a request, or for a client to read.
+  public var stop = TimeAmount.seconds(1)
   /// After so long, or so many requests, a connection is closed with the next response.
   public var age = TimeAmount.minutes(15)
   public var requests = 1000
   /// How many connections there may be; further ones wait until one closes.
   public var connections: Int
 
+  /// How many connections may wait in the kernel's queue; no more than net.core.somaxconn.
+  static let backlog = 4096
   static let uriBytes = 4096
   static let fieldBytes = 8 * 1024
   static let fieldsBytes = 16 * 1024

@@ -116,7 +116,7 @@ final class HTTP1Guard: ChannelDuplexHandler {
   /// Answers in the service's place, unless nobody listens any more.
   private func refuse(_ problem: Problem, _ context: ChannelHandlerContext) {
     isOver = true
-    if context.channel.isActive {
+    if context.channel.isActive, !connection.isStopping {
       let (response, body) = problem.rawResponse()
       logger.info(
         "Request refused", metadata: ["code": "\(problem.code.rawValue)", "request_id": "\(response.headers["X-Request-Id"].first ?? "")"])

@@ -468,7 +468,9 @@ def test_a_client_is_understood_with(acceptance: Acceptance, asked: Path, module
     ],
     ids=["HTTP/2", "WebSocket"],
 )
-def test_an_upgrade_is_passed_over_and_the_connection_closed(request_: bytes, status: int, module_service: Service) -> None:
+def test_an_upgrade_is_passed_over_and_the_connection_closed(
+    request_: bytes, status: int, module_service: Service
+) -> None:
     with Connection(module_service.port) as connection:
         connection.send(request_)
         talk = connection.listen(10)

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 /// A folder that a test's commands run in.
 final class Folder: Sendable {
@@ -29,6 +30,8 @@ final class Folder: Sendable {
 
 /// A process of ours; its output goes to files, so that nobody waits for a reader.
 final class RunningCommand: Sendable {
+  private static let starting = Mutex(())
+
   private let process: Process
   private let files: String
   private let status: AsyncStream<Int32>
@@ -46,7 +49,8 @@ final class RunningCommand: Sendable {
     process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: files + ".err"))
     let (status, continuation) = AsyncStream.makeStream(of: Int32.self)
     process.terminationHandler = { continuation.yield($0.terminationStatus) }
-    try process.run()
+    // Foundation has been seen to crash when many are started at once.
+    try Self.starting.withLock { _ in try process.run() }
     self.process = process
     self.status = status
   }

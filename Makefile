@@ -4,7 +4,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
 BINARY      := .build/debug/password-reset
 
-.PHONY: help run test build format lint interop bench bench-mail bench-passwords packages
+.PHONY: help run test build format lint interop bench bench-mail bench-passwords timing packages
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -40,6 +40,10 @@ bench-mail: packages ## Measure mail beside Postfix's load generator
 bench-passwords: packages ## Measure hashing beside Python's
 	swift build -c release $(SWIFT_FLAGS)
 	Tests/Interop/run .build/release/password-reset --benchmark
+
+timing: packages ## Measure whether the time of a reply tells accounts apart
+	swift build -c release $(SWIFT_FLAGS)
+	.build/release/Timing
 
 # Debian's packages, if one is missing; sudo if need be.
 packages:

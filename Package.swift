@@ -124,6 +124,15 @@ let package = Package(
       ],
       swiftSettings: strict
     ),
+    .executableTarget(
+      name: "Timing",
+      dependencies: [
+        "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "SQLiteStore",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict
+    ),
 
     .testTarget(
       name: "CredentialsTests",
@@ -132,6 +141,7 @@ let package = Package(
       resources: [.copy("vectors.json")],
       swiftSettings: testing
     ),
+    .testTarget(name: "TimingTests", dependencies: ["Timing"], swiftSettings: testing),
     .testTarget(
       name: "JourneyTests",
       dependencies: [

@@ -62,13 +62,13 @@ final class ClientLimiter: Sendable {
   }
 
   private static func charge(_ full: inout [Double], _ limits: [RateLimit], at now: Double) -> Verdict {
+    // Set back, the clock must not keep anybody waiting for longer than a window.
+    for (index, limit) in limits.enumerated() { full[index] = min(full[index], now + Double(limit.seconds)) }
     var after = full
     var wait = 0.0
     for (index, limit) in limits.enumerated() {
       let window = Double(limit.seconds)
-      // Set back, the clock must not keep anybody waiting for longer than a window.
-      let since = min(max(full[index], now), now + window)
-      after[index] = since + window / Double(limit.count)
+      after[index] = max(full[index], now) + window / Double(limit.count)
       wait = max(wait, after[index] - window - now)
     }
     // A billionth of a window is what the sums may be off by.

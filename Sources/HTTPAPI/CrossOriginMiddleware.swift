@@ -12,7 +12,7 @@ public struct AllowedOrigins: Sendable, Equatable {
   /// Reads origins separated by commas: `https://app.example.com, http://localhost:3000`. Nil if one of them is no origin: a scheme, a host in lower case
   /// and, unless it is the scheme's own, a port; no path, and no `*`.
   public init?(_ text: String) {
-    let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { $0.filter { $0 != " " } }
+    let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { String($0.trimmed) }
     guard parts.allSatisfy(Self.isOrigin) else { return nil }
     origins = parts
   }

@@ -78,7 +78,7 @@ public struct TrustedProxies: Sendable, Equatable {
 
   /// Reads addresses and networks separated by commas: `10.0.0.0/8, ::1`. Nil if one of them is neither.
   public init?(_ text: String) {
-    let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { IPNetwork(Substring($0.filter { $0 != " " })) }
+    let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { IPNetwork($0.trimmed) }
     networks = parts.compactMap(\.self)
     guard networks.count == parts.count else { return nil }
   }
@@ -87,8 +87,8 @@ public struct TrustedProxies: Sendable, Equatable {
   /// left of it was written by a stranger.
   func client(peer: IPAddress?, forwardedFor: some Sequence<String>) -> IPAddress? {
     guard !networks.isEmpty, var client = peer, isTrusted(client) else { return peer }
-    for hop in forwardedFor.flatMap({ $0.split(separator: ",") }).reversed() {
-      guard let address = Self.address(hop) else { break }
+    for hop in forwardedFor.flatMap({ $0.utf8.split(separator: UInt8(ascii: ",")) }).reversed() {
+      guard let address = Self.address(Substring(hop)) else { break }
       client = address
       if !isTrusted(address) { break }
     }
@@ -97,11 +97,22 @@ public struct TrustedProxies: Sendable, Equatable {
 
   private func isTrusted(_ address: IPAddress) -> Bool { networks.contains { $0.contains(address) } }
 
-  /// An address as proxies write it, some of them with the port.
+  /// An address as proxies write it, some of them with the port. Not a character of it may be another's: what looks like a comma to us must be one to
+  /// the proxy.
   private static func address(_ hop: Substring) -> IPAddress? {
-    let text = hop.filter { $0 != " " && $0 != "\t" }
-    if let address = IPAddress(text) { return address }
-    if text.hasPrefix("["), let end = text.firstIndex(of: "]") { return IPAddress(text[text.index(after: text.startIndex)..<end]) }
-    return IPAddress(text.prefix { $0 != ":" })
+    let text = hop.trimmed
+    guard text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
+    if let match = text.wholeMatch(of: /([0-9.]+):[0-9]+/) ?? text.wholeMatch(of: /\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?/) { return IPAddress(match.1) }
+    return IPAddress(text)
+  }
+}
+
+extension Substring {
+  /// Without the blanks around it.
+  var trimmed: Substring {
+    var bytes = utf8[...]
+    while let byte = bytes.first, byte == 0x20 || byte == 0x09 { bytes.removeFirst() }
+    while let byte = bytes.last, byte == 0x20 || byte == 0x09 { bytes.removeLast() }
+    return Substring(bytes)
   }
 }

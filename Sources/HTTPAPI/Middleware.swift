@@ -71,6 +71,8 @@ struct RoutesMiddleware: RouterMiddleware {
     _ request: Request, context: ResetRequestContext, next: (Request, ResetRequestContext) async throws -> Response
   ) async throws -> Response {
     let path = request.uri.path
+    // Over HTTP/1 it does not get so far.
+    guard request.uri.string.utf8.count <= EdgeLimits.uriBytes else { throw Problem.uriTooLong }
     guard isPlain(path) else { throw Problem.notFound }
     if request.method == .options { return Response(status: .noContent, headers: [.allow: try allow(path)]) }
     do {

@@ -2,11 +2,14 @@ import Hummingbird
 
 /// What the operator and the client's developer ask for.
 struct OperationsHandlers: Sendable {
+  /// One for all replies, however many are under way.
+  private static let contract = ByteBuffer(bytes: PackageResources.openapi_yaml)
+
   let isReady: @Sendable () async -> Bool
 
   /// `GET /openapi.yaml`: the contract.
   @Sendable func openAPI(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
-    Response(status: .ok, headers: [.contentType: "application/yaml"], body: .init(byteBuffer: ByteBuffer(bytes: PackageResources.openapi_yaml)))
+    Response(status: .ok, headers: [.contentType: "application/yaml"], body: .init(byteBuffer: Self.contract))
   }
 
   /// `GET /health/live`: the process answers. It touches nothing that could be slow.

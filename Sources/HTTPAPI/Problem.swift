@@ -82,6 +82,7 @@ struct Problem: Error {
   static let expiredLinkDetail = Phrase("The password reset link has expired. Please request a new password reset.")
   private static let validationDetail = Phrase("Please correct the errors below.")
 
+  static let uriTooLong = Problem(.uriTooLong, "The address is longer than \(EdgeLimits.uriBytes) bytes.")
   static let notFound = Problem(.notFound, "There is nothing at this path.")
 
   static func unavailable() -> Problem {

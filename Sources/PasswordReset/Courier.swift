@@ -73,7 +73,7 @@ struct Courier: Sendable {
     switch try await allowance(for: kind, to: addressKey, user: user, of: entry) {
     case .granted: break
     case .refused: return (.done, record(.suppressed))
-    case .later(let date): return retry(entry, because: "RATE_LIMIT_MAILS_TOTAL is used up", notBefore: date, else: record(.mailFailed))
+    case .later(let date): return wait(until: date, entry, else: record(.mailFailed))
     }
     let start = now()
     let deadline = entry.livesFrom.addingTimeInterval(policy.lifetime)
@@ -122,11 +122,20 @@ struct Courier: Sendable {
     do { return try await users.user(id: user.id) == user } catch { return false }
   }
 
-  private func retry(
-    _ entry: OutboxEntry, because reason: String, within longest: TimeInterval? = nil, notBefore earliest: Date = .distantPast,
-    else audit: AuditRecord
-  ) -> (OutboxOutcome, AuditRecord?) {
-    let date = max(earliest, now().addingTimeInterval(policy.backoff(after: entry.attempts, longest: longest ?? policy.longestRetry)))
+  /// All mails that wait would come back at once, else; and none of them waits longer for having waited long.
+  private static let spread: TimeInterval = 30
+
+  private func wait(until date: Date, _ entry: OutboxEntry, else audit: AuditRecord) -> (OutboxOutcome, AuditRecord?) {
+    let reason = "RATE_LIMIT_MAILS_TOTAL is used up"
+    let date = date.addingTimeInterval(.random(in: 0...Self.spread))
+    guard date.timeIntervalSince(entry.livesFrom) <= policy.lifetime else { return (.bury(reason: "too late: \(reason)"), audit) }
+    return (.retry(at: date, reason: reason), nil)
+  }
+
+  private func retry(_ entry: OutboxEntry, because reason: String, within longest: TimeInterval, else audit: AuditRecord)
+    -> (OutboxOutcome, AuditRecord?)
+  {
+    let date = now().addingTimeInterval(policy.backoff(after: entry.attempts, longest: longest))
     guard date.timeIntervalSince(entry.livesFrom) <= policy.lifetime else {
       return (.bury(reason: "given up after \(entry.attempts) attempts: \(reason)"), audit)
     }

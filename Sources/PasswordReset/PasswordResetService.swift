@@ -79,14 +79,18 @@ public struct PasswordResetService: Sendable {
     bell.ring()
   }
 
+  /// Of the usual lengths.
+  private static let nobody = TokenSubject(
+    id: 0, password: "pbkdf2_sha256$1500000$0123456789abcdefghijkl$" + String(repeating: "0", count: 44), lastLogin: "2001-01-01 00:00:00",
+    email: "nobody@example.com")
+
   private func resolve(uidb64: String, token: String) async throws(PasswordResetError) -> (User?, state: LinkState) {
     var user: User?
     if let id = UIDB64.decode(uidb64) {
       user = try await available { () throws(StoreError) in try await users.user(id: id) }
     }
     // Nobody's token is checked too, so that an unknown user takes as long as a wrong token.
-    let nobody = TokenSubject(id: 0, password: "", lastLogin: nil, email: "")
-    let verdict = tokenGenerator.check(token, for: user?.tokenSubject ?? nobody, at: now())
+    let verdict = tokenGenerator.check(token, for: user?.tokenSubject ?? Self.nobody, at: now())
     guard let user, user.isActive else { return (nil, .invalid) }
     return switch verdict {
     case .valid(let expiresAt): (user, .valid(expiresAt: expiresAt))

@@ -43,7 +43,7 @@ public protocol UserStore: Sendable {
   /// for a user name the one that has it. Takes the same time however many users there are.
   func users(matching identifier: Identifier) async throws(StoreError) -> [User]
 
-  /// The user with this key; nil if there is none, or its row is damaged.
+  /// The user with this key; nil if there is none, or its row is damaged. Takes the same time whether or not there is one.
   func user(id: Int64) async throws(StoreError) -> User?
 
   /// Makes the change, if the user's row is still as it was read; else it changes nothing and returns false.

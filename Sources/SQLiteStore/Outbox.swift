@@ -114,8 +114,10 @@ extension SQLiteStore: OutboxStore {
 
   public func reserveMail(_ mail: MailReservation, at now: Date) async throws(StoreError) -> MailAllowance {
     try await write { db in
-      let longest = (mail.limits + mail.totalLimits).map(\.seconds).max() ?? 0
-      try db.execute(sql: "DELETE FROM password_reset_mail_window WHERE at < ?", arguments: [Self.start(of: longest, at: now)])
+      // No limit looks further back than a day, and what the clock ran ahead to must not count until then.
+      try db.execute(
+        sql: "DELETE FROM password_reset_mail_window WHERE at < ? OR at > ?",
+        arguments: [Self.start(of: 86400, at: now), now.addingTimeInterval(60).milliseconds])
       let key = mail.addressKey ?? ""
       let mailKey = "\(mail.requestID).\(mail.userID)"
       let isCounted = try Bool.fetchOne(

@@ -22,9 +22,22 @@ extension SQLiteStore: UserStore {
     }
   }
 
+  /// Where there is no user, a row of the usual lengths is found and read in its place: the time must not tell.
+  private static let userOrNobody = """
+    SELECT \(columns), true AS is_somebody FROM auth_user WHERE id = ?1
+    UNION ALL
+    SELECT \(columns), false FROM (
+      SELECT 0 AS id, 'nobody' AS username, 'nobody@example.com' AS email, 'No' AS first_name, 'Body' AS last_name,
+        'pbkdf2_sha256$1500000$0123456789abcdefghijkl$0123456789abcdefghijklmnopqrstuvwxyzABCDEFG=' AS password,
+        '2001-01-01 00:00:00.000000' AS last_login, 1 AS is_active)
+    WHERE NOT EXISTS (SELECT 1 FROM auth_user WHERE id = ?1)
+    """
+
   public func user(id: Int64) async throws(StoreError) -> User? {
     try await read { db in
-      try Row.fetchOne(db.cachedStatement(sql: "SELECT \(Self.columns) FROM auth_user WHERE id = ?"), arguments: [id]).flatMap(Self.user)
+      let row = try Row.fetchOne(db.cachedStatement(sql: Self.userOrNobody), arguments: [id])
+      let user = row.flatMap(Self.user)
+      return row?["is_somebody"] == true ? user : nil
     }
   }
 
@@ -57,9 +70,13 @@ extension SQLiteStore: UserStore {
   /// The column as Django prints it for a token: to the second, without a zone. Nil for a value that is no time.
   private static func lastLogin(_ row: Row) -> String?? {
     guard let stored = row["last_login"] else { return .some(nil) }
-    guard let text = stored as? String, text.count >= 19 else { return nil }
-    let time = text.prefix(19).replacingOccurrences(of: "T", with: " ")
-    let shape = time.map { $0.isASCII && $0.isNumber ? "0" : $0 }
-    return String(shape) == "0000-00-00 00:00:00" ? .some(time) : nil
+    guard let text = stored as? String else { return nil }
+    var time = Array(text.utf8.prefix(19))
+    guard time.count == 19 else { return nil }
+    if time[10] == UInt8(ascii: "T") { time[10] = UInt8(ascii: " ") }
+    let isTime = zip(time, "0000-00-00 00:00:00".utf8).allSatisfy { byte, shape in
+      shape == UInt8(ascii: "0") ? (0x30...0x39).contains(byte) : byte == shape
+    }
+    return isTime ? .some(String(decoding: time, as: UTF8.self)) : nil
   }
 }

@@ -375,6 +375,32 @@ def test_a_client_that_does_not_come_to_the_point_is_sent_away(https: Service, a
         assert dict(zip(clients, outcomes, strict=True)) == dict.fromkeys(clients, True)
 
 
+# A preface, settings, and `GET /` with an authority, in frames of RFC 9113 with HPACK's static table.
+SILENT_CLIENT = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    + bytes([0, 0, 14, 1, 5, 0, 0, 0, 1, 0x82, 0x87, 0x84, 0x41, 9])
+    + b"localhost"
+)
+
+
+def test_clients_of_http2_that_never_answer_do_not_keep_the_places_of_others(
+    files: Files, database: Path, tmp_path: Path, authority: Authority
+) -> None:
+    """Whoever is told to go is asked for an answer first; who gives none must go all the same."""
+    with ExitStack() as stack:
+        # It has 172 places.
+        service = stack.enter_context(serving(database, tmp_path, limits="-n 300", **files.settings))
+        clients = []
+        for _ in range(120):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=15))
+            client = stack.enter_context(trusting(authority, "h2").wrap_socket(connection, server_hostname="localhost"))
+            client.sendall(SILENT_CLIENT)
+            clients.append(client)
+        wait_until(lambda: service.connections < 100, "the first of them to be closed", seconds=40)
+        assert Curl(service, authority, "2").get("/health/live").status == 200
+
+
 def test_the_service_ends_whatever_its_clients_do(
     files: Files, authority: Authority, serve: Callable[..., Service]
 ) -> None:

@@ -21,7 +21,10 @@ final class ConnectionClock: NIOScheduledCallbackHandler {
 
   func handleScheduledCallback(eventLoop: some EventLoop) {
     let now = NIODeadline.now()
-    connections[due].removeAll { !$0.look(at: now) }
+    // Taken out while they are looked at: whatever comes of a close, the list is not in use.
+    let share = connections[due]
+    connections[due] = []
+    connections[due] += share.filter { $0.look(at: now) }
     due = (due + 1) % Self.shares
     isRunning = false
     if !connections.allSatisfy(\.isEmpty) { run(on: eventLoop) }

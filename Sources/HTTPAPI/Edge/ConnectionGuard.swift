@@ -15,9 +15,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
     case receiving(NIODeadline)
     case answering
     case idle(NIODeadline)
-    /// HTTP/2: many at once, each watched by an ``HTTP2StreamGuard``.
-    case multiplexed
-    /// Told to close, and waiting until then for the client to do so.
+    /// HTTP/2: so many requests at once, each watched by an ``HTTP2StreamGuard``; since when there are so many.
+    case multiplexed(Int, NIODeadline)
+    /// It is to be closed, and until then the client may notice.
     case leaving(until: NIODeadline, bytesLeft: Int)
   }
 
@@ -28,7 +28,10 @@ final class ConnectionGuard: ChannelDuplexHandler {
   private var requests = 0
   /// When all must be over; set when the service stops.
   private var end: NIODeadline?
-  private var mustTakeLeave = false
+  /// Whether our side is closed.
+  private var hasEnded = false
+  /// When the last request of HTTP/2 was let in.
+  private var lastStream: NIODeadline?
   private var written = 0
   private var sent = 0
   private var progress = NIODeadline.now()
@@ -61,10 +64,16 @@ final class ConnectionGuard: ChannelDuplexHandler {
   /// A stream of HTTP/2 was opened.
   func streamOpened() {
     guard let context, end == nil else { return }
-    phase = .multiplexed
+    if case .multiplexed(let count, _) = phase { phase = .multiplexed(count + 1, .now()) } else { phase = .multiplexed(1, .now()) }
     requests += 1
+    guard requests == limits.requests else { return }
+    lastStream = .now()
     // It has no header to say that this is the last: HTTP/2's own way is taken.
-    if requests == limits.requests { context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+    context.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+  }
+
+  func streamClosed() {
+    if case .multiplexed(let count, _) = phase { phase = .multiplexed(count - 1, .now()) }
   }
 
   /// Whether the service stops.
@@ -73,8 +82,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
   /// Whether the next response should be the last one.
   var isWornOut: Bool { isStopping || requests + 1 >= limits.requests || .now() - opened > limits.age }
 
-  /// The client is still sending when the connection is closed: it is to get the response nevertheless.
-  func takeLeave() { mustTakeLeave = true }
+  /// The connection is about to be closed while the client may still be sending: it is to get the response nevertheless.
+  func takeLeave() {
+    if case .leaving = phase { return }
+    phase = .leaving(until: .now() + limits.farewell, bytesLeft: limits.farewellBytes)
+  }
 
   // MARK: The channel
 
@@ -92,8 +104,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
     case .leaving(let until, let bytesLeft):
       let left = bytesLeft - unwrapInboundIn(data).readableBytes
       phase = .leaving(until: until, bytesLeft: left)
-      if left < 0 { context.close(promise: nil) }
-      return
+      if left < 0 { return context.close(promise: nil) }
+      // TLS waits for the end of the other side, and what is above it takes no more.
+      if hasEnded { return }
     case .idle: phase = .receiving(.now())
     case .receiving, .answering, .multiplexed: break
     }
@@ -101,13 +114,13 @@ final class ConnectionGuard: ChannelDuplexHandler {
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
-    if case .leaving = phase { return context.read() }
+    if hasEnded { return context.read() }
     context.fireChannelReadComplete()
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if event is ChannelShouldQuiesceEvent { end = .now() + limits.stop }
-    if case .leaving = phase, event as? ChannelEvent == .inputClosed { return context.close(promise: nil) }
+    if hasEnded, event as? ChannelEvent == .inputClosed { return context.close(promise: nil) }
     context.fireUserInboundEventTriggered(event)
   }
 
@@ -117,10 +130,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
   }
 
   func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
-    guard mode == .all, mustTakeLeave || unsent(in: context) > 0 else { return context.close(mode: mode, promise: promise) }
+    if mode == .all, unsent(in: context) > 0 { takeLeave() }
+    guard mode == .all, case .leaving = phase else { return context.close(mode: mode, promise: promise) }
     promise?.succeed()
-    if case .leaving = phase { return }
-    phase = .leaving(until: .now() + limits.farewell, bytesLeft: limits.farewellBytes)
+    if hasEnded { return }
+    hasEnded = true
     // After what is still to be sent.
     context.close(mode: .output, promise: nil)
     context.read()
@@ -141,12 +155,20 @@ final class ConnectionGuard: ChannelDuplexHandler {
   private func isOverdue(at now: NIODeadline) -> Bool {
     switch phase {
     case .receiving(let start): now - start > limits.request || isOver(now)
-    case .idle(let start): now - start > (count.isCrowded ? limits.crowdedIdle : limits.idle) || isOver(now)
+    case .idle(let start): now - start > longestIdle || isOver(now)
     case .leaving(let until, _): now >= until
-    // Some of its streams may still be answered.
-    case .multiplexed: isOver(now - limits.farewell)
+    case .multiplexed(0, let start): now - start > longestIdle + limits.farewell || isOver(now - limits.farewell) || isPast(now)
+    case .multiplexed: isOver(now - limits.farewell) || isPast(now)
     case .answering: false
     }
+  }
+
+  private var longestIdle: TimeAmount { count.isCrowded ? limits.crowdedIdle : limits.idle }
+
+  /// Hummingbird has told a client of HTTP/2 to go, and waits for its answer, without which it would wait for ever.
+  private func isPast(_ now: NIODeadline) -> Bool {
+    let patience = EdgeLimits.stream + limits.farewell
+    return now - opened > limits.age + patience || lastStream.map { now - $0 > patience } ?? false
   }
 
   private func isOver(_ now: NIODeadline) -> Bool { end.map { now >= $0 } ?? false }

@@ -90,8 +90,9 @@ private final class GuardInstaller: ChannelInboundHandler, RemovableChannelHandl
   private func install(_ context: ChannelHandlerContext) throws {
     let pipeline = context.pipeline.syncOperations
     guard let parser = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else {
-      try context.channel.parent?.pipeline.syncOperations.handler(type: ConnectionGuard.self).streamOpened()
-      return try pipeline.addHandler(HTTP2StreamGuard(limits: limits), position: .after(self))
+      guard let parent = context.channel.parent else { return context.close(promise: nil) }
+      let connection = try parent.pipeline.syncOperations.handler(type: ConnectionGuard.self)
+      return try pipeline.addHandler(HTTP2StreamGuard(limits: limits, connection: connection), position: .after(self))
     }
     let meter = FramingMeter()
     let connection = try pipeline.handler(type: ConnectionGuard.self)

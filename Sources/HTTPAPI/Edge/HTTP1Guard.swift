@@ -87,7 +87,8 @@ final class HTTP1Guard: ChannelDuplexHandler {
     // The parser reads on in no protocol but HTTP/1.
     closes = !head.isKeepAlive || head.headers.contains(name: "Upgrade")
     if let problem = RequestRules.fault(in: head) { return refuse(problem, context) }
-    if let length = head.headers.first(name: "Content-Length").flatMap({ Int($0) }), length > JSONBody.maximumSize {
+    // A number it is, if only too large a one.
+    if let length = head.headers.first(name: "Content-Length").map({ Int(RequestRules.trimmed($0)) ?? .max }), length > JSONBody.maximumSize {
       return letInCut(ofLength: length, context)
     }
     if head.version == .http1_1, head.headers.first(name: "Expect")?.lowercased() == "100-continue" {

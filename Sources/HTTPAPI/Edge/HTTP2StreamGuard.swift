@@ -9,27 +9,30 @@ final class HTTP2StreamGuard: ChannelDuplexHandler, NIOScheduledCallbackHandler 
   typealias OutboundOut = HTTPResponsePart
 
   private let limits: EdgeLimits
+  private let connection: ConnectionGuard
   private let opened = NIODeadline.now()
   private var isReading = true
-  private var hasResponded = false
+  private var responded: NIODeadline?
   private var bytesLeft: Int
   private var timer: NIOScheduledCallback?
   private var context: ChannelHandlerContext?
 
-  init(limits: EdgeLimits) {
+  init(limits: EdgeLimits, connection: ConnectionGuard) {
     self.limits = limits
+    self.connection = connection
     bytesLeft = limits.farewellBytes
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    connection.streamOpened()
     look(in: limits.request, context)
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { stop() }
+  func handlerRemoved(context: ChannelHandlerContext) { leave() }
 
   func channelInactive(context: ChannelHandlerContext) {
-    stop()
+    leave()
     context.fireChannelInactive()
   }
 
@@ -37,7 +40,7 @@ final class HTTP2StreamGuard: ChannelDuplexHandler, NIOScheduledCallbackHandler 
     switch unwrapInboundIn(data) {
     case .head: break
     case .body(let data):
-      if hasResponded { bytesLeft -= data.readableBytes }
+      if responded != nil { bytesLeft -= data.readableBytes }
       if bytesLeft < 0 { return context.close(promise: nil) }
     case .end: isReading = false
     }
@@ -45,14 +48,17 @@ final class HTTP2StreamGuard: ChannelDuplexHandler, NIOScheduledCallbackHandler 
   }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-    if case .end = unwrapOutboundIn(data) { hasResponded = true }
+    if case .end = unwrapOutboundIn(data) { responded = .now() }
     context.write(data, promise: promise)
   }
 
+  /// A stream that is there still, though its response was written long ago, has one that nobody reads.
   func handleScheduledCallback(eventLoop: some EventLoop) {
     guard let context else { return }
-    if isReading || .now() - opened > EdgeLimits.stream { return context.close(promise: nil) }
-    look(in: EdgeLimits.stream, context)
+    let now = NIODeadline.now()
+    let isUnread = responded.map { now - $0 >= limits.unread } ?? false
+    if isReading || isUnread || now - opened >= EdgeLimits.stream { return context.close(promise: nil) }
+    look(in: limits.unread, context)
   }
 
   private func look(in time: TimeAmount, _ context: ChannelHandlerContext) {
@@ -60,8 +66,10 @@ final class HTTP2StreamGuard: ChannelDuplexHandler, NIOScheduledCallbackHandler 
     timer = try? context.eventLoop.assumeIsolated().scheduleCallback(in: time, handler: self)
   }
 
-  private func stop() {
-    timer?.cancel()
+  private func leave() {
+    guard context != nil else { return }
     context = nil
+    timer?.cancel()
+    connection.streamClosed()
   }
 }

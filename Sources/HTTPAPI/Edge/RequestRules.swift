@@ -8,7 +8,7 @@ enum RequestRules {
   /// Why the request is refused; nil if it is not.
   static func fault(in head: HTTPRequestHead) -> Problem? {
     if head.uri.utf8.count > EdgeLimits.uriBytes {
-      return Problem(.uriTooLong, "The address is longer than \(EdgeLimits.uriBytes) bytes.")
+      return .uriTooLong
     }
     guard let reason = versionFault(head) ?? targetFault(head) ?? hostFault(head) ?? framingFault(head) else { return nil }
     return Problem(.malformedRequest, reason)
@@ -44,10 +44,7 @@ enum RequestRules {
   }
 
   /// The parser leaves the blanks behind a value where they are.
-  private static func trimmed(_ value: String) -> Substring {
-    let end = value.utf8.lastIndex { $0 != 0x20 && $0 != 0x09 }.map { value.utf8.index(after: $0) } ?? value.startIndex
-    return value[..<end]
-  }
+  static func trimmed(_ value: String) -> Substring { Substring(value).trimmed }
 
   private static func isAlphanumeric(_ byte: UInt8) -> Bool {
     (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)

@@ -51,8 +51,10 @@ public struct ServerCertificate: Service {
       var tls = try TLSConfiguration.makeServerConfiguration(certificateReloader: reloader)
       tls.minimumTLSVersion = .tlsv12
       self.tls = tls
-    } catch {
+    } catch let error as TimedCertificateReloader.Error where error == .publicKeyMismatch {
       throw .mismatch
+    } catch {
+      throw .key
     }
   }
 

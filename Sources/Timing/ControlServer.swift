@@ -1,0 +1,56 @@
+import Credentials
+import Foundation
+import HTTPAPI
+import Hummingbird
+import Localization
+import Logging
+import Mail
+import PasswordReset
+import SQLiteStore
+
+/// The service as `serve` builds it, from the same parts and in the state of a held worker, with a ``PlantedStore`` in the place of the store.
+///
+/// What is compared is `password-reset serve`, the very program that people run. It has no way to be made slower, and should not have one. What the
+/// control has to show is that nothing on the way from a store through the socket to the statistics swallows two microseconds, and for that a server
+/// of the same parts will do.
+enum ControlServer {
+  /// The arguments of a process that runs it.
+  static func arguments(database: String, comparison: Int) -> [String] { ["server", database, "\(comparison)"] }
+
+  /// Runs until it is told to stop.
+  /// - Parameter arguments: of ``arguments(database:comparison:)``, but the first.
+  static func run(_ arguments: [String], secretKey: String) async throws {
+    guard arguments.count == 2, let index = Int(arguments[1]), Comparison.all.indices.contains(index) else {
+      throw Failure(description: "the server needs a database and a comparison")
+    }
+    let store = try SQLiteStore(path: arguments[0])
+    try store.migrate()
+    try await application(PlantedStore(store: store, side: Comparison.all[index].second), secretKey: secretKey).runService()
+  }
+
+  private static func application(_ store: PlantedStore, secretKey: String) throws -> some ApplicationProtocol {
+    let bell = Bell()
+    let languages = try Languages()
+    let templates = try MailTemplates(languages: languages, siteName: "localhost", sender: "webmaster@localhost")
+    let tokenGenerator = PasswordResetTokenGenerator(secretKey: secretKey, timeout: 3600)
+    let logger = Logger(label: "control") { StreamLogHandler.standardError(label: $0) }
+    let perHour = RateLimit(count: 1, seconds: 3600)
+    var policy = OutboxPolicy()
+    policy.mailLimits = [perHour]
+    policy.rate = perHour
+    let worker = OutboxWorker(
+      users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: IdentifierHasher(secretKey: secretKey),
+      resetURL: .ofService(port: 8080), timeout: 3600, compose: templates.compose, backend: DummyBackend(), policy: policy, bell: bell,
+      logger: logger, now: { Date() })
+    let service = PasswordResetService(
+      users: store, outbox: store, tokenGenerator: tokenGenerator,
+      passwords: PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators()), hashing: HashingPool(slots: 1, queueLimit: 1),
+      notifiesOfChange: true, bell: bell, now: { Date() })
+    let edge = Edge(limits: EdgeLimits(connections: 1000), certificate: nil, logger: logger)
+    return Application(
+      router: API(service: service, languages: languages, now: { Date() }, isReady: { true }).router(), server: edge.server,
+      configuration: .init(
+        address: .hostname("127.0.0.1", port: 0), backlog: edge.backlog, reuseAddress: true, availableConnectionsDelegate: edge.availableConnections),
+      services: [worker], logger: logger)
+  }
+}

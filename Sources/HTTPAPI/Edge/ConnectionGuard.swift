@@ -63,8 +63,12 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
   /// A stream of HTTP/2 was opened.
   func streamOpened() {
-    guard let context, end == nil else { return }
-    if case .multiplexed(let count, _) = phase { phase = .multiplexed(count + 1, .now()) } else { phase = .multiplexed(1, .now()) }
+    guard let context else { return }
+    switch phase {
+    case .multiplexed(let count, _): phase = .multiplexed(count + 1, .now())
+    case .receiving, .answering, .idle: phase = .multiplexed(1, .now())
+    case .leaving: return
+    }
     requests += 1
     guard requests == limits.requests else { return }
     lastStream = .now()

@@ -12,8 +12,9 @@ help: ## Show what there is
 run: build ## Start the service for a try: demo user, mails on this terminal
 	$(BINARY) serve --dev
 
+# All at once they would want more descriptors than Foundation's Process bears, and wait for the disk longer than a request may.
 test: packages ## Build and run the tests
-	swift test $(SWIFT_FLAGS)
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=16 swift test $(SWIFT_FLAGS)
 
 build: packages ## Build the debug binary
 	swift build $(SWIFT_FLAGS) --product password-reset

@@ -1,11 +1,11 @@
 import NIOCore
 import Synchronization
 
-/// Has every connection of one event loop look at the time once a second, a tenth of them at once. Ten thousand timers would cost more than all that
-/// they watch.
+/// Has every connection of one event loop look at the time once a second, a fiftieth of them at once: ten thousand timers would cost more than all that
+/// they watch, and ten thousand closings at once would hold up everybody else.
 final class ConnectionClock: NIOScheduledCallbackHandler {
-  private static let shares = 10
-  private static let step = TimeAmount.milliseconds(100)
+  private static let shares = 50
+  private static let step = TimeAmount.milliseconds(20)
 
   private var connections: [[ConnectionGuard]] = Array(repeating: [], count: shares)
   /// The share that is looked at next, and the one that the next connection joins.

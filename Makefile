@@ -12,7 +12,7 @@ help: ## Show what there is
 run: build ## Start the service for a try: demo user, mails on this terminal
 	$(BINARY) serve --dev
 
-# All at once they would want more descriptors than Foundation's Process bears, and wait for the disk longer than a request may.
+# All at once they starve each other, and Foundation's Process has crashed twice among them.
 test: packages ## Build and run the tests
 	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=16 swift test $(SWIFT_FLAGS)
 

@@ -3,7 +3,6 @@ import HummingbirdHTTP2
 public import Logging
 import NIOCore
 import NIOHTTP1
-import NIOHTTPTypesHTTP1
 
 /// The listener's side of the HTTP interface, for Hummingbird's `Application`.
 public struct Edge: Sendable {
@@ -89,6 +88,7 @@ private final class GuardInstaller: ChannelInboundHandler, RemovableChannelHandl
 
   private func install(_ context: ChannelHandlerContext) throws {
     let pipeline = context.pipeline.syncOperations
+    // A stream of HTTP/2 has none.
     guard let parser = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else {
       guard let parent = context.channel.parent else { return context.close(promise: nil) }
       let connection = try parent.pipeline.syncOperations.handler(type: ConnectionGuard.self)

@@ -1,26 +1,26 @@
-public import NIOCore
+import NIOCore
 
 /// What a client may take of the service: bytes, time and connections.
 public struct EdgeLimits: Sendable {
   /// From the first byte of a request, or from the opening of the connection, to the request's last byte.
-  public var request = TimeAmount.seconds(10)
+  let request = TimeAmount.seconds(10)
   /// How long a connection may be kept without a request. More than the minute after which proxies commonly give theirs up.
-  public var idle = TimeAmount.seconds(75)
+  let idle = TimeAmount.seconds(75)
   /// The same while more than half of the places are taken.
-  public var crowdedIdle = TimeAmount.seconds(10)
+  let crowdedIdle = TimeAmount.seconds(10)
   /// How long the client may leave a response where it is.
-  public var unread = TimeAmount.seconds(10)
+  let unread = TimeAmount.seconds(10)
   /// How long whoever is told to close may go on sending: a connection that is closed at once would take the response with it.
-  public var farewell = TimeAmount.seconds(2)
+  let farewell = TimeAmount.seconds(2)
   /// How many bytes it may send meanwhile.
-  public var farewellBytes = 64 * 1024
+  let farewellBytes = 64 * 1024
   /// When the service stops: how long it waits for the rest of a request, or for a client to read.
-  public var stop = TimeAmount.seconds(1)
+  let stop = TimeAmount.seconds(1)
   /// After so long, or so many requests, a connection is closed with the next response.
-  public var age = TimeAmount.minutes(15)
-  public var requests = 1000
+  let age = TimeAmount.minutes(15)
+  let requests = 1000
   /// How many connections there may be; further ones wait until one closes.
-  public var connections: Int
+  let connections: Int
 
   /// How many connections may wait in the kernel's queue; no more than net.core.somaxconn.
   static let backlog = 4096

@@ -26,6 +26,7 @@ public struct ServerCertificate: Service {
   ///   - certificateFile: PEM, the service's own certificate first.
   ///   - keyFile: PEM, not encrypted.
   public init(certificateFile: String, keyFile: String, logger: Logger) throws(Fault) {
+    // The reloader's errors do not say which file is at fault; and what a parser finds wrong may show lines of the key, which are not printed.
     guard let certificates = try? NIOSSLCertificate.fromPEMFile(certificateFile), !certificates.isEmpty else { throw .certificate }
     guard (try? NIOSSLPrivateKey(file: keyFile, format: .pem)) != nil else { throw .key }
     var configuration = TimedCertificateReloader.Configuration(

@@ -153,8 +153,9 @@ struct Server {
   static func start(_ folder: Folder, _ environment: [String: String] = [:]) async throws -> Server {
     let mails = ["HTTP_PORT": "0", "EMAIL_BACKEND": "file", "EMAIL_FILE_PATH": folder.path + "/mails"]
     let process = try RunningCommand(["serve", "--dev"], mails.merging(environment) { $1 }, in: folder.path)
-    try await eventually("the server to listen") { try process.text("err").contains(/listening on 127\.0\.0\.1:\d+/) }
-    let match = try #require(try process.text("err").firstMatch(of: /listening on 127\.0\.0\.1:(\d+)/))
+    // Not by the log: the listener for this machine alone says there that it listens, too, and either may be the first.
+    try await eventually("the server's address") { try process.text("err").contains(/:\d+\/password-reset --json/) }
+    let match = try #require(try process.text("err").firstMatch(of: /:(\d+)\/password-reset --json/))
     return Server(process: process, port: try #require(Int(match.1)))
   }
 

@@ -1,30 +1,76 @@
 # syntax=docker/dockerfile:1
 
-FROM swift:6.3-bookworm AS build
+ARG BUILD_IMAGE=swift:6.3-bookworm
+ARG RUNTIME_IMAGE=debian:bookworm-slim
+
+# The dependencies, built with an empty source in the place of each of ours: only a change of Package.swift or of a C header builds them anew.
+FROM ${BUILD_IMAGE} AS dependencies
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config \
+ && apt-get install --yes --no-install-recommends \
+      jq libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-# The dependencies first: they change less often than the sources.
 COPY Package.swift ./
-RUN swift package resolve
+COPY Sources/CArgon2 Sources/CArgon2
+COPY Sources/CCrypt Sources/CCrypt
+COPY Sources/CCurl Sources/CCurl
+COPY Sources/CGMime Sources/CGMime
+ENV SWIFT_FLAGS="-c release --static-swift-stdlib --explicit-target-dependency-import-check error --product password-reset"
+# The build compares times to the nanosecond, and a layer may keep seconds only: this tar keeps them all.
+RUN swift package dump-package | jq --raw-output '.targets[] | select(.type != "system") \
+      | (if .type == "test" then "Tests" else "Sources" end + "/" + .name) as $folder \
+      | $folder + (if .type == "executable" then "/main.swift" else "/empty.swift" end), $folder + "/" + .resources[].path' > /tmp/empty \
+ && while read -r file; do mkdir -p "$(dirname "$file")" && touch "$file"; done < /tmp/empty \
+ && swift build $SWIFT_FLAGS \
+ && tar --create --format=posix --file=/dependencies.tar .build \
+ && rm -r .build Sources
+
+FROM dependencies AS build
 COPY openapi.yaml ./
 COPY Sources Sources
-COPY Tests Tests
-RUN swift build -c release --static-swift-stdlib --explicit-target-dependency-import-check error --product password-reset \
- && install -D --strip .build/release/password-reset /out/password-reset
+RUN tar --extract --file=/dependencies.tar \
+ && swift build $SWIFT_FLAGS \
+ && install -D --strip .build/release/password-reset /out/password-reset \
+ && rm -r .build
 
-FROM debian:bookworm-slim
+# Of Debian, what the program loads and reads: no shell, no package manager. Whole, the slim image and these packages are more than the program.
+FROM ${RUNTIME_IMAGE} AS runtime
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcurl4 libgmime-3.0-0 libsqlite3-0 \
- && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --home-dir /data password-reset \
- && install --directory --owner=password-reset --mode=0700 /data
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/password-reset /usr/local/bin/password-reset
-USER password-reset
+COPY LICENSE NOTICE /usr/share/doc/password-reset/
+WORKDIR /image
+# status.d tells scanners which packages these files are of.
+RUN mkdir -p usr/lib usr/lib64 var/lib/dpkg/status.d \
+ && ln -s usr/lib usr/lib64 . \
+ && ldd /usr/local/bin/password-reset | grep --only-matching '/[^ ]*' > /tmp/files \
+ && xargs --arguments=/tmp/files cp --dereference --parents --target-directory=. \
+ && cp --archive --parents --target-directory=. \
+      /etc/debian_version /etc/nsswitch.conf /etc/os-release /etc/ssl/certs/ca-certificates.crt /etc/ssl/openssl.cnf /usr/lib/os-release \
+      /usr/lib/*-linux-gnu/gconv /usr/local/bin/password-reset /usr/share/doc/password-reset /usr/share/zoneinfo \
+ && { sed 's|^.*/|*/|' /tmp/files | xargs dpkg-query --search | sed 's/:.*//'; printf '%s\n' base-files ca-certificates tzdata; } | sort --unique \
+  | while read -r package; do \
+      dpkg-query --status "$package" > "var/lib/dpkg/status.d/$package" \
+      && cp --archive --parents "/usr/share/doc/$package/copyright" . || exit 1; \
+    done \
+ && printf 'root:x:0:0:root:/:/sbin/nologin\npassword-reset:x:10001:10001::/data:/sbin/nologin\n' > etc/passwd \
+ && printf 'root:x:0:\npassword-reset:x:10001:\n' > etc/group \
+ && mkdir proc dev run sys \
+ && install --directory --mode=1777 tmp \
+ && install --directory --owner=10001 --group=10001 --mode=0700 data
+
+FROM scratch
+COPY --from=runtime /image /
+LABEL org.opencontainers.image.title="password-reset" \
+      org.opencontainers.image.description="Django's password reset as one small native service" \
+      org.opencontainers.image.licenses="Apache-2.0"
+USER 10001:10001
 WORKDIR /data
 VOLUME /data
-ENV HTTP_HOST=0.0.0.0 DATABASE_URL=sqlite:/data/password-reset.sqlite3
+ENV PATH=/usr/local/bin HTTP_HOST=0.0.0.0 DATABASE_URL=sqlite:/data/password-reset.sqlite3
 EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["password-reset", "health"]
 ENTRYPOINT ["password-reset"]
 CMD ["serve"]

@@ -57,10 +57,11 @@ let package = Package(
       resources: ["ar", "de", "en", "es", "fr", "ja", "pt-BR", "zh-Hans"].map { .embedInCode("Languages/\($0).json") },
       swiftSettings: strict
     ),
+    .target(name: "Prometheus", swiftSettings: strict),
     .target(
       name: "PasswordReset",
       dependencies: [
-        "Credentials",
+        "Credentials", "Prometheus",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
@@ -85,7 +86,7 @@ let package = Package(
     .target(
       name: "HTTPAPI",
       dependencies: [
-        "Localization", "PasswordReset", "Credentials",
+        "Localization", "PasswordReset", "Prometheus", "Credentials",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "HummingbirdHTTP2", package: "hummingbird"),
@@ -105,7 +106,7 @@ let package = Package(
     .executableTarget(
       name: "App",
       dependencies: [
-        "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "SQLiteStore",
+        "CCurl", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -113,6 +114,7 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: strict
     ),
@@ -127,7 +129,7 @@ let package = Package(
     .executableTarget(
       name: "Timing",
       dependencies: [
-        "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "SQLiteStore",
+        "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -145,7 +147,7 @@ let package = Package(
     .testTarget(
       name: "JourneyTests",
       dependencies: [
-        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "SQLiteStore",
+        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

@@ -2,21 +2,34 @@ import HTTPAPI
 import Hummingbird
 import Logging
 import PasswordReset
+import Prometheus
 import ServiceLifecycle
 
-/// The listener that only this machine may ask, beside the public one.
+/// The listener for the operator's own machines, beside the public one.
 struct AdminListener: Service {
+  /// Those who look at metrics are few.
+  private static let connections = 64
+
   private let host: String
   private let port: Int
   private let application: any ApplicationProtocol
 
-  init(_ mailbox: any Mailbox, _ settings: Settings, _ world: World, logger: Logger) {
+  init(
+    registry: Registry, mailbox: (any Mailbox)?, _ settings: Settings, _ world: World, logger: Logger, isReady: @escaping @Sendable () async -> Bool
+  ) {
     host = settings.adminHost
     port = settings.adminPort
     let names = ["localhost", "127.0.0.1", "[::1]", Self.name(of: host).lowercased()]
+    var logger = logger
+    logger[metadataKey: "listener"] = "admin"
+    let api = AdminAPI(
+      registry: registry, mailbox: mailbox, names: Settings.isOfThisMachine(host) ? Array(Set(names)).sorted() : nil, isReady: isReady)
+    let edge = Edge(limits: EdgeLimits(connections: Self.connections), certificate: nil, metrics: nil, logger: logger)
     application = Application(
-      router: AdminAPI(mailbox: mailbox, names: names).router(),
-      configuration: .init(address: .hostname(host, port: port), serverName: nil, reuseAddress: true),
+      router: api.router(), server: edge.server,
+      configuration: .init(
+        address: .hostname(host, port: port), serverName: nil, backlog: edge.backlog, reuseAddress: true,
+        availableConnectionsDelegate: edge.availableConnections),
       onServerRunning: { [port] in world.onAdminListening($0.localAddress?.port ?? port) }, logger: logger)
   }
 

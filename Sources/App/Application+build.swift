@@ -5,6 +5,7 @@ import Hummingbird
 import Logging
 import Mail
 import PasswordReset
+import Prometheus
 import SQLiteStore
 import ServiceLifecycle
 
@@ -17,6 +18,9 @@ struct World: Sendable {
   var hasher: (any PasswordHasher)?
   var outboxPolicy = OutboxPolicy()
   var edgeLimits = EdgeLimits(connections: 1000)
+  /// Whether SIGHUP has the templates read anew.
+  var reloadsOnHangup = false
+  var registry = Registry()
   /// Sees every SQL statement, without its values.
   var onStatement: (@Sendable (String) -> Void)?
   /// Called with the port when the server listens, and the listener for this machine alone.
@@ -31,26 +35,39 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
   let backend = try world.mailBackend ?? settings.email.makeBackend(now: world.now())
   let bell = Bell()
   let tokenGenerator = settings.tokenGenerator
+  let identifierHasher = IdentifierHasher(secretKey: settings.secretKey)
+  let registry = world.registry
+  let templates = CurrentTemplates(settings.templates)
+  let auditTrail = AuditTrail(
+    store: store, lifetime: TimeInterval(settings.auditDays) * 86400, registry: registry, logger: logger, now: world.now)
 
   var policy = world.outboxPolicy
   policy.mailLimits = settings.edge.mailLimits
   policy.totalMailLimits = settings.edge.totalMailLimits
   policy.setLimits(of: settings.email)
   let worker = OutboxWorker(
-    users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: IdentifierHasher(secretKey: settings.secretKey),
-    resetURL: settings.resetURL, timeout: settings.passwordResetTimeout, compose: settings.templates.compose, backend: backend, policy: policy,
-    bell: bell, logger: logger, now: world.now)
+    users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
+    resetURL: settings.resetURL, timeout: settings.passwordResetTimeout, compose: templates.compose, backend: backend, policy: policy,
+    bell: bell, registry: registry, logger: logger, now: world.now)
 
   let slots = settings.passwordHasherConcurrency
   let service = PasswordResetService(
-    users: store, outbox: store, tokenGenerator: tokenGenerator, passwords: settings.passwordPolicy(hasher: world.hasher),
-    hashing: HashingPool(slots: slots, queueLimit: 32 * slots), notifiesOfChange: settings.email.notifiesOfChange, bell: bell, now: world.now)
-  let admin = settings.isDevelopment ? (backend as? any Mailbox).map { AdminListener($0, settings, world, logger: logger) } : nil
+    users: store, outbox: store, auditTrail: auditTrail, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
+    passwords: settings.passwordPolicy(hasher: world.hasher), hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry),
+    notifiesOfChange: settings.email.notifiesOfChange, bell: bell, now: world.now)
+  let metrics = HTTPMetrics(registry)
+  let isReady: @Sendable () async -> Bool = { await store.isReady() }
   let api = API(
-    service: service, languages: settings.languages, policy: settings.edge.policy, now: world.now, isReady: { await store.isReady() })
+    service: service, languages: settings.languages, policy: settings.edge.policy, metrics: metrics, now: world.now, isReady: isReady)
   let certificate = try settings.edge.loadCertificate(logger: logger)
-  let edge = Edge(limits: world.edgeLimits, certificate: certificate, logger: logger)
-  let others: [(any Service)?] = [worker, admin, certificate]
+  let edge = Edge(limits: world.edgeLimits, certificate: certificate, metrics: metrics, logger: logger)
+  edge.measureConnections(in: registry)
+  store.measureOutbox(in: registry, now: world.now)
+  let admin = AdminListener(
+    registry: registry, mailbox: settings.isDevelopment ? backend as? any Mailbox : nil, settings, world, logger: logger, isReady: isReady)
+  let reloader = world.reloadsOnHangup ? TemplateReloader(settings, current: templates, logger: logger) : nil
+  // They end in the opposite order, after the listener.
+  let others: [(any Service)?] = [certificate, reloader, auditTrail, admin, worker]
   return Application(
     router: api.router(), server: edge.server,
     configuration: .init(
@@ -84,6 +101,20 @@ extension OutboxPolicy {
 }
 
 extension SQLiteStore {
+  fileprivate func measureOutbox(in registry: Registry, now: @escaping @Sendable () -> Date) {
+    registry.gauge(
+      "password_reset_outbox_entries", "Requests and mails that wait, and those given up that are still kept.", labels: ["state"]
+    ) {
+      // Left out when the database cannot say.
+      guard let counts = try? await outboxCounts() else { return [] }
+      return [(["waiting"], Double(counts.waiting)), (["dead"], Double(counts.dead))]
+    }
+    registry.gauge("password_reset_outbox_oldest_age_seconds", "How long the oldest request or mail has waited; 0 if none does.") {
+      guard let counts = try? await outboxCounts() else { return nil }
+      return counts.oldest.map { max(0, now().timeIntervalSince($0)) } ?? 0
+    }
+  }
+
   fileprivate func isReady() async -> Bool {
     do {
       try await ping()

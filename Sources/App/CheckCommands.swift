@@ -1,9 +1,7 @@
 import ArgumentParser
 import Foundation
-import Logging
 import Mail
 import PasswordReset
-import SQLiteStore
 
 struct SendTestEmailCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -35,32 +33,65 @@ struct CheckCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Check the configuration and the database, without changing anything that is there.",
-    discussion: "Names every setting at fault and its remedy; exits 78 if there is one. Warnings do not change the exit code."
+    discussion: """
+      Prints what it finds with a number, which docs/errors.md explains, and a hint. `serve` does not start while there is an error. Exits 78 if there
+      is one, else 0.
+      """
   )
 
+  /// Which findings fail the command.
+  enum Level: String, ExpressibleByArgument, CaseIterable {
+    case error, warning
+  }
+
+  @Flag(help: "Connect to the mail server too, and log in. Sends nothing.")
+  var connect = false
+
+  @Flag(help: "Print a JSON array, for programs.")
+  var json = false
+
+  @Option(help: ArgumentHelp("From which level on it exits 78.", valueName: "level"))
+  var failLevel = Level.error
+
   func run() async throws {
-    try await Failure.report {
-      let settings = try Settings(environment: ProcessInfo.processInfo.environment)
-      if FileManager.default.fileExists(atPath: settings.databasePath) {
-        try SQLiteStore.inspect(path: settings.databasePath)
-      } else {
-        print("There is no database yet; `password-reset migrate` or the first start makes it.")
-      }
-      _ = try settings.edge.loadCertificate(logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() })
-      for warning in warnings(settings) { print("warning: \(warning)") }
-      print("All is in order.")
+    let findings = await findings()
+    print(json ? try document(findings) : text(findings))
+    if findings.contains(where: { $0.kind.isError || failLevel == .warning }) { throw ExitCode(Failure.configuration) }
+  }
+
+  private func findings() async -> [Finding] {
+    let environment = ProcessInfo.processInfo.environment
+    do {
+      let settings = try Settings(environment: environment)
+      let database = Checks.ofDatabase(path: settings.databasePath, isThorough: true)
+      let mailServer = connect ? await Checks.ofMailServer(settings) : []
+      return Checks.ofCertificate(settings) + database + mailServer + Checks.ofSettings(settings)
+    } catch {
+      // The database is worth a look if it can be found at all; if not, that is among the faults.
+      let path = try? Settings.databasePath(environment: environment)
+      return error.findings + (path.map { Checks.ofDatabase(path: $0, isThorough: true) } ?? [])
     }
   }
 
-  private func warnings(_ settings: Settings) -> [String] {
-    var warnings: [String] = []
-    if ![.smtp, .sendmail].contains(settings.email.backend) {
-      warnings.append("EMAIL_BACKEND=\(settings.email.backend.rawValue) sends no mail to anybody")
+  private func text(_ findings: [Finding]) -> String {
+    guard !findings.isEmpty else { return "No problems found." }
+    let lines = findings.map { finding in
+      "\(finding.id) \(finding.level): \(finding.message)" + (finding.hint.map { "\n  hint: \($0)" } ?? "")
     }
-    if settings.passwordResetTimeout > 86400 { warnings.append("PASSWORD_RESET_TIMEOUT is over a day; a link in an old mail is a risk") }
-    if settings.email.smtp.security == .none, settings.email.smtp.username != nil, settings.email.backend == .smtp {
-      warnings.append("the login at EMAIL_HOST travels in the clear; set EMAIL_USE_TLS or EMAIL_USE_SSL")
+    let errors = findings.count(where: \.kind.isError)
+    return (lines + ["\(counted(errors, "error")), \(counted(findings.count - errors, "warning"))."]).joined(separator: "\n")
+  }
+
+  private func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
+  private func document(_ findings: [Finding]) throws -> String {
+    struct Document: Encodable {
+      var id, level, message: String
+      var hint: String?
     }
-    return warnings
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    let documents = findings.map { Document(id: $0.id, level: $0.level, message: $0.message, hint: $0.hint) }
+    return String(decoding: try encoder.encode(documents), as: UTF8.self)
   }
 }

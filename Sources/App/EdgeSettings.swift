@@ -10,30 +10,30 @@ struct EdgeSettings: Sendable {
   /// All mails together.
   var totalMailLimits: [RateLimit]
   /// The certificate and its key; nil for plain HTTP.
-  private var certificate: (file: String, key: String)?
+  private(set) var certificate: (file: String, key: String)?
 
-  init(_ reader: inout SettingsReader, dev: Bool) {
-    func limits(_ name: SettingName, default fallback: [RateLimit]) -> [RateLimit] {
-      reader.parsed(
-        name, default: dev ? [] : fallback, remedy: "must be limits such as 5/m,20/h, each of another unit, or off", RateLimit.parse)
+  init(_ reader: inout SettingsReader) {
+    func limits(_ name: SettingName) -> [RateLimit] {
+      reader.parsed(name, remedy: "must be limits such as 5/m,20/h, each of another unit, or off", RateLimit.parse)
     }
-    let minute = 60
-    policy = EdgePolicy(
-      requestLimits: limits(.rateLimitRequests, default: [RateLimit(count: 20, seconds: minute)]),
-      linkLimits: limits(.rateLimitLinks, default: [RateLimit(count: 60, seconds: minute)]))
-    mailLimits = limits(.rateLimitMails, default: [RateLimit(count: 1, seconds: minute), RateLimit(count: 5, seconds: 60 * minute)])
-    totalMailLimits = limits(.rateLimitMailsTotal, default: [])
-    policy.trustedProxies = reader.parsed(
-      .trustedProxies, default: .none, remedy: "must be addresses or networks separated by commas, such as 10.0.0.0/8,::1", TrustedProxies.init)
-    policy.allowedOrigins = reader.parsed(
-      .corsAllowedOrigins, default: .none,
-      remedy: "must be origins separated by commas, such as https://app.example.com,http://localhost:3000: no path, no default port, no *",
-      AllowedOrigins.init)
+    policy = EdgePolicy(requestLimits: limits(.rateLimitRequests), linkLimits: limits(.rateLimitLinks))
+    mailLimits = limits(.rateLimitMails)
+    totalMailLimits = limits(.rateLimitMailsTotal)
+    policy.trustedProxies =
+      reader.optional(
+        .trustedProxies, remedy: "must be addresses or networks separated by commas, such as 10.0.0.0/8,::1", TrustedProxies.init) ?? .none
+    policy.allowedOrigins =
+      reader.optional(
+        .corsAllowedOrigins,
+        remedy: "must be origins separated by commas, such as https://app.example.com,http://localhost:3000: no path, no default port, no *",
+        AllowedOrigins.init) ?? .none
     let (file, key) = (reader.text(.httpSSLCertfile), reader.text(.httpSSLKeyfile))
     if file == nil, key != nil {
-      reader.fault(.httpSSLCertfile, "is required by HTTP_SSL_KEYFILE: the certificate, and what is between it and its root")
+      reader.fault(.httpSSLCertfile, "is required by HTTP_SSL_KEYFILE: the certificate, and what is between it and its root", .conflictingSettings)
     }
-    if file != nil, key == nil { reader.fault(.httpSSLKeyfile, "is required by HTTP_SSL_CERTFILE: the private key of the certificate") }
+    if file != nil, key == nil {
+      reader.fault(.httpSSLKeyfile, "is required by HTTP_SSL_CERTFILE: the private key of the certificate", .conflictingSettings)
+    }
     if let file, let key { certificate = (file, key) }
   }
 
@@ -44,16 +44,12 @@ struct EdgeSettings: Sendable {
       return try ServerCertificate(certificateFile: certificate.file, keyFile: certificate.key, logger: logger)
     } catch {
       switch error {
-      case .certificate: throw .fault(.httpSSLCertfile, "must name a file that can be read, with a certificate in PEM")
-      case .key: throw .fault(.httpSSLKeyfile, "must name a file that can be read, with a private key in PEM that is not encrypted")
-      case .mismatch: throw .fault(.httpSSLKeyfile, "must be the key of the first certificate in HTTP_SSL_CERTFILE")
+      case .certificate: throw SettingsError(.httpSSLCertfile, "must name a file that can be read, with a certificate in PEM", .unusableCertificate)
+      case .key:
+        throw SettingsError(
+          .httpSSLKeyfile, "must name a file that can be read, with a private key in PEM that is not encrypted", .unusableCertificate)
+      case .mismatch: throw SettingsError(.httpSSLKeyfile, "must be the key of the first certificate in HTTP_SSL_CERTFILE", .unusableCertificate)
       }
     }
-  }
-}
-
-extension SettingsError {
-  fileprivate static func fault(_ name: SettingName, _ remedy: String) -> SettingsError {
-    SettingsError(faults: ["\(name.rawValue) \(remedy)"])
   }
 }

@@ -11,13 +11,14 @@ struct PasswordResetCommand: AsyncParsableCommand {
     abstract: "Django's password reset as one small service.",
     discussion: """
       Start it for a try with `password-reset serve --dev`: it needs no configuration, prints its mails, and has a demo user.
-      Everything else is set by the environment; docs/configuration.md lists the settings.
+      Everything else is set by the environment, or a file that PASSWORD_RESET_CONFIG names; `password-reset config` lists the settings.
 
       Exit codes: 0 done, 1 failed, 64 wrong usage, 67 no such user, 78 wrong configuration.
       """,
-    version: "0.1.0",
+    version: BuildInfo.version,
     subcommands: [
-      ServeCommand.self, MigrateCommand.self, UsersCommand.self, MailCommand.self, OutboxCommand.self, SendTestEmailCommand.self, CheckCommand.self,
+      ServeCommand.self, ConfigCommand.self, CheckCommand.self, SendTestEmailCommand.self, MigrateCommand.self, BackupCommand.self,
+      UsersCommand.self, MailCommand.self, OutboxCommand.self, AuditCommand.self, HealthCommand.self,
     ]
   )
 }

@@ -6,6 +6,7 @@ import Hummingbird
 import Logging
 import NIOCore
 import PasswordReset
+import Prometheus
 import SQLiteStore
 import ServiceLifecycle
 import UnixSignals
@@ -15,28 +16,44 @@ struct ServeCommand: AsyncParsableCommand {
     commandName: "serve",
     abstract: "Run the service until it is told to stop.",
     discussion: """
-      Brings the database's schema up to date, listens on HTTP_HOST and HTTP_PORT, and sends the mails that are owed. On SIGTERM or SIGINT it
-      takes no new requests, finishes what is under way, and exits 0.
+      Brings the database's schema up to date, listens on HTTP_HOST and HTTP_PORT, and sends the mails that are owed; metrics and health are on
+      ADMIN_HOST and ADMIN_PORT. On SIGTERM or SIGINT it takes no new requests, finishes what is under way, and exits 0. On SIGHUP it reads the
+      mail templates anew.
       """
   )
 
   /// Under the ten seconds after which container runtimes kill.
   private static let shutdownLimit = Duration.seconds(8)
+  /// For what was logged last; a reader that stalls must not hold up the end.
+  private static let flushLimit = Duration.milliseconds(500)
 
   @Flag(help: "For a try: keeps a secret key of its own, prints mails instead of sending them, adds a demo user to an empty database.")
   var dev = false
 
   func run() async throws {
     try await Failure.report {
+      let start = Date()
+      ignoreSignals()
       let settings = try Settings(environment: ProcessInfo.processInfo.environment, dev: dev)
       if dev { try await DemoUser.add(to: settings) }
-      let logger = Logger(settings.log)
+      let writer = LogWriter(settings.log)
+      defer { writer.flush(within: Self.flushLimit) }
+      let logger = Logger(settings.log, writer: writer)
+      // Nobody who tries it wants to hear that it is a try.
+      if !dev { warn(of: Checks.ofSettings(settings), logger) }
       var world = World()
       world.edgeLimits = try edgeLimits()
+      world.reloadsOnHangup = !dev
+      ProcessMetrics.add(to: world.registry, start: start)
+      world.registry.gauge("password_reset_log_lines_lost_total", "Log lines lost because their reader stalled.", labels: [], kind: .counter) {
+        [([], Double(writer.lost))]
+      }
       world.onListening = { [dev] port in
         if dev { printError(DemoUser.welcome(settings, port: port)) }
       }
-      world.onAdminListening = { port in printError(AdminListener.welcome(settings, port: port)) }
+      world.onAdminListening = { [dev] port in
+        if dev, settings.email.backend == .memory { printError(AdminListener.welcome(settings, port: port)) }
+      }
       if settings.log.level == .trace {
         world.onStatement = { logger.trace("SQL", metadata: ["statement": "\($0)"]) }
       }
@@ -50,16 +67,32 @@ struct ServeCommand: AsyncParsableCommand {
   }
 }
 
+extension ServeCommand {
+  /// What would end the process for no reason of ours.
+  private func ignoreSignals() {
+    // Whoever reads the log may go away.
+    signal(SIGPIPE, SIG_IGN)
+    // Until the reloader listens. One who tries it closes the terminal and means it.
+    if !dev { signal(SIGHUP, SIG_IGN) }
+  }
+
+  private func warn(of findings: [Finding], _ logger: Logger) {
+    for finding in findings {
+      logger.warning("\(finding.message)", metadata: ["id": "\(finding.id)"].merging(finding.hint.map { ["hint": "\($0)"] } ?? [:]) { $1 })
+    }
+  }
+}
+
 /// As many descriptors as the process may have: each connection takes one.
 private func edgeLimits() throws -> EdgeLimits {
   var limit = rlimit()
   getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   limit.rlim_cur = limit.rlim_max
   setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-  getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-  guard let limits = EdgeLimits(descriptors: Int(clamping: limit.rlim_cur)) else {
+  guard let limits = EdgeLimits(descriptors: ProcessMetrics.descriptorLimit()) else {
     throw Failure(
-      message: "only \(limit.rlim_cur) files may be open at once, which is too few; raise the limit (ulimit -n, or LimitNOFILE= of systemd) to 1024",
+      message:
+        "only \(ProcessMetrics.descriptorLimit()) files may be open at once, which is too few; raise the limit (ulimit -n, or LimitNOFILE= of systemd) to 1024",
       code: Failure.configuration)
   }
   return limits

@@ -1,5 +1,6 @@
 /// Every setting there is, by its name in the environment; `docs/configuration.md` describes each.
 enum SettingName: String, CaseIterable {
+  case config = "PASSWORD_RESET_CONFIG"
   case httpHost = "HTTP_HOST"
   case httpPort = "HTTP_PORT"
   case httpSSLCertfile = "HTTP_SSL_CERTFILE"
@@ -37,6 +38,7 @@ enum SettingName: String, CaseIterable {
   case emailPasswordChanged = "EMAIL_PASSWORD_CHANGED"
   case emailAccountsPerRequest = "EMAIL_ACCOUNTS_PER_REQUEST"
   case emailDeadLetterDays = "EMAIL_DEAD_LETTER_DAYS"
+  case auditDays = "AUDIT_DAYS"
   case passwordHasher = "PASSWORD_HASHER"
   case passwordHasherOptions = "PASSWORD_HASHER_OPTIONS"
   case passwordHasherConcurrency = "PASSWORD_HASHER_CONCURRENCY"
@@ -56,10 +58,55 @@ enum SettingName: String, CaseIterable {
     }
   }
 
+  /// What it is, as text, when nothing sets it. Nil for one that is required, may be absent, or depends on what is around it.
+  var usual: String? {
+    switch self {
+    case .httpHost, .adminHost: "127.0.0.1"
+    case .httpPort: "8080"
+    case .adminPort: "8081"
+    case .databaseURL: "sqlite:password-reset.sqlite3"
+    case .passwordResetTimeout: "3600"
+    case .timeZone: "UTC"
+    case .siteName, .emailHost: "localhost"
+    case .languageCode: "en"
+    case .defaultFromEmail: "webmaster@localhost"
+    case .emailUseTLS, .emailUseSSL: "false"
+    case .emailTimeout, .emailDeadLetterDays: "30"
+    case .emailSendmailCommand: "/usr/sbin/sendmail -i -f {sender} -- {recipient}"
+    case .emailConnections: "4"
+    case .emailRateLimit, .rateLimitMailsTotal: "off"
+    case .emailPasswordChanged: "true"
+    case .emailAccountsPerRequest: "10"
+    case .auditDays: "90"
+    case .passwordHasher: "pbkdf2_sha256"
+    case .rateLimitRequests: "20/m"
+    case .rateLimitLinks: "60/m"
+    case .rateLimitMails: "1/m,5/h"
+    case .logLevel: "info"
+    case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .secretKey, .secretKeyFallbacks, .resetURL, .emailBackend,
+      .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir,
+      .emailExtraContext, .passwordHasherOptions, .passwordHasherConcurrency, .authPasswordValidators, .logFormat:
+      nil
+    }
+  }
+
+  /// What it is with `--dev` when nothing sets it, where that is something else.
+  var usualInDevelopment: String? {
+    switch self {
+    case .emailBackend: "console"
+    case .rateLimitRequests, .rateLimitLinks, .rateLimitMails: "off"
+    case .logFormat: "text"
+    default: nil
+    }
+  }
+
+  /// Whether its value is JSON, which a file may spell out.
+  var isJSON: Bool { self == .authPasswordValidators || self == .emailExtraContext }
+
   /// A name that starts so is meant for us: if we do not know it, it is a slip, and a slip in a setting must not pass unseen.
   static let prefixes = [
     "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_", "TRUSTED_PROXIES",
-    "HTTP_SSL_",
+    "HTTP_SSL_", "AUDIT_DAYS",
   ]
 
   /// Kubernetes tells every pod of every service so; one called password-reset must not stop us.
@@ -67,11 +114,16 @@ enum SettingName: String, CaseIterable {
     name.contains(/_SERVICE_(HOST|PORT)(_|$)|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/)
   }
 
+  /// Every name that sets something.
+  static let variables = Set(allCases.map(\.rawValue) + allCases.filter(\.isSecret).map(\.file))
+
+  /// The name that a file with the secret is named by.
+  var file: String { rawValue + "_FILE" }
+
   /// The names among `names` that are meant for us and unknown, sorted.
   static func unknown(among names: some Sequence<String>) -> [String] {
-    let known = Set(allCases.map(\.rawValue) + allCases.filter(\.isSecret).map { $0.rawValue + "_FILE" })
-    return names.filter { name in
-      !known.contains(name) && prefixes.contains { name.hasPrefix($0) } && !isOfKubernetes(name)
+    names.filter { name in
+      !variables.contains(name) && prefixes.contains { name.hasPrefix($0) } && !isOfKubernetes(name)
     }.sorted()
   }
 }

@@ -30,47 +30,98 @@ struct Settings: Sendable {
   /// How many passwords are hashed at once.
   var passwordHasherConcurrency: Int
   var passwordRules: PasswordRules
+  /// How long a line of the audit is kept.
+  var auditDays: Int
   var log: LogSettings
+  /// What reads the languages and the templates anew.
+  var wording: WordingSettings
+  /// The files that hold secrets, with the setting that names each.
+  var secretFiles: [(name: String, path: String)]
+  /// Every setting as it is in force, without secrets.
+  var effective: [SettingName: EffectiveSetting]
 
   /// Throws ``SettingsError``, which names every setting at fault.
   /// - Parameter dev: take development's defaults for what is not set: a kept secret key, mails to the terminal, no limits.
   init(environment: [String: String], dev: Bool = false) throws(SettingsError) {
-    var reader = SettingsReader(environment: environment)
+    var reader = SettingsReader(environment: environment, dev: dev)
     isDevelopment = dev
-    httpHost = reader.text(.httpHost) ?? "127.0.0.1"
-    httpPort = reader.integer(.httpPort, default: 8080, in: 0...65535)
-    adminHost = reader.parsed(.adminHost, default: "127.0.0.1", remedy: "must be this machine alone: localhost, 127.0.0.1 or ::1") {
-      $0 == "localhost" || $0 == "::1" || $0.wholeMatch(of: /127(\.[0-9]{1,3}){3}/) != nil ? $0 : nil
-    }
-    adminPort = reader.integer(.adminPort, default: 8081, in: 0...65535)
+    (httpHost, httpPort) = Self.address(&reader)
+    adminHost = reader.text(.adminHost) ?? "127.0.0.1"
+    adminPort = reader.integer(.adminPort, in: 0...65535)
     databasePath = Self.databasePath(&reader)
-    secretKey = reader.text(.secretKey) ?? (dev && !reader.isSet(.secretKey) ? Self.keptSecretKey(beside: databasePath, &reader) : "")
-    if secretKey.isEmpty {
-      reader.fault(.secretKey, "is required: the Django site's, or a new one from `openssl rand -base64 48`")
-    } else if secretKey.unicodeScalars.count < Self.minimumKeyLength {
-      reader.fault(.secretKey, "must have at least \(Self.minimumKeyLength) characters")
-    }
-    secretKeyFallbacks = reader.parsed(
-      .secretKeyFallbacks, default: [],
-      remedy: "must be keys of at least \(Self.minimumKeyLength) characters each, separated by commas without blanks"
-    ) { text in
-      let keys = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-      return keys.allSatisfy { $0.unicodeScalars.count >= Self.minimumKeyLength && !$0.contains(where: \.isWhitespace) } ? keys : nil
-    }
+    secretKey = Self.secretKey(&reader, database: databasePath)
+    secretKeyFallbacks = Self.secretKeyFallbacks(&reader)
     passwordResetTimeout = Self.passwordResetTimeout(&reader)
     timeZone = Self.timeZone(&reader)
     resetURL = Self.resetURL(&reader, port: httpPort)
     let wording = WordingSettings(&reader, timeZone: timeZone)
     siteName = wording.siteName
-    email = EmailSettings(&reader, sender: wording.sender, dev: dev)
-    edge = EdgeSettings(&reader, dev: dev)
+    email = EmailSettings(&reader, sender: wording.sender)
+    if dev, email.backend == .memory, !Self.isOfThisMachine(adminHost) {
+      reader.fault(.adminHost, "must be this machine alone, as it shows the mails: localhost, 127.0.0.1 or ::1")
+    }
+    edge = EdgeSettings(&reader)
     passwordHasher = Self.passwordHasher(&reader)
     passwordHasherConcurrency = reader.integer(
       .passwordHasherConcurrency, default: ProcessInfo.processInfo.activeProcessorCount, in: 1...1024)
     passwordRules = Self.passwordRules(&reader)
-    log = LogSettings(&reader, dev: dev)
+    auditDays = reader.integer(.auditDays, in: 1...3650)
+    log = LogSettings(&reader)
+    secretFiles = reader.secretFiles
+    effective = reader.effective
+    self.wording = wording
     try reader.check()
     (languages, templates) = try wording.load()
+  }
+
+  /// Whether nobody can reach a listener on `host` from another machine.
+  static func isOfThisMachine(_ host: String) -> Bool {
+    host == "localhost" || host == "::1" || host.wholeMatch(of: /127(\.[0-9]{1,3}){3}/) != nil
+  }
+
+  /// Where the service listens, and whether with TLS; all that a look at its health needs.
+  static func publicAddress(environment: [String: String]) throws(SettingsError) -> (host: String, port: Int, isTLS: Bool) {
+    var reader = SettingsReader(environment: environment)
+    let (host, port) = address(&reader)
+    let isTLS = reader.isSet(.httpSSLCertfile)
+    try reader.check()
+    return (host, port, isTLS)
+  }
+
+  /// The secret key and its fallbacks, which is what the keyed hashes of the audit were made with.
+  static func secretKeys(environment: [String: String]) throws(SettingsError) -> [String] {
+    var reader = SettingsReader(environment: environment)
+    let keys = [secretKey(&reader, database: databasePath(&reader))] + secretKeyFallbacks(&reader)
+    try reader.check()
+    return keys
+  }
+
+  private static func address(_ reader: inout SettingsReader) -> (host: String, port: Int) {
+    (reader.text(.httpHost) ?? "127.0.0.1", reader.integer(.httpPort, in: 0...65535))
+  }
+
+  private static func secretKey(_ reader: inout SettingsReader, database: String) -> String {
+    if reader.isDevelopment, !reader.isSet(.secretKey) { return keptSecretKey(beside: database, &reader) }
+    guard let key = reader.text(.secretKey) else {
+      // A file that cannot be read has been told of.
+      if !reader.findings.contains(where: { $0.message.hasPrefix(SettingName.secretKey.rawValue) }) {
+        reader.fault(.secretKey, "is required: the Django site's, or a new one from `openssl rand -base64 48`", .missingSetting)
+      }
+      return ""
+    }
+    if key.unicodeScalars.count < minimumKeyLength {
+      reader.fault(.secretKey, "must have at least \(minimumKeyLength) characters", .shortSecretKey)
+    }
+    return key
+  }
+
+  private static func secretKeyFallbacks(_ reader: inout SettingsReader) -> [String] {
+    let keys = reader.text(.secretKeyFallbacks).map { $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init) } ?? []
+    if !keys.allSatisfy({ $0.unicodeScalars.count >= minimumKeyLength && !$0.contains(where: \.isWhitespace) }) {
+      let remedy = "must be keys of at least \(minimumKeyLength) characters each, separated by commas without blanks"
+      reader.fault(.secretKeyFallbacks, remedy, .shortSecretKey)
+    }
+    return keys
   }
 
   /// Where the database is; all that commands on the database alone need.
@@ -85,7 +136,7 @@ struct Settings: Sendable {
 
   private static func databasePath(_ reader: inout SettingsReader) -> String {
     reader.parsed(
-      .databaseURL, default: "password-reset.sqlite3",
+      .databaseURL,
       remedy: "must be sqlite:<path>, with one slash before an absolute path; no other database is supported yet"
     ) { text in
       guard text.hasPrefix("sqlite:") else { return nil }
@@ -99,7 +150,7 @@ struct Settings: Sendable {
   /// All that a look at the mails needs.
   static func mailPreview(environment: [String: String]) throws(SettingsError) -> (Languages, MailTemplates, ResetURL, timeout: Int) {
     var reader = SettingsReader(environment: environment)
-    let port = reader.integer(.httpPort, default: 8080, in: 0...65535)
+    let port = address(&reader).port
     let url = resetURL(&reader, port: port)
     let timeout = passwordResetTimeout(&reader)
     let wording = WordingSettings(&reader, timeZone: timeZone(&reader))
@@ -109,18 +160,19 @@ struct Settings: Sendable {
   }
 
   private static func timeZone(_ reader: inout SettingsReader) -> TimeZone {
-    reader.parsed(.timeZone, default: .gmt, remedy: "must be a time zone such as Europe/Berlin", TimeZone.init(identifier:))
+    reader.parsed(.timeZone, remedy: "must be a time zone such as Europe/Berlin", TimeZone.init(identifier:))
   }
 
   private static func passwordResetTimeout(_ reader: inout SettingsReader) -> Int {
-    reader.integer(.passwordResetTimeout, default: 3600, in: 1...31_536_000)
+    reader.integer(.passwordResetTimeout, in: 1...31_536_000)
   }
 
   private static func resetURL(_ reader: inout SettingsReader, port: Int) -> ResetURL {
-    let fallback = ResetURL.ofService(port: port)
+    let fallback = ResetURL.ofService(port: port).text
     let url = reader.parsed(.resetURL, default: fallback, remedy: "must be a URL with {uid} and {token} in it", ResetURL.init)
     if !url.isProtected {
-      reader.fault(.resetURL, "must begin with https:// unless it leads to this machine: a token must not travel in the clear")
+      let remedy = "must begin with https:// unless it leads to this machine: a token must not travel in the clear"
+      reader.fault(.resetURL, remedy, .unprotectedLink)
     }
     return url
   }
@@ -135,7 +187,7 @@ struct Settings: Sendable {
 
   private static func passwordHasher(_ reader: inout SettingsReader) -> any PasswordHasher {
     let algorithm = reader.text(.passwordHasher) ?? "pbkdf2_sha256"
-    let options = reader.parsed(.passwordHasherOptions, default: [:], remedy: "must be pairs such as memory_cost=65536,time_cost=3", pairs)
+    let options = reader.optional(.passwordHasherOptions, remedy: "must be pairs such as memory_cost=65536,time_cost=3", pairs) ?? [:]
     do {
       return try PasswordHashers.make(algorithm, options: options)
     } catch {
@@ -174,7 +226,8 @@ struct Settings: Sendable {
     let path = database + ".secret-key"
     if let kept = FileManager.default.contents(atPath: path) {
       let key = String(decoding: kept, as: UTF8.self).trimmingCharacters(in: .newlines)
-      if key.isEmpty { reader.fault(.secretKey, "is not set and \(path), where development keeps it, is empty; remove that file") }
+      if key.isEmpty { reader.fault(.secretKey, "is not set and \(path), where development keeps it, is empty; remove that file", .missingSetting) }
+      reader.note(.secretKey, key, from: "development")
       return key
     }
     let key = Data((0..<48).map { _ in UInt8.random(in: .min ... .max) }).base64EncodedString()
@@ -182,8 +235,9 @@ struct Settings: Sendable {
     do {
       try FileHandle(fileDescriptor: descriptor, closeOnDealloc: true).write(contentsOf: Data((key + "\n").utf8))
     } catch {
-      reader.fault(.databaseURL, "names a folder in which no file can be made; check the path and its permissions")
+      reader.fault(.databaseURL, "names a folder in which no file can be made; check the path and its permissions", .unusableDatabase)
     }
+    reader.note(.secretKey, key, from: "development")
     return key
   }
 }
@@ -196,9 +250,13 @@ struct LogSettings: Sendable {
 
   var level: Logger.Level
   var format: Format
+  /// Whether levels stand out: on a terminal, unless its owner does not want that (https://no-color.org).
+  var isColoured: Bool
 
-  init(_ reader: inout SettingsReader, dev: Bool) {
-    level = reader.choice(.logLevel, default: Logger.Level.info) ?? .info
-    format = reader.choice(.logFormat, default: dev ? Format.text : .json) ?? .json
+  init(_ reader: inout SettingsReader) {
+    level = reader.choice(.logLevel)
+    let isTerminal = isatty(STDERR_FILENO) == 1
+    format = reader.choice(.logFormat, default: isTerminal ? Format.text : .json)
+    isColoured = isTerminal && ProcessInfo.processInfo.environment["NO_COLOR", default: ""].isEmpty
   }
 }

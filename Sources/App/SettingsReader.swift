@@ -3,64 +3,98 @@ import Foundation
 
 /// What is wrong with the configuration: for each fault the setting and the remedy, never the value.
 struct SettingsError: Error, CustomStringConvertible, Equatable {
-  var faults: [String]
+  var findings: [Finding]
 
-  var description: String { faults.map { "configuration: \($0)" }.joined(separator: "\n") }
+  init(_ findings: [Finding]) { self.findings = findings }
+
+  init(_ name: SettingName, _ remedy: String, _ kind: Finding.Kind) { findings = [Finding(kind, "\(name.rawValue) \(remedy)")] }
+
+  var faults: [String] { findings.map(\.message) }
+  var description: String { findings.map { "configuration: \($0.message)\($0.hint.map { ". \($0)" } ?? "")" }.joined(separator: "\n") }
+}
+
+/// A setting as it is in force, for `password-reset config`.
+struct EffectiveSetting: Sendable, Equatable {
+  /// Nil if there is none; a secret's is hidden.
+  var value: String?
+  /// `environment`, `file`, `development`, `default`, or the name of the variable that names a secret's file.
+  var source: String
 }
 
 /// Reads settings strictly and gathers every fault, so that the operator mends them in one go.
 ///
 /// swift-configuration's typed getters take a value that does not parse for one that is absent; so only texts are read from it, and parsed here.
 struct SettingsReader {
-  private(set) var faults: [String] = []
+  private(set) var findings: [Finding] = []
+  private(set) var effective: [SettingName: EffectiveSetting] = [:]
+  /// Whether development's defaults hold.
+  let isDevelopment: Bool
+  /// The files that hold secrets, as far as they were read, with the setting that names each.
+  private(set) var secretFiles: [(name: String, path: String)] = []
   private let config: ConfigReader
+  private let environment: [String: String]
+  private var file = SettingsFile.none
 
-  init(environment: [String: String]) {
-    config = ConfigReader(provider: EnvironmentVariablesProvider(environmentVariables: environment))
-    faults = SettingName.unknown(among: environment.keys).map { "\($0) is not a setting; see docs/configuration.md for those there are, or unset it" }
+  init(environment: [String: String], dev: Bool = false) {
+    self.environment = environment
+    isDevelopment = dev
+    findings = SettingName.unknown(among: environment.keys).map {
+      Finding(.unknownSetting, "\($0) is not a setting", hint: "See docs/configuration.md for those there are, or unset it.")
+    }
+    let path = environment[SettingName.config.rawValue] ?? ""
+    if !path.isEmpty { file = SettingsFile(path: path) }
+    findings += file.findings
+    // The environment goes before the file.
+    config = ConfigReader(providers: [
+      EnvironmentVariablesProvider(environmentVariables: environment.filter { !$0.value.isEmpty }),
+      EnvironmentVariablesProvider(environmentVariables: file.texts),
+    ])
+    effective[.config] = EffectiveSetting(value: path.isEmpty ? nil : path, source: path.isEmpty ? "default" : "environment")
+    let holdsSecrets = SettingName.allCases.contains { $0.isSecret && file.texts[$0.rawValue] != nil }
+    if holdsSecrets { secretFiles = [(SettingName.config.rawValue, path)] }
   }
 
-  mutating func fault(_ name: SettingName, _ remedy: String) { faults.append("\(name.rawValue) \(remedy)") }
+  mutating func fault(_ name: SettingName, _ remedy: String, _ kind: Finding.Kind = .invalidSetting) {
+    findings.append(Finding(kind, "\(name.rawValue) \(remedy)"))
+  }
 
   /// Throws if anything read so far was at fault.
   func check() throws(SettingsError) {
-    if !faults.isEmpty { throw SettingsError(faults: faults) }
+    if !findings.isEmpty { throw SettingsError(findings) }
   }
 
-  /// The text of a setting; an empty one counts as absent.
-  mutating func text(_ name: SettingName) -> String? {
-    let direct = value(name.rawValue)
-    guard name.isSecret, let path = value(name.rawValue + "_FILE") else { return direct }
-    guard direct == nil else {
-      fault(name, "and \(name.rawValue)_FILE are both set; unset one of them")
-      return nil
-    }
-    guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8) else {
-      faults.append("\(name.rawValue)_FILE names a file that cannot be read; check the path and its permissions")
-      return nil
-    }
-    let secret = text.trimmingCharacters(in: .newlines)
-    return secret.isEmpty ? nil : secret
-  }
+  /// The text of a setting, or of its default; an empty one counts as absent.
+  mutating func text(_ name: SettingName) -> String? { setText(name) ?? defaultText(name, nil) }
 
-  /// The setting as `parse` reads it; `fallback` if it is absent, and, with a fault, if it does not parse.
-  mutating func parsed<Value>(_ name: SettingName, default fallback: Value, remedy: String, _ parse: (String) -> Value?) -> Value {
-    guard let text = text(name) else { return fallback }
-    guard let value = parse(text) else {
+  /// The setting as `parse` reads it; the default if it is absent, and, with a fault, if it does not parse.
+  /// - Parameter fallback: the default where it depends on what is around it.
+  mutating func parsed<Value>(_ name: SettingName, default fallback: String? = nil, remedy: String, _ parse: (String) -> Value?) -> Value {
+    if let text = setText(name) {
+      if let value = parse(text) { return value }
       fault(name, remedy)
-      return fallback
+    }
+    guard let text = defaultText(name, fallback), let value = parse(text) else {
+      preconditionFailure("the default of \(name.rawValue) does not parse")
     }
     return value
   }
 
-  mutating func integer(_ name: SettingName, default fallback: Int, in range: ClosedRange<Int>) -> Int {
-    parsed(name, default: fallback, remedy: "must be a whole number from \(range.lowerBound) to \(range.upperBound)") { text in
+  /// The setting as `parse` reads it; nil if it is absent, and, with a fault, if it does not parse.
+  mutating func optional<Value>(_ name: SettingName, remedy: String, _ parse: (String) -> Value?) -> Value? {
+    guard let text = text(name) else { return nil }
+    if let value = parse(text) { return value }
+    fault(name, remedy)
+    return nil
+  }
+
+  mutating func integer(_ name: SettingName, default fallback: Int? = nil, in range: ClosedRange<Int>) -> Int {
+    parsed(name, default: fallback.map(String.init), remedy: "must be a whole number from \(range.lowerBound) to \(range.upperBound)") { text in
       Int(text).flatMap { range.contains($0) ? $0 : nil }
     }
   }
 
-  mutating func boolean(_ name: SettingName, default fallback: Bool = false) -> Bool {
-    parsed(name, default: fallback, remedy: "must be true or false") { text in
+  mutating func boolean(_ name: SettingName) -> Bool {
+    parsed(name, remedy: "must be true or false") { text in
       switch text.lowercased() {
       case "true", "1", "yes", "on": true
       case "false", "0", "no", "off": false
@@ -70,22 +104,86 @@ struct SettingsReader {
   }
 
   /// One of the values of an enumeration.
-  mutating func choice<Value: CaseIterable & RawRepresentable<String>>(_ name: SettingName, default fallback: Value?) -> Value? {
-    let choices = Value.allCases.map(\.rawValue).joined(separator: ", ")
-    return parsed(name, default: fallback, remedy: "must be one of \(choices)") { text -> Value?? in Value(rawValue: text).map { .some($0) } }
+  mutating func choice<Value: CaseIterable & RawRepresentable<String>>(_ name: SettingName, default fallback: Value? = nil) -> Value {
+    parsed(name, default: fallback?.rawValue, remedy: choices(of: Value.self), Value.init)
   }
 
-  /// Whether the setting is there, however wrong.
-  func isSet(_ name: SettingName) -> Bool { value(name.rawValue) != nil || value(name.rawValue + "_FILE") != nil }
+  /// One of the values of an enumeration; nil if it is absent or at fault.
+  mutating func optionalChoice<Value: CaseIterable & RawRepresentable<String>>(_ name: SettingName) -> Value? {
+    optional(name, remedy: choices(of: Value.self), Value.init)
+  }
 
-  /// OpenSSL's own setting, heeded though not ours.
-  mutating func certificateAuthoritiesFile() -> String? {
-    guard let path = value("SSL_CERT_FILE") else { return nil }
+  private func choices<Value: CaseIterable & RawRepresentable<String>>(of type: Value.Type) -> String {
+    "must be one of \(type.allCases.map(\.rawValue).joined(separator: ", "))"
+  }
+
+  /// The path in a setting, of a file that can be read.
+  mutating func readableFile(_ name: SettingName) -> String? {
+    guard let path = text(name) else { return nil }
     if !FileManager.default.isReadableFile(atPath: path) {
-      faults.append("SSL_CERT_FILE names a file that cannot be read; check the path and its permissions")
+      fault(name, "names a file that cannot be read; check the path and its permissions", .unreadableFile)
     }
     return path
   }
+
+  /// Whether the setting is there, however wrong.
+  func isSet(_ name: SettingName) -> Bool { value(name.rawValue) != nil || value(name.file) != nil }
+
+  /// Notes a value that was found elsewhere.
+  mutating func note(_ name: SettingName, _ value: String?, from source: String) {
+    effective[name] = EffectiveSetting(value: name.isSecret ? value.map { _ in "********" } : value, source: source)
+  }
+
+  /// OpenSSL's own setting, heeded though not ours.
+  mutating func certificateAuthoritiesFile() -> String? {
+    guard let path = environment["SSL_CERT_FILE"], !path.isEmpty else { return nil }
+    if !FileManager.default.isReadableFile(atPath: path) {
+      findings.append(Finding(.unreadableFile, "SSL_CERT_FILE names a file that cannot be read; check the path and its permissions"))
+    }
+    return path
+  }
+
+  /// What the environment or the file sets.
+  private mutating func setText(_ name: SettingName) -> String? {
+    if name.isSecret, value(name.file) != nil { return secret(name) }
+    guard let text = value(name.rawValue) else { return nil }
+    note(name, text, from: source(name.rawValue))
+    return text
+  }
+
+  private mutating func secret(_ name: SettingName) -> String? {
+    guard let path = value(name.file) else { return nil }
+    // The environment's own value goes before a file that the configuration file names, and the other way round.
+    if value(name.rawValue) != nil, source(name.rawValue) == source(name.file) {
+      fault(name, "and \(name.file) are both set; unset one of them", .conflictingSettings)
+      return nil
+    }
+    if let text = value(name.rawValue), source(name.rawValue) == "environment" {
+      note(name, text, from: "environment")
+      return text
+    }
+    guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8) else {
+      findings.append(Finding(.unreadableFile, "\(name.file) names a file that cannot be read; check the path and its permissions"))
+      return nil
+    }
+    secretFiles.append((name.file, path))
+    let secret = text.trimmingCharacters(in: .newlines)
+    guard !secret.isEmpty else { return nil }
+    note(name, secret, from: name.file)
+    return secret
+  }
+
+  private mutating func defaultText(_ name: SettingName, _ fallback: String?) -> String? {
+    if isDevelopment, let text = name.usualInDevelopment {
+      note(name, text, from: "development")
+      return text
+    }
+    let text = fallback ?? name.usual
+    note(name, text, from: "default")
+    return text
+  }
+
+  private func source(_ variable: String) -> String { environment[variable]?.isEmpty == false ? "environment" : "file" }
 
   private func value(_ name: String) -> String? {
     let text = config.string(forKey: ConfigKey(name.lowercased().split(separator: "_").map(String.init)))

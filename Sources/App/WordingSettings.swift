@@ -13,8 +13,8 @@ struct WordingSettings: Sendable {
   private let timeZone: TimeZone
 
   init(_ reader: inout SettingsReader, timeZone: TimeZone) {
-    siteName = reader.parsed(.siteName, default: "localhost", remedy: "must be one line of text") { $0.contains(where: \.isNewline) ? nil : $0 }
-    sender = reader.parsed(.defaultFromEmail, default: "webmaster@localhost", remedy: "must be one mailbox such as noreply@example.com") {
+    siteName = reader.parsed(.siteName, remedy: "must be one line of text") { $0.contains(where: \.isNewline) ? nil : $0 }
+    sender = reader.parsed(.defaultFromEmail, remedy: "must be one mailbox such as noreply@example.com") {
       Sender.accepts($0) ? $0 : nil
     }
     languageCode = reader.text(.languageCode) ?? "en"
@@ -29,22 +29,26 @@ struct WordingSettings: Sendable {
     do {
       ownTemplates = try folder.map { path throws(MailTemplates.Invalid) in try TemplateFolder(path: path) } ?? .none
     } catch {
-      throw SettingsError(faults: ["EMAIL_TEMPLATES_DIR: \(error)"])
+      throw Self.fault(error)
     }
     let languages: Languages
     do {
       languages = try Languages(default: languageCode, others: ownTemplates.languages)
     } catch {
       let known = Languages.builtIn + ownTemplates.languages
-      throw SettingsError(faults: ["LANGUAGE_CODE must be one of \(known.joined(separator: ", "))"])
+      throw SettingsError(.languageCode, "must be one of \(known.joined(separator: ", "))", .invalidWording)
     }
     do {
       let templates = try MailTemplates(
         languages: languages, siteName: siteName, sender: sender, folder: ownTemplates, extraContext: extraContext, timeZone: timeZone)
       return (languages, templates)
     } catch {
-      throw SettingsError(faults: ["EMAIL_TEMPLATES_DIR: \(error)"])
+      throw Self.fault(error)
     }
+  }
+
+  private static func fault(_ error: MailTemplates.Invalid) -> SettingsError {
+    SettingsError([Finding(.invalidWording, "\(SettingName.emailTemplatesDir.rawValue): \(error)")])
   }
 
   private static func extraContext(_ reader: inout SettingsReader) -> [String: MailTemplates.Value] {

@@ -27,16 +27,18 @@ public struct API: Sendable {
   fileprivate let reset: ResetHandlers
   fileprivate let operations: OperationsHandlers
   private let policy: EdgePolicy
+  private let metrics: HTTPMetrics
   private let now: @Sendable () -> Date
 
   /// - Parameter isReady: whether the database answers.
   public init(
-    service: PasswordResetService, languages: Languages, policy: EdgePolicy = EdgePolicy(), now: @escaping @Sendable () -> Date,
-    isReady: @escaping @Sendable () async -> Bool
+    service: PasswordResetService, languages: Languages, policy: EdgePolicy = EdgePolicy(), metrics: HTTPMetrics,
+    now: @escaping @Sendable () -> Date, isReady: @escaping @Sendable () async -> Bool
   ) {
     reset = ResetHandlers(service: service, languages: languages)
     operations = OperationsHandlers(isReady: isReady)
     self.policy = policy
+    self.metrics = metrics
     self.now = now
   }
 
@@ -56,17 +58,19 @@ public struct API: Sendable {
   /// The router, with its middleware from the outside in.
   public func router() -> Router<ResetRequestContext> {
     let router = Router(context: ResetRequestContext.self, options: .autoGenerateHeadEndpoints)
-    router.add(middleware: RequestLogMiddleware())
+    router.add(middleware: RequestLogMiddleware(metrics: metrics))
     router.add(middleware: ResponseHeadersMiddleware())
     router.add(middleware: CrossOriginMiddleware(allowed: policy.allowedOrigins))
     router.add(middleware: ProblemMiddleware())
     router.add(middleware: RoutesMiddleware(routes: Self.routes))
     // Routes with the same limits share one count.
     let limits: [Route.Limits: [RateLimit]] = [.requests: policy.requestLimits, .links: policy.linkLimits].filter { !$0.value.isEmpty }
-    let limiters = limits.mapValues { RateLimitMiddleware(ClientLimiter($0, now: now), proxies: policy.trustedProxies) }
+    let limiters = limits.map { name, limits in
+      (name, RateLimitMiddleware(name, ClientLimiter(limits, now: now), proxies: policy.trustedProxies, metrics: metrics))
+    }
     for route in Self.routes {
       let group = router.group()
-      if let limiter = route.limits.flatMap({ limiters[$0] }) { group.add(middleware: limiter) }
+      if let limiter = limiters.first(where: { $0.0 == route.limits })?.1 { group.add(middleware: limiter) }
       group.on(route.path, method: route.method, use: route.handler(self))
     }
     return router
@@ -76,7 +80,7 @@ public struct API: Sendable {
 /// A path, a method that it takes, and who answers.
 struct Route: Sendable {
   /// Which of a client's limits a request counts against.
-  enum Limits { case requests, links }
+  enum Limits: CaseIterable { case requests, links }
 
   let path: RouterPath
   let method: HTTPRequest.Method

@@ -1,38 +1,57 @@
-public import Hummingbird
 import Foundation
+public import Hummingbird
+import Logging
 public import PasswordReset
+public import Prometheus
 
-/// What only this machine may ask: in development, the mails that the `memory` backend keeps.
+/// What the operator's own machines may ask: metrics and health and, in development, the mails that the `memory` backend keeps.
 public struct AdminAPI: Sendable {
   /// Longer than any mail takes that comes at all.
   private static let longestWait = 30.0
 
-  private let mailbox: any Mailbox
-  private let names: [String]
+  private let registry: Registry
+  private let operations: OperationsHandlers
+  private let mailbox: (any Mailbox)?
+  private let names: [String]?
 
-  /// - Parameter names: the hosts that a request may name. A web page that had its own name point to this machine could read the mails, else.
-  public init(mailbox: any Mailbox, names: [String]) {
+  /// - Parameters:
+  ///   - mailbox: nil if it is nobody's to read.
+  ///   - names: the hosts that a request may name; nil for any. A web page that had its own name point to this machine could read all of it, else.
+  public init(registry: Registry, mailbox: (any Mailbox)?, names: [String]?, isReady: @escaping @Sendable () async -> Bool) {
+    self.registry = registry
+    operations = OperationsHandlers(isReady: isReady)
     self.mailbox = mailbox
     self.names = names
   }
 
   public func router() -> Router<ResetRequestContext> {
     let router = Router(context: ResetRequestContext.self, options: .autoGenerateHeadEndpoints)
-    router.add(middleware: RequestLogMiddleware())
+    router.add(middleware: RequestLogMiddleware(level: .debug))
     router.add(middleware: ResponseHeadersMiddleware())
     router.add(middleware: ProblemMiddleware())
-    router.add(middleware: HostMiddleware(names: names))
+    if let names { router.add(middleware: HostMiddleware(names: names)) }
+    router.get("/metrics") { _, _ in
+      Response(
+        status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
+        body: .init(byteBuffer: ByteBuffer(string: await registry.text())))
+    }
+    router.get("/health/live", use: operations.live)
+    router.get("/health/ready", use: operations.ready)
+    if let mailbox { add(mailbox, to: router) }
+    return router
+  }
+
+  private func add(_ mailbox: any Mailbox, to router: Router<ResetRequestContext>) {
     router.get("/mailbox") { _, _ in jsonResponse(.ok, ["messages": mailbox.messages.map(MessageDocument.init)]) }
-    router.get("/mailbox/newest") { request, _ in try await newest(request) }
+    router.get("/mailbox/newest") { request, _ in try await newest(of: mailbox, request) }
     router.delete("/mailbox") { _, _ in
       mailbox.removeAll()
       return Response(status: .noContent)
     }
-    return router
   }
 
   /// The newest mail, to one address if `to` names one; waits for it up to `wait` seconds.
-  private func newest(_ request: Request) async throws -> Response {
+  private func newest(of mailbox: any Mailbox, _ request: Request) async throws -> Response {
     let recipient = request.uri.queryParameters["to"].map { $0.removingPercentEncoding ?? String($0) }
     let wait = request.uri.queryParameters["wait"].flatMap { Double($0) } ?? 0
     let deadline = ContinuousClock.now + .seconds(min(max(wait, 0), Self.longestWait))

@@ -17,6 +17,11 @@ public struct AllowedOrigins: Sendable, Equatable {
     origins = parts
   }
 
+  /// Whether one of them is not `https`, and not on this machine.
+  public var hasPlainOriginElsewhere: Bool {
+    origins.contains { $0.wholeMatch(of: /http:\/\/(?!(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?$).*/) != nil }
+  }
+
   /// Byte by byte: a stranger's text is not to be hashed, or compared in its canonical form.
   fileprivate func contains(_ origin: String) -> Bool { origins.contains { $0.utf8.elementsEqual(origin.utf8) } }
 

@@ -3,16 +3,21 @@ import Hummingbird
 import Logging
 import NIOCore
 
-/// One log line a request. The path holds the token, so the route's template stands for it.
+/// One log line a request, and its place in the metrics. The path holds the token, so the route's template stands for it.
 struct RequestLogMiddleware: RouterMiddleware {
+  var level = Logger.Level.info
+  /// Nil for those that are not counted.
+  var metrics: HTTPMetrics?
+
   func handle(
     _ request: Request, context: ResetRequestContext, next: (Request, ResetRequestContext) async throws -> Response
   ) async throws -> Response {
     let start = ContinuousClock.now
     let response = try await next(request, context)
     let duration = (ContinuousClock.now - start) / .microseconds(1)
-    context.logger.info(
-      "Request",
+    metrics?.record(request.method, route: context.endpointPath, status: response.status.code, seconds: duration / 1e6)
+    context.logger.log(
+      level: level, "Request",
       metadata: [
         "method": "\(request.method.rawValue.prefix(16))", "route": "\(context.endpointPath ?? "none")", "status": "\(response.status.code)",
         "duration_ms": "\((duration / 10).rounded() / 100)",

@@ -4,12 +4,16 @@ import PasswordReset
 
 /// Answers 429 to a client that asks too often, and tells all others how much they have left (draft-ietf-httpapi-ratelimit-headers).
 struct RateLimitMiddleware: RouterMiddleware {
+  private let name: Route.Limits
   private let limiter: ClientLimiter
   private let proxies: TrustedProxies
+  private let metrics: HTTPMetrics
   private let policy: String
 
-  init(_ limiter: ClientLimiter, proxies: TrustedProxies) {
+  init(_ name: Route.Limits, _ limiter: ClientLimiter, proxies: TrustedProxies, metrics: HTTPMetrics) {
+    self.name = name
     self.limiter = limiter
+    self.metrics = metrics
     self.proxies = proxies
     policy = limiter.limits.map { "\"\($0.name)\";q=\($0.count);w=\($0.seconds)" }.joined(separator: ", ")
   }
@@ -20,6 +24,7 @@ struct RateLimitMiddleware: RouterMiddleware {
     let client = proxies.client(peer: context.peer, forwardedFor: request.headers[values: .xForwardedFor])
     // Whoever has no address shares a bucket.
     let verdict = limiter.charge(client?.client ?? 0)
+    metrics.recordDecision(of: name, isAllowed: verdict.retryAfter == nil)
     let quota = verdict.quota
     let headers: HTTPFields = [.rateLimitPolicy: policy, .rateLimit: "\"\(quota.limit.name)\";r=\(quota.remaining);t=\(quota.reset)"]
     do {

@@ -31,7 +31,7 @@ struct ResetHandlers: Sendable {
     let language = language(of: request)
     let state: LinkState
     do {
-      state = try await service.checkLink(uidb64: context.part("uidb64"), token: context.part("token"))
+      state = try await service.checkLink(uidb64: context.part("uidb64"), token: context.part("token"), requestID: context.requestID)
     } catch {
       throw report(error, language, context)
     }

@@ -41,6 +41,16 @@ public final class SMTPBackend: MailBackend {
     try result.get()
   }
 
+  /// Connects to the server and logs in, over a connection of its own, and sends nothing.
+  public func connect() async throws(MailError) {
+    let token = try settings.token()
+    let result = await withCheckedContinuation { continuation in
+      // As for a mail: a thread that waits for the network must not be one that the database shares.
+      Thread.detachNewThread { [settings] in continuation.resume(returning: SMTPConnection(settings).connect(token: token)) }
+    }
+    try result.get()
+  }
+
   public func stop() {
     let jobs = state.withLock { state in
       state.isStopping = true

@@ -54,6 +54,19 @@ final class SMTPConnection {
     return result == CURLE_OK ? .success(()) : .failure(error(result))
   }
 
+  /// Connects and logs in, and sends nothing. Blocks for up to the timeout.
+  func connect(token: String?) -> Result<Void, MailError> {
+    curl_easy_reset(handle)
+    configure(token: token)
+    curl_set_long(handle, CURLOPT_CONNECT_ONLY, 1)
+    errorText.pointee = 0
+    curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorText)
+    attachHearing()
+    let result = curl_easy_perform(handle)
+    guard result == CURLE_OK else { return .failure(error(result)) }
+    return settings.username == nil || hasLoggedIn ? .success(()) : .failure(withoutLogin)
+  }
+
   private func configure(token: String?) {
     let host = settings.host.contains(":") ? "[\(settings.host)]" : settings.host
     let scheme = settings.security == .implicitTLS ? "smtps" : "smtp"
@@ -85,14 +98,18 @@ final class SMTPConnection {
     curl_set_read_function(handle) { buffer, size, count, pointer in
       SMTPConnection.from(pointer)?.read(into: UnsafeMutableRawBufferPointer(start: buffer, count: size * count)) ?? 0
     }
-    curl_set_pointer(handle, CURLOPT_HEADERDATA, pointer)
+    attachHearing()
+    curl_set_long(handle, CURLOPT_NOPROGRESS, 0)
+    curl_set_pointer(handle, CURLOPT_XFERINFODATA, pointer)
+    curl_set_progress_function(handle) { pointer, _, _, _, _ in SMTPConnection.from(pointer)?.progress?.transfer.isCancelled == true ? 1 : 0 }
+  }
+
+  private func attachHearing() {
+    curl_set_pointer(handle, CURLOPT_HEADERDATA, Unmanaged.passUnretained(self).toOpaque())
     curl_set_header_function(handle) { line, size, count, pointer in
       SMTPConnection.from(pointer)?.hear(UnsafeRawBufferPointer(start: line, count: size * count))
       return size * count
     }
-    curl_set_long(handle, CURLOPT_NOPROGRESS, 0)
-    curl_set_pointer(handle, CURLOPT_XFERINFODATA, pointer)
-    curl_set_progress_function(handle) { pointer, _, _, _, _ in SMTPConnection.from(pointer)?.progress?.transfer.isCancelled == true ? 1 : 0 }
   }
 
   private static func from(_ pointer: UnsafeMutableRawPointer?) -> SMTPConnection? {
@@ -120,11 +137,13 @@ final class SMTPConnection {
     if line.starts(with: Data("235".utf8)) { hasLoggedIn = true }
   }
 
+  private var withoutLogin: MailError {
+    .unavailable(
+      reason: "\(settings.host):\(settings.port): the server offers no login; unset EMAIL_HOST_USER and EMAIL_HOST_PASSWORD, or check EMAIL_PORT")
+  }
+
   private func error(_ result: CURLcode) -> MailError {
-    if progress?.isWithoutLogin == true {
-      return .unavailable(
-        reason: "\(settings.host):\(settings.port): the server offers no login; unset EMAIL_HOST_USER and EMAIL_HOST_PASSWORD, or check EMAIL_PORT")
-    }
+    if progress?.isWithoutLogin == true { return withoutLogin }
     let detail = errorText.pointee == 0 ? String(cString: curl_easy_strerror(result)) : String(cString: errorText)
     let code = curl_response_code(handle)
     // libcurl names the code of most refusals; "Weird server reply" names none.

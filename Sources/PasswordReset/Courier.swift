@@ -55,13 +55,13 @@ struct Courier: Sendable {
   private func answer(_ identifier: Identifier, of entry: OutboxEntry, _ isHeld: IsHeld) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
     let concerned = try await users.users(matching: identifier).filter { identifier.means($0) && $0.mayReset }
     switch concerned.count {
-    case 0: return (.done, AuditRecord(.noAccount, identifierKey: key(of: identifier)))
+    case 0: return (.done, AuditRecord(.noAccount, identifierKey: identifierHasher.key(for: identifier)))
     case 1: return try await send(.passwordReset, to: concerned[0].email, user: concerned[0], for: entry, isHeld)
     default:
       // The oldest accounts go first: a stranger who adds accounts with somebody's address cannot push out that person's own.
       let served = concerned.map(\.id).sorted().prefix(policy.accountsPerRequest)
       let isCut = served.count < concerned.count
-      return (.split(userIDs: Array(served)), isCut ? AuditRecord(.suppressed, identifierKey: key(of: identifier)) : nil)
+      return (.split(userIDs: Array(served)), isCut ? AuditRecord(.suppressed, identifierKey: identifierHasher.key(for: identifier)) : nil)
     }
   }
 
@@ -140,11 +140,5 @@ struct Courier: Sendable {
       return (.bury(reason: "given up after \(entry.attempts) attempts: \(reason)"), audit)
     }
     return (.retry(at: date, reason: reason), nil)
-  }
-
-  private func key(of identifier: Identifier) -> String {
-    switch identifier {
-    case .email(let text), .username(let text): identifierHasher.key(for: text)
-    }
   }
 }

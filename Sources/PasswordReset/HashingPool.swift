@@ -1,4 +1,5 @@
 import Foundation
+public import Prometheus
 import Synchronization
 
 /// Runs password hashing off the event loops, at most `slots` at a time: hashing is slow and takes a core each.
@@ -15,14 +16,27 @@ public final class HashingPool: Sendable {
 
   private let slots: Int
   private let queueLimit: Int
+  private let waits: Histogram
+  private let refusals: Counter
   private let state = Mutex(State())
 
   /// - Parameters:
   ///   - slots: how many hashes run at once; the cores, as each keeps one busy.
   ///   - queueLimit: how many wait; with half a second a hash, 32 for each slot wait some 15 seconds.
-  public init(slots: Int, queueLimit: Int) {
+  public init(slots: Int, queueLimit: Int, registry: Registry) {
     self.slots = slots
     self.queueLimit = queueLimit
+    waits = registry.histogram(
+      "password_reset_hashing_wait_seconds", "How long a new password waited to be hashed.",
+      bounds: [0.001, 0.01, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
+    refusals = registry.counter("password_reset_hashing_refused_total", "New passwords refused with 503, as too many waited to be hashed.")
+    registry.gauge("password_reset_hashing_slots", "How many passwords may be hashed at once.") { Double(slots) }
+    registry.gauge("password_reset_hashing_running", "How many passwords are being hashed.") { [weak self] in
+      self.map { Double($0.state.withLock(\.running)) }
+    }
+    registry.gauge("password_reset_hashing_waiting", "How many passwords wait to be hashed.") { [weak self] in
+      self.map { Double($0.state.withLock(\.waiting.count)) }
+    }
   }
 
   /// The result of `work`, when a slot has run it.
@@ -40,6 +54,7 @@ public final class HashingPool: Sendable {
   }
 
   private func takeSlot() async throws {
+    let start = ContinuousClock.now
     let admitted = await withCheckedContinuation { continuation in
       let answer: Bool? = state.withLock { state in
         if state.running < slots {
@@ -52,7 +67,11 @@ public final class HashingPool: Sendable {
       }
       if let answer { continuation.resume(returning: answer) }
     }
-    guard admitted else { throw Overloaded() }
+    guard admitted else {
+      refusals.increment()
+      throw Overloaded()
+    }
+    waits.observe((ContinuousClock.now - start) / .seconds(1))
   }
 
   /// Hands the slot to whoever has waited longest.

@@ -15,3 +15,12 @@ public enum Identifier: Sendable, Equatable {
     }
   }
 }
+
+extension IdentifierHasher {
+  /// What stands for an address or user name where it must not be kept.
+  func key(for identifier: Identifier) -> String {
+    switch identifier {
+    case .email(let text), .username(let text): key(for: text)
+    }
+  }
+}

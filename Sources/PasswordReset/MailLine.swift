@@ -1,4 +1,5 @@
 import Foundation
+import Prometheus
 import ServiceLifecycle
 import Synchronization
 
@@ -32,6 +33,7 @@ final class MailLine: Sendable {
   }
 
   private let backend: any MailBackend
+  private let metrics: MailMetrics
   private let policy: OutboxPolicy
   private let now: @Sendable () -> Date
   private let places: Int
@@ -39,8 +41,9 @@ final class MailLine: Sendable {
   private let interval: TimeInterval?
   private let state = Mutex(State())
 
-  init(backend: any MailBackend, policy: OutboxPolicy, now: @escaping @Sendable () -> Date) {
+  init(backend: any MailBackend, metrics: MailMetrics, policy: OutboxPolicy, now: @escaping @Sendable () -> Date) {
     self.backend = backend
+    self.metrics = metrics
     self.policy = policy
     self.now = now
     interval = policy.rate.map { Double($0.seconds) / Double($0.count) }
@@ -76,7 +79,9 @@ final class MailLine: Sendable {
       guard let interval, now().timeIntervalSince(turn) > interval else { break }
     }
     guard let message = await compose(), mayBegin else { return .untried }
+    let start = ContinuousClock.now
     do {
+      defer { metrics.durations.observe((ContinuousClock.now - start) / .seconds(1)) }
       try await backend.send(message)
       reopen()
       return .sent

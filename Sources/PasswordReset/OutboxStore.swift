@@ -51,6 +51,8 @@ public enum OutboxOutcome: Sendable, Equatable {
 
 /// What the audit records of a reset.
 public enum AuditEvent: String, Sendable, CaseIterable {
+  /// Somebody asked for a mail.
+  case requested
   /// A request that concerned no account which may have a mail.
   case noAccount = "no_account"
   /// A mail held back by the limit of its address.
@@ -59,6 +61,10 @@ public enum AuditEvent: String, Sendable, CaseIterable {
   case mailed
   /// A mail given up.
   case mailFailed = "mail_failed"
+  /// A link that sets no password was opened or used.
+  case linkInvalid = "link_invalid"
+  /// The same, and once it was a good one.
+  case linkExpired = "link_expired"
   /// A new password.
   case reset
   /// A new password that staff chose, by a command.
@@ -103,8 +109,8 @@ public enum MailAllowance: Sendable, Equatable {
 
 /// The durable queue between a request and its mail.
 public protocol OutboxStore: Sendable {
-  /// Returns when the request is on disk, to be taken from `due` on.
-  func enqueue(_ identifier: Identifier, locale: String, requestID: String, at now: Date, due: Date) async throws(StoreError)
+  /// Returns when the request is on disk with what the audit says of it, to be taken from `due` on.
+  func enqueue(_ identifier: Identifier, audit: AuditRecord, locale: String, requestID: String, at now: Date, due: Date) async throws(StoreError)
 
   /// Takes up to `limit` entries that are due, oldest first. Nobody else gets them before `leaseEnd`; after it they are due again.
   func claim(limit: Int, at now: Date, leaseEnd: Date) async throws(StoreError) -> [OutboxEntry]

@@ -1,6 +1,7 @@
 public import Credentials
 public import Foundation
 public import Logging
+public import Prometheus
 public import ServiceLifecycle
 import Synchronization
 
@@ -19,6 +20,7 @@ public final class OutboxWorker: Service {
   private let line: MailLine
   private let policy: OutboxPolicy
   private let bell: Bell
+  private let metrics: MailMetrics
   private let logger: Logger
   private let now: @Sendable () -> Date
   private let inHand: OutboxLeases
@@ -26,16 +28,17 @@ public final class OutboxWorker: Service {
   /// - Parameter timeout: `PASSWORD_RESET_TIMEOUT`, which the mail tells the reader.
   public init(
     users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, identifierHasher: IdentifierHasher,
-    resetURL: ResetURL, timeout: Int, compose: @escaping MailComposer, backend: any MailBackend, policy: OutboxPolicy, bell: Bell, logger: Logger,
-    now: @escaping @Sendable () -> Date
+    resetURL: ResetURL, timeout: Int, compose: @escaping MailComposer, backend: any MailBackend, policy: OutboxPolicy, bell: Bell, registry: Registry,
+    logger: Logger, now: @escaping @Sendable () -> Date
   ) {
     self.outbox = outbox
     self.policy = policy
     self.bell = bell
+    metrics = MailMetrics(registry)
     self.logger = logger
     self.now = now
     inHand = OutboxLeases(outbox: outbox, duration: policy.lease, now: now)
-    line = MailLine(backend: backend, policy: policy, now: now)
+    line = MailLine(backend: backend, metrics: metrics, policy: policy, now: now)
     courier = Courier(
       users: users, outbox: outbox, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher, resetURL: resetURL, timeout: timeout,
       compose: compose, line: line, policy: policy, now: now)
@@ -148,6 +151,7 @@ public final class OutboxWorker: Service {
     var metadata: Logger.Metadata = ["request_id": "\(entry.requestID)", "attempts": "\(entry.attempts)"]
     switch outcome {
     case .done:
+      if audit?.event == .mailed { metrics.mails.increment("sent") }
       metadata["event"] = "\(audit?.event.rawValue ?? "")"
       logger.info("Outbox entry done", metadata: metadata)
     case .split(let userIDs):
@@ -155,10 +159,12 @@ public final class OutboxWorker: Service {
       logger.info("Request concerns several accounts", metadata: metadata)
     case .release: logger.debug("Outbox entry given back", metadata: metadata)
     case .retry(let date, let reason):
+      metrics.mails.increment("retried")
       metadata["reason"] = "\(reason)"
       metadata["retry_in"] = "\(Int(date.timeIntervalSince(now()).rounded(.up))) s"
       logger.warning("Mail not sent, will be tried again", metadata: metadata)
     case .bury(let reason):
+      metrics.mails.increment("given_up")
       metadata["reason"] = "\(reason)"
       logger.error("Mail given up", metadata: metadata)
     }

@@ -15,7 +15,9 @@ public enum PasswordResetError: Error, Sendable, Equatable {
 public struct PasswordResetService: Sendable {
   private let users: any UserStore
   private let outbox: any OutboxStore
+  private let auditTrail: AuditTrail
   private let tokenGenerator: PasswordResetTokenGenerator
+  private let identifierHasher: IdentifierHasher
   private let passwords: PasswordPolicy
   private let hashing: HashingPool
   private let notifiesOfChange: Bool
@@ -24,12 +26,15 @@ public struct PasswordResetService: Sendable {
 
   /// - Parameter notifiesOfChange: whether a reset is followed by the "your password was changed" mail.
   public init(
-    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, passwords: PasswordPolicy,
-    hashing: HashingPool, notifiesOfChange: Bool, bell: Bell, now: @escaping @Sendable () -> Date
+    users: any UserStore, outbox: any OutboxStore, auditTrail: AuditTrail, tokenGenerator: PasswordResetTokenGenerator,
+    identifierHasher: IdentifierHasher, passwords: PasswordPolicy, hashing: HashingPool, notifiesOfChange: Bool, bell: Bell,
+    now: @escaping @Sendable () -> Date
   ) {
     self.users = users
     self.outbox = outbox
+    self.auditTrail = auditTrail
     self.tokenGenerator = tokenGenerator
+    self.identifierHasher = identifierHasher
     self.passwords = passwords
     self.hashing = hashing
     self.notifiesOfChange = notifiesOfChange
@@ -49,15 +54,16 @@ public struct PasswordResetService: Sendable {
     let now = now()
     // The delay sets the worker's activity apart from the reply; a hundredth of a second is nothing to a mail.
     let due = now.addingTimeInterval(.random(in: 0.005...0.03))
+    let audit = AuditRecord(.requested, identifierKey: identifierHasher.key(for: identifier))
     try await available { () throws(StoreError) in
-      try await outbox.enqueue(identifier, locale: locale, requestID: requestID, at: now, due: due)
+      try await outbox.enqueue(identifier, audit: audit, locale: locale, requestID: requestID, at: now, due: due)
     }
     bell.ring()
   }
 
   /// What the link is good for. It changes nothing, so a mail scanner that opens the link spends nothing.
-  public func checkLink(uidb64: String, token: String) async throws(PasswordResetError) -> LinkState {
-    try await resolve(uidb64: uidb64, token: token).state
+  public func checkLink(uidb64: String, token: String, requestID: String) async throws(PasswordResetError) -> LinkState {
+    try await resolve(uidb64: uidb64, token: token, requestID: requestID).state
   }
 
   /// Sets the password that the form holds, if the link is good.
@@ -68,14 +74,17 @@ public struct PasswordResetService: Sendable {
   public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, locale: String, requestID: String)
     async throws(PasswordResetError)
   {
-    let (user, state) = try await resolve(uidb64: uidb64, token: token)
+    let (user, state) = try await resolve(uidb64: uidb64, token: token, requestID: requestID)
     guard case .valid = state, let user else { throw .link(expired: state == .expired) }
     let password = try validated { () throws(FormErrors) in try form.clean(for: user.attributes, validators: passwords.validators) }
     let encoded = try await hash(password, replacing: user.password)
     let change = PasswordChange(
       user: user, encoded: encoded, event: .reset, requestID: requestID, isNotified: notifiesOfChange, locale: locale)
     let won = try await available { () throws(StoreError) in try await users.setPassword(change, at: now()) }
-    guard won else { throw .link(expired: false) }
+    guard won else {
+      auditTrail.note(AuditRecord(.linkInvalid, userID: user.id), requestID: requestID)
+      throw .link(expired: false)
+    }
     bell.ring()
   }
 
@@ -84,19 +93,24 @@ public struct PasswordResetService: Sendable {
     id: 0, password: "pbkdf2_sha256$1500000$0123456789abcdefghijkl$" + String(repeating: "0", count: 44), lastLogin: "2001-01-01 00:00:00",
     email: "nobody@example.com")
 
-  private func resolve(uidb64: String, token: String) async throws(PasswordResetError) -> (User?, state: LinkState) {
+  private func resolve(uidb64: String, token: String, requestID: String) async throws(PasswordResetError) -> (User?, state: LinkState) {
     var user: User?
-    if let id = UIDB64.decode(uidb64) {
+    let id = UIDB64.decode(uidb64)
+    if let id {
       user = try await available { () throws(StoreError) in try await users.user(id: id) }
     }
     // Nobody's token is checked too, so that an unknown user takes as long as a wrong token.
     let verdict = tokenGenerator.check(token, for: user?.tokenSubject ?? Self.nobody, at: now())
-    guard let user, user.isActive else { return (nil, .invalid) }
-    return switch verdict {
-    case .valid(let expiresAt): (user, .valid(expiresAt: expiresAt))
-    case .expired: (user, .expired)
-    case .invalid: (user, .invalid)
-    }
+    let state: LinkState =
+      switch verdict {
+      case .valid(let expiresAt) where user?.isActive == true: .valid(expiresAt: expiresAt)
+      case .expired where user?.isActive == true: .expired
+      default: .invalid
+      }
+    // The key as it was asked for, whoever has it: what is written of a link tells nobody's account from anybody's.
+    if state == .invalid { auditTrail.note(AuditRecord(.linkInvalid, userID: id), requestID: requestID) }
+    if state == .expired { auditTrail.note(AuditRecord(.linkExpired, userID: id), requestID: requestID) }
+    return (user, state)
   }
 
   private func hash(_ password: String, replacing current: String) async throws(PasswordResetError) -> String {

@@ -20,11 +20,16 @@ public struct ResetURL: Sendable {
 
   private init(unchecked template: String) { self.template = template }
 
+  /// As it is configured.
+  public var text: String { template }
+
   /// Whether a token is safe on its way there: by `https`, or on this machine.
-  public var isProtected: Bool {
+  public var isProtected: Bool { scheme == "https" || isLocal }
+
+  /// Whether it leads to the machine of whoever follows it.
+  public var isLocal: Bool {
     let host = domain.hasPrefix("[") ? domain.prefix { $0 != "]" } + "]" : domain.prefix { $0 != ":" }
-    return scheme == "https" || host == "localhost" || host == "[::1]"
-      || host.hasPrefix("127.") && host.allSatisfy { $0.isNumber || $0 == "." }
+    return host == "localhost" || host == "[::1]" || host.hasPrefix("127.") && host.allSatisfy { $0.isNumber || $0 == "." }
   }
 
   /// `https` or `http`.

@@ -1,22 +1,45 @@
+import Foundation
 import GRDB
 
 extension SQLiteStore {
+  /// The first release with tables that are STRICT.
+  static let minimumVersion = "3.37.0"
+
   /// Looks at a database file without changing it.
   ///
-  /// Throws ``StoreOpenError`` if it is no database, damaged, or one that this release must not touch. Reads all of it.
-  public static func inspect(path: String) throws(StoreOpenError) {
+  /// Throws ``StoreOpenError`` if it is no database, or one that this release must not touch.
+  /// - Parameter isThorough: whether all of it is read, to find damage.
+  /// - Returns: whether migrations are pending.
+  public static func inspect(path: String, isThorough: Bool) throws(StoreOpenError) -> Bool {
     do {
       var configuration = Configuration()
       configuration.readonly = true
       configuration.busyMode = .timeout(5)
-      try DatabaseQueue(path: path, configuration: configuration).read { db in
-        guard try String.fetchOne(db, sql: "PRAGMA quick_check(1)") == "ok" else { throw StoreOpenError.damaged(path: path) }
-        try checkSchema(db)
+      return try DatabaseQueue(path: path, configuration: configuration).read { db in
+        try checkVersion(db)
+        // Damage is what is looked for, not whether rows keep the CHECKs of the Django site, for which SQLite may lack functions.
+        try db.execute(sql: "PRAGMA ignore_check_constraints = ON")
+        if isThorough, try String.fetchOne(db, sql: "PRAGMA quick_check(1)") != "ok" { throw StoreOpenError.damaged(path: path) }
+        return try !checkSchema(db)
       }
     } catch let error as StoreOpenError {
       throw error
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {
+      throw .damaged(path: path)
     } catch {
       throw .cannotOpen(path: path, reason: "\(error)")
     }
+  }
+
+  /// Throws if there is a file that must not be touched: opening it for good would turn its journal to WAL.
+  static func preflight(_ path: String) throws(StoreOpenError) {
+    // One that is empty, or not there, is about to be made.
+    let size = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? 0
+    if size > 0 { _ = try inspect(path: path, isThorough: false) }
+  }
+
+  private static func checkVersion(_ db: Database) throws {
+    let version = try String.fetchOne(db, sql: "SELECT sqlite_version()") ?? ""
+    if version.compare(minimumVersion, options: .numeric) == .orderedAscending { throw StoreOpenError.oldSQLite(version: version) }
   }
 }

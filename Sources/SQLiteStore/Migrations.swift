@@ -6,15 +6,15 @@ extension SQLiteStore {
     "id", "password", "last_login", "is_superuser", "username", "first_name", "last_name", "email", "is_staff", "is_active", "date_joined",
   ]
 
-  /// Brings the schema up to date; a database that is keeps as it is. Safe when two processes start together.
+  /// Brings the schema up to date; a database that is keeps as it is. Safe when several processes start together.
   public func migrate() throws(StoreOpenError) {
     do {
-      do {
-        try migrateOnce()
-      } catch is DatabaseError {
-        // Another process was faster: what it has applied is applied, and the rest is tried again.
-        try migrateOnce()
+      // Each migration is a transaction, so of several processes one applies it and the others fail. What they find then is one migration further:
+      // whoever fails has been overtaken, which can happen once for each.
+      for _ in Self.migrator.migrations {
+        do { return try migrateOnce() } catch let error as DatabaseError where error.resultCode != .SQLITE_FULL { continue }
       }
+      try migrateOnce()
     } catch let error as StoreOpenError {
       throw error
     } catch {
@@ -24,7 +24,7 @@ extension SQLiteStore {
 
   private func migrateOnce() throws {
     let migrator = Self.migrator
-    try pool.read(Self.checkSchema)
+    _ = try pool.read(Self.checkSchema)
     try migrator.migrate(pool)
     try pool.write { db in
       // Not a migration: when Django alters its table it makes it anew, without this index.
@@ -33,12 +33,14 @@ extension SQLiteStore {
   }
 
   /// Throws if the file holds what this release must not touch: a newer schema, or a table of users that is not Django's.
-  static func checkSchema(_ db: Database) throws {
+  /// - Returns: whether the schema is up to date.
+  @discardableResult static func checkSchema(_ db: Database) throws -> Bool {
     if try migrator.hasBeenSuperseded(db) { throw StoreOpenError.newerSchema }
-    guard try db.tableExists("auth_user") else { return }
+    guard try db.tableExists("auth_user") else { return false }
     let present = Set(try db.columns(in: "auth_user").map(\.name))
     let missing = userColumns.filter { !present.contains($0) }
     guard missing.isEmpty else { throw StoreOpenError.foreignUserTable(missing: missing) }
+    return try migrator.hasCompletedMigrations(db)
   }
 
   /// Append only: a migration that was released is never changed.

@@ -38,7 +38,9 @@ enum OutboxRow {
 }
 
 extension SQLiteStore: OutboxStore {
-  public func enqueue(_ identifier: Identifier, locale: String, requestID: String, at now: Date, due: Date) async throws(StoreError) {
+  public func enqueue(_ identifier: Identifier, audit: AuditRecord, locale: String, requestID: String, at now: Date, due: Date)
+    async throws(StoreError)
+  {
     let (kind, identifier) = OutboxRow.columns(of: identifier)
     try await commits.add(isRefusable: true) { db in
       try db.cachedStatement(
@@ -46,6 +48,7 @@ extension SQLiteStore: OutboxStore {
           INSERT INTO password_reset_outbox (kind, identifier, locale, request_id, created_at, due_at) VALUES (?, ?, ?, ?, ?, ?)
           """
       ).execute(arguments: [kind, identifier, locale, requestID, now.milliseconds, due.milliseconds])
+      try Self.insert(audit, requestID: requestID, at: now, in: db)
     }
   }
 

@@ -29,11 +29,16 @@ public enum OutboxSelection: Sendable {
 
 /// What the commands for the outbox do.
 extension SQLiteStore {
-  /// How many rows wait, and how many were given up.
-  public func outboxCounts() async throws(StoreError) -> (waiting: Int, dead: Int) {
+  /// How many rows wait and since when the oldest of them does, and how many were given up.
+  public func outboxCounts() async throws(StoreError) -> (waiting: Int, oldest: Date?, dead: Int) {
     try await read { db in
-      let counts = try Row.fetchOne(db, sql: "SELECT count(*) - count(buried_at) AS waiting, count(buried_at) AS dead FROM password_reset_outbox")
-      return (counts?["waiting"] ?? 0, counts?["dead"] ?? 0)
+      let counts = try Row.fetchOne(
+        db,
+        sql: """
+          SELECT count(*) - count(buried_at) AS waiting, count(buried_at) AS dead, min(created_at) FILTER (WHERE buried_at IS NULL) AS oldest
+          FROM password_reset_outbox
+          """)
+      return (counts?["waiting"] ?? 0, (counts?["oldest"] as Int64?).map(Date.init(milliseconds:)), counts?["dead"] ?? 0)
     }
   }
 

@@ -12,6 +12,7 @@ public struct SQLiteStore: Sendable {
   /// - Parameter onStatement: sees every SQL statement before it runs, without its values.
   public init(path: String, onStatement: (@Sendable (String) -> Void)? = nil) throws(StoreOpenError) {
     do {
+      try Self.preflight(path)
       try Self.createOwnerOnly(path)
       pool = try DatabasePool(path: path, configuration: Self.configuration(onStatement: onStatement))
       // GRDB turns its writer's sync down to NORMAL when it turns WAL on.
@@ -56,6 +57,8 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
   case damaged(path: String)
   /// The file was written by a newer release.
   case newerSchema
+  /// The library lacks what the tables need.
+  case oldSQLite(version: String)
   /// There is an `auth_user` that is not Django's.
   case foreignUserTable(missing: [String])
 
@@ -65,6 +68,7 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
     case .unsafeSetting(let setting): "the database does not keep the setting \(setting)"
     case .damaged(let path): "the database \(path) is damaged; restore a backup"
     case .newerSchema: "the database was written by a newer release of password-reset; run that release, or restore a backup"
+    case .oldSQLite(let version): "SQLite \(version) is too old; at least \(SQLiteStore.minimumVersion) is needed: update the package libsqlite3-0"
     case .foreignUserTable(let missing):
       "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", ")); check DATABASE_URL"
     }

@@ -6,6 +6,7 @@ import Localization
 import Logging
 import Mail
 import PasswordReset
+import Prometheus
 import SQLiteStore
 
 /// The service as `serve` builds it, from the same parts and in the state of a held worker, with a ``PlantedStore`` in the place of the store.
@@ -38,19 +39,23 @@ enum ControlServer {
     var policy = OutboxPolicy()
     policy.mailLimits = [perHour]
     policy.rate = perHour
+    let registry = Registry()
+    let identifierHasher = IdentifierHasher(secretKey: secretKey)
+    let auditTrail = AuditTrail(store: store.store, lifetime: 86400, registry: registry, logger: logger, now: { Date() })
     let worker = OutboxWorker(
-      users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: IdentifierHasher(secretKey: secretKey),
+      users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
       resetURL: .ofService(port: 8080), timeout: 3600, compose: templates.compose, backend: DummyBackend(), policy: policy, bell: bell,
-      logger: logger, now: { Date() })
+      registry: registry, logger: logger, now: { Date() })
     let service = PasswordResetService(
-      users: store, outbox: store, tokenGenerator: tokenGenerator,
-      passwords: PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators()), hashing: HashingPool(slots: 1, queueLimit: 1),
-      notifiesOfChange: true, bell: bell, now: { Date() })
-    let edge = Edge(limits: EdgeLimits(connections: 1000), certificate: nil, logger: logger)
+      users: store, outbox: store, auditTrail: auditTrail, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
+      passwords: PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators()),
+      hashing: HashingPool(slots: 1, queueLimit: 1, registry: registry), notifiesOfChange: true, bell: bell, now: { Date() })
+    let metrics = HTTPMetrics(registry)
+    let edge = Edge(limits: EdgeLimits(connections: 1000), certificate: nil, metrics: metrics, logger: logger)
     return Application(
-      router: API(service: service, languages: languages, now: { Date() }, isReady: { true }).router(), server: edge.server,
+      router: API(service: service, languages: languages, metrics: metrics, now: { Date() }, isReady: { true }).router(), server: edge.server,
       configuration: .init(
         address: .hostname("127.0.0.1", port: 0), backlog: edge.backlog, reuseAddress: true, availableConnectionsDelegate: edge.availableConnections),
-      services: [worker], logger: logger)
+      services: [worker, auditTrail], logger: logger)
   }
 }

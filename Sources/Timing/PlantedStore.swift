@@ -15,9 +15,9 @@ struct PlantedStore: UserStore, OutboxStore {
     while nanoseconds() < end {}
   }
 
-  func enqueue(_ identifier: Identifier, locale: String, requestID: String, at now: Date, due: Date) async throws(StoreError) {
+  func enqueue(_ identifier: Identifier, audit: AuditRecord, locale: String, requestID: String, at now: Date, due: Date) async throws(StoreError) {
     if case .ask(let subject) = side, case .email(let address) = identifier, subject.owns(address) { spin() }
-    try await store.enqueue(identifier, locale: locale, requestID: requestID, at: now, due: due)
+    try await store.enqueue(identifier, audit: audit, locale: locale, requestID: requestID, at: now, due: due)
   }
 
   func user(id: Int64) async throws(StoreError) -> User? {

@@ -10,13 +10,24 @@ import pytest
 os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
 django.setup()
 # The assertions in these modules are the tests' own, to be explained like theirs.
-pytest.register_assert_rewrite("processes", "service", "mail_server", "outbox", "scripted_server", "mail_sink")
+pytest.register_assert_rewrite("processes", "service", "mail_server", "outbox", "scripted_server", "mail_sink", "metrics")
 
 # Only now can these be imported: they need Django's models, or are named above.
+import service  # noqa: E402
 from certificates import Authority  # noqa: E402
 from django_site import migrate, on_database  # noqa: E402
 from mail_server import MailServer, receiving  # noqa: E402
 from service import Service, serving  # noqa: E402
+
+
+# Whose subject is what the service costs.
+MEASURING = {"test_edge_crowd", "test_edge_slow"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log_level(request: pytest.FixtureRequest) -> None:
+    """Everything is logged that may ever be, as every log is searched for what must never be; see `serving`."""
+    service.default_log_level = "info" if request.module.__name__ in MEASURING else "trace"
 
 
 @pytest.fixture(scope="session")

@@ -8,19 +8,26 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import site_settings
+from log_search import SHORTEST_SECRET, USUAL_PASSWORDS, betrayals, is_telling, secrets_of
 from processes import running, wait_until
 
 BINARY = os.environ["PASSWORD_RESET"]
 
 # What a process needs to start at all; a setting must not leak in from the tests' own environment.
 BASE_ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+
+# The admin listener has a loopback address of its own, which tells it from the public one in the log.
+ADMIN_HOST = "127.0.0.2"
+
+# How much a service logs unless its test says so. `conftest.py` turns it up; benchmarks measure what is usual.
+default_log_level = "info"
 
 
 class Link(NamedTuple):
@@ -56,6 +63,14 @@ class Reply:
 class Service:
     port: int
     process: subprocess.Popen[bytes]
+    log: Path
+    # The passwords that were sent, which must not be in the log.
+    passwords: set[str] = field(default_factory=set, compare=False)
+
+    @property
+    def admin_port(self) -> int:
+        """That of the listener with the metrics, on `ADMIN_HOST`."""
+        return int(wait_until(lambda: _listener(self.log, ADMIN_HOST), "the admin listener to be there")[1])
 
     def kill(self) -> None:
         """As a crash does: at once, and with no chance to tidy up."""
@@ -65,13 +80,14 @@ class Service:
     @property
     def connections(self) -> int:
         """How many it holds; it must have none to other servers."""
-        sockets = 0
+        sockets = set()
         for descriptor in (self._proc / "fd").iterdir():
             # It may be closed in the meantime.
             with suppress(FileNotFoundError):
-                sockets += str(descriptor.readlink()).startswith("socket:")
-        # One is the one that listens.
-        return sockets - 1
+                sockets |= set(re.findall(r"^socket:\[(\d+)\]", str(descriptor.readlink())))
+        # The state and the inode are fields 4 and 10 of proc_net_tcp; 0A is one that listens.
+        rows = [line.split() for line in (self._proc / "net/tcp").read_text().splitlines()]
+        return len(sockets - {row[9] for row in rows if row[3] == "0A"})
 
     @property
     def processor_time(self) -> float:
@@ -112,6 +128,7 @@ class Service:
 
     def set_password(self, link: Link, new_password1: Any, new_password2: Any) -> Reply:
         body = {"new_password1": new_password1, "new_password2": new_password2}
+        self.passwords.update(value for value in body.values() if isinstance(value, str) and is_telling(value))
         return self._call("POST", self._path(link), body)
 
     def _path(self, link: Link) -> str:
@@ -134,6 +151,8 @@ class Service:
 def _environment(database: Path, settings: dict[str, str]) -> dict[str, str]:
     defaults = {
         "HTTP_PORT": "0",
+        "ADMIN_HOST": ADMIN_HOST,
+        "ADMIN_PORT": "0",
         "DATABASE_URL": f"sqlite:{database}",
         "SECRET_KEY": site_settings.SECRET_KEY,
         "PASSWORD_RESET_TIMEOUT": str(site_settings.PASSWORD_RESET_TIMEOUT),
@@ -143,6 +162,7 @@ def _environment(database: Path, settings: dict[str, str]) -> dict[str, str]:
         "RATE_LIMIT_MAILS": "off",
         "RATE_LIMIT_REQUESTS": "off",
         "RATE_LIMIT_LINKS": "off",
+        "LOG_LEVEL": default_log_level,
     }
     return BASE_ENVIRONMENT | defaults | settings
 
@@ -156,31 +176,50 @@ def _limited(limits: str | None) -> list[str]:
 def serving(database: Path, folder: Path, *, limits: str | None = None, **settings: str) -> Iterator[Service]:
     """The service on `database`, with `settings` over the defaults of the tests; its log goes into `folder`.
 
-    `limits` are as the shell's `ulimit` takes them.
+    `limits` are as the shell's `ulimit` takes them. At the end the log must be free of what no log may hold.
     """
     log = folder / "service.log"
-    with running([*_limited(limits), BINARY, "serve"], _environment(database, settings), log) as process:
+    environment = _environment(database, settings)
+    with running([*_limited(limits), BINARY, "serve"], environment, log) as process:
 
         def listening() -> re.Match[str] | None:
             assert process.poll() is None, f"the service ended at its start:\n{log.read_text()}"
-            return re.search(r"listening on 127\.0\.0\.1:(\d+)", log.read_text())
+            return _listener(log, "127.0.0.1")
 
-        yield Service(int(wait_until(listening, "the service to listen")[1]), process)
+        service = Service(int(wait_until(listening, "the service to listen")[1]), process, log)
+        yield service
+    text = log.read_text(errors="replace")
+    if environment["EMAIL_BACKEND"] == "console":
+        # What is no JSON is mail.
+        text = "\n".join(line for line in text.split("\n") if line.startswith("{"))
+    found = betrayals(text, secrets_of(environment) | service.passwords | set(USUAL_PASSWORDS))
+    assert found == [], f"the log of the service holds {found[:5]}"
+
+
+def _listener(log: Path, host: str) -> re.Match[str] | None:
+    """Where the log says that the service listens on `host`."""
+    return re.search(rf"listening on {re.escape(host)}:(\d+)", log.read_text(errors="replace"))
 
 
 def command(
     database: Path, *arguments: str, stdin: str = "", limits: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs one of the service's commands on `database` to its end; `limits` are as for `serving`."""
+    return run_program(_environment(database, settings), *arguments, stdin=stdin, limits=limits)
+
+
+def run_program(
+    environment: Mapping[str, str], *arguments: str, stdin: str = "", limits: str | None = None, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Runs one of the service's commands, which must end within the time and may print none of the secrets that it is told."""
     # Bytes, as text mode would change line ends.
     done = subprocess.run(
-        [*_limited(limits), BINARY, *arguments],
-        env=_environment(database, settings),
-        input=stdin.encode(),
-        capture_output=True,
-        timeout=60,
+        [*_limited(limits), BINARY, *arguments], env=environment, input=stdin.encode(), capture_output=True, timeout=seconds
     )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    stdout, stderr = done.stdout.decode(), done.stderr.decode()
+    printed = [secret for secret in secrets_of(environment) if len(secret) >= SHORTEST_SECRET and secret in stdout + stderr]
+    assert printed == [], f"{arguments} printed secrets"
+    return subprocess.CompletedProcess(done.args, done.returncode, stdout, stderr)
 
 
 def run_command(database: Path, *arguments: str, stdin: str = "") -> str:

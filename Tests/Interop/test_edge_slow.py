@@ -432,8 +432,8 @@ def test_a_request_under_way_is_answered_before_the_end(plays: Plays) -> None:
 
 def test_a_full_service_rests_and_serves_those_it_has(plays: Plays) -> None:
     full = plays.full.result()
-    # 128 of the 256 descriptors are kept for other things; a connection may be about to be closed or counted.
-    assert 126 <= full.connections <= 130
+    # 128 of the 256 descriptors are kept for other things; connections are accepted up to four at a time, each as far as there is one place left.
+    assert 126 <= full.connections <= 131
     assert full.load < 0.1
     assert full.while_full.statuses == [200, 202]
     assert full.is_alive_after

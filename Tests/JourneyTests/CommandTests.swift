@@ -22,7 +22,7 @@ import Testing
     ["users", "set-password"], ["users", "check-password"], ["users", "activate"], ["users", "deactivate"], ["users", "link"], ["users", "import"],
     ["users", "export"], ["mail"], ["mail", "preview"], ["mail", "templates"], ["outbox"], ["outbox", "list"], ["outbox", "show"],
     ["outbox", "retry"],
-    ["outbox", "purge"], ["send-test-email"], ["check"],
+    ["outbox", "purge"], ["send-test-email"], ["check"], ["config"], ["backup"], ["audit"], ["health"],
   ])
   func `teaches with --help`(_ arguments: [String]) async throws {
     let run = try await Folder().run(arguments + ["--help"])
@@ -54,24 +54,15 @@ import Testing
     try database.inDatabase { db in try db.execute(sql: "CREATE TABLE auth_user (id INTEGER PRIMARY KEY, username TEXT)") }
     try database.close()
     let before = try Data(contentsOf: file)
-    for command in ["check", "migrate"] {
+    for command in ["check", "migrate", "serve"] {
       let foreign = try await folder.run([command], settings)
-      #expect(foreign.status == 78 && foreign.errors.contains("auth_user") && foreign.errors.contains("DATABASE_URL"))
+      let text = foreign.output + foreign.errors
+      #expect(foreign.status == 78 && text.contains("auth_user") && text.contains("DATABASE_URL"), "\(command): \(text)")
+      #expect(try Data(contentsOf: file) == before, "\(command)")
     }
-    // Opening to write turns WAL on, which the header's two version bytes tell; the tables stay as they were.
-    #expect(try self.database(file, holdsOnly: "auth_user"))
-    try before.write(to: file)
-    #expect(try await folder.run(["check"], settings).status == 78)
-    #expect(try Data(contentsOf: file) == before)
     try Data("no database at all, but long enough to be taken for one".utf8).write(to: file)
     let broken = try await folder.run(["check"], settings)
-    #expect(broken.status == 78 && broken.errors.contains("DATABASE_URL"))
-  }
-
-  private func database(_ file: URL, holdsOnly table: String) throws -> Bool {
-    try DatabaseQueue(path: file.path).read { db in
-      try String.fetchAll(db, sql: "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'") == [table]
-    }
+    #expect(broken.status == 78 && broken.output.contains("E011") && broken.output.contains("DATABASE_URL"))
   }
 
   @Test(arguments: [
@@ -151,7 +142,7 @@ struct Server {
   let port: Int
 
   static func start(_ folder: Folder, _ environment: [String: String] = [:]) async throws -> Server {
-    let mails = ["HTTP_PORT": "0", "EMAIL_BACKEND": "file", "EMAIL_FILE_PATH": folder.path + "/mails"]
+    let mails = ["HTTP_PORT": "0", "ADMIN_PORT": "0", "EMAIL_BACKEND": "file", "EMAIL_FILE_PATH": folder.path + "/mails"]
     let process = try RunningCommand(["serve", "--dev"], mails.merging(environment) { $1 }, in: folder.path)
     // Not by the log: the listener for this machine alone says there that it listens, too, and either may be the first.
     try await eventually("the server's address") { try process.text("err").contains(/:\d+\/password-reset --json/) }

@@ -45,7 +45,7 @@ final class Harness: Sendable {
     let defaults = [
       "DATABASE_URL": "sqlite:\(path)", "SECRET_KEY": Self.secretKey, "EMAIL_BACKEND": "memory", "SITE_NAME": "Example",
       "RESET_URL": "https://example.com/reset/{uid}/{token}",
-      "RATE_LIMIT_REQUESTS": "off", "RATE_LIMIT_LINKS": "off", "RATE_LIMIT_MAILS": "off",
+      "RATE_LIMIT_REQUESTS": "off", "RATE_LIMIT_LINKS": "off", "RATE_LIMIT_MAILS": "off", "ADMIN_PORT": "0",
     ]
     let settings = try Settings(environment: defaults.merging(environment) { _, new in new })
     var world = World()
@@ -57,6 +57,16 @@ final class Harness: Sendable {
     let logger = Logger(label: "test") { [log] _ in RecordingLogHandler(recorder: log, logLevel: logLevel) }
     let application = try buildApplication(settings, world: world, logger: logger)
     try await application.test(framework) { client in try await test(client) }
+    expectNoSecrets()
+  }
+
+  /// Whatever a test did, at whatever level: no key, token or address is in the log.
+  private func expectNoSecrets() {
+    for line in log.lines {
+      let leaked =
+        line.contains(Self.secretKey) || line.contains(Self.oldPassword) || line.firstMatch(of: /@example\.|[0-9a-z]{1,13}-[0-9a-f]{32}/) != nil
+      #expect(!leaked, "logged: \(line)")
+    }
   }
 
   /// Adds a user; the database must be migrated, so inside ``run(_:policy:logLevel:_:)``.

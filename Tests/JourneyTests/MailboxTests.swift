@@ -52,9 +52,14 @@ import Testing
     let folder = try Folder()
     let environment = ["SECRET_KEY": Harness.secretKey, "HTTP_PORT": "0", "EMAIL_BACKEND": "memory", "ADMIN_PORT": "0"]
     let command = try RunningCommand(["serve"], environment, in: folder.path)
-    try await eventually("the server to listen") { try command.text("err").contains("listening on 127.0.0.1:") }
-    #expect(try !command.text("err").contains("mailbox"))
-    #expect(try command.text("err").matches(of: /listening on/).count == 1)
+    let line = /"listener":"admin","message":"Server started and listening on 127.0.0.1:(\d+)"/
+    try await eventually("the admin listener to listen") { try command.text("err").contains(line) }
+    let port = try #require(try command.text("err").firstMatch(of: line)).1
+    let url = try #require(URL(string: "http://127.0.0.1:\(port)"))
+    for (path, status) in ["mailbox": 404, "mailbox/newest": 404, "health/live": 200] {
+      let (_, response) = try await URLSession.shared.data(from: url.appendingPathComponent(path))
+      #expect((response as? HTTPURLResponse)?.statusCode == status, "\(path)")
+    }
     command.terminate()
     #expect(await command.exited() == 0)
   }

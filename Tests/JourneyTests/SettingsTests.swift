@@ -56,7 +56,7 @@ import Testing
     ("CORS_ALLOWED_ORIGINS", "https://app.example.com/"), ("CORS_ALLOWED_ORIGINS", "https://App.example.com"),
     ("CORS_ALLOWED_ORIGINS", "https://app.example.com:443"), ("CORS_ALLOWED_ORIGINS", "null"), ("CORS_ALLOWED_ORIGINS", "site.example.com"),
     ("HTTP_SSL_CERTFILE", "/nowhere/cert.pem"), ("HTTP_SSL_KEYFILE", "/nowhere/key.pem"), ("CORS_ALLOWED_ORIGINS", "*"),
-    ("SECRET_KEY_FILE", "/nowhere/secret"), ("ADMIN_PORT", "admin"), ("ADMIN_HOST", "0.0.0.0"),
+    ("SECRET_KEY_FILE", "/nowhere/secret"), ("ADMIN_PORT", "admin"), ("AUDIT_DAYS", "0"), ("AUDIT_DAYSS", "9"),
     ("LANGUAGE_CODE", "tlh"),
     ("EMAIL_OAUTH2_TOKEN_FILE", "/nowhere/token"), ("EMAIL_SENDMAIL_COMMAND", "sendmail -t"), ("EMAIL_SENDMAIL_COMMAND", "/bin/true --from={sender}"),
     ("EMAIL_CONNECTIONS", "0"),
@@ -127,6 +127,62 @@ import Testing
     #expect(throws: SettingsError.self) { try Settings(environment: Self.good.merging(["SECRET_KEY_FILE": path]) { $1 }) }
   }
 
+  private func file(_ text: String) throws -> [String: String] {
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent("settings-\(UUID().uuidString)").path
+    try text.write(toFile: path, atomically: true, encoding: .utf8)
+    return ["PASSWORD_RESET_CONFIG": path]
+  }
+
+  @Test(arguments: [
+    """
+    SECRET_KEY: \(Harness.secretKey)
+    EMAIL_BACKEND: smtp
+    HTTP_PORT: 9000
+    SITE_NAME: "null"
+    EMAIL_USE_TLS: yes
+    EMAIL_HOST: ~
+    CORS_ALLOWED_ORIGINS: [https://a.example, https://b.example]
+    PASSWORD_HASHER: argon2
+    PASSWORD_HASHER_OPTIONS: {time_cost: 1, memory_cost: 1024}
+    AUTH_PASSWORD_VALIDATORS:
+      - NAME: MinimumLengthValidator
+        OPTIONS: {min_length: 3}
+    """,
+    """
+    {"SECRET_KEY": "\(Harness.secretKey)", "EMAIL_BACKEND": "smtp", "HTTP_PORT": 9000, "SITE_NAME": "null", "EMAIL_USE_TLS": true,
+     "CORS_ALLOWED_ORIGINS": ["https://a.example", "https://b.example"], "PASSWORD_HASHER": "argon2",
+     "PASSWORD_HASHER_OPTIONS": {"time_cost": 1, "memory_cost": 1024},
+     "AUTH_PASSWORD_VALIDATORS": [{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": 3}}]}
+    """,
+  ])
+  func `may stand in a file, in YAML or JSON, behind the environment`(_ text: String) throws {
+    let environment = try file(text)
+    let settings = try Settings(environment: environment)
+    #expect(settings.httpPort == 9000 && settings.siteName == "null" && settings.email.smtp.port == 587 && settings.email.smtp.host == "localhost")
+    #expect(settings.edge.policy.allowedOrigins == AllowedOrigins("https://a.example,https://b.example"))
+    #expect(try settings.passwordHasher.encode("x").hasPrefix("argon2$argon2id$v=19$m=1024,t=1,"))
+    #expect(settings.passwordRules.validators.count == 2)
+    #expect(settings.effective[.httpPort] == EffectiveSetting(value: "9000", source: "file"))
+    #expect(settings.effective[.secretKey] == EffectiveSetting(value: "********", source: "file"))
+    #expect(settings.effective[.adminPort] == EffectiveSetting(value: "8081", source: "default"))
+    let other = try Settings(environment: environment.merging(["HTTP_PORT": "9001", "EMAIL_HOST": "mail.example.com"]) { $1 })
+    #expect(other.httpPort == 9001 && other.email.smtp.host == "mail.example.com")
+    #expect(other.effective[.httpPort]?.source == "environment")
+  }
+
+  @Test(arguments: [
+    ("- hunter2", "E008"), ("hunter2", "E008"), ("HTTP_PORT: 1\nHTTP_PORT: hunter2", "E008"), ("SECRET_KEY: 'hunter2", "E008"),
+    ("SECRET_KEY: hunter2\n hunter2: [", "E008"), ("HTTP_PROT: hunter2", "E001"), ("hunter2: 1", "E008"), ("SITE_NAME: [[hunter2]]", "E008"),
+    ("SITE_NAME: {a: {b: hunter2}}", "E008"), ("PASSWORD_RESET_CONFIG: hunter2", "E001"), ("SITE_NAME: ['a,hunter2']", "E008"),
+    ("EMAIL_EXTRA_CONTEXT: {a: 2001-01-01}", "E008"), ("HTTP_PORT: hunter2", "E003"), ("SECRET_KEY: &a hunter2\nSITE_NAME: *b", "E008"),
+  ])
+  func `in a file is as strict, and shows no value`(_ text: String, _ kind: String) throws {
+    let environment = Self.good.merging(try file(text)) { $1 }
+    let error = #expect(throws: SettingsError.self) { try Settings(environment: environment) }
+    #expect(error?.findings.map(\.kind.rawValue) == [kind])
+    #expect(error?.description.contains("hunter2") == false, "\(error?.description ?? "")")
+  }
+
   @Test func `of TLS sets the port that goes with it`() throws {
     #expect(try Settings(environment: Self.good.merging(["EMAIL_USE_TLS": "True"]) { $1 }).email.smtp.port == 587)
     #expect(try Settings(environment: Self.good.merging(["EMAIL_USE_SSL": "1"]) { $1 }).email.smtp.port == 465)
@@ -149,7 +205,12 @@ import Testing
   @Test func `is described in the docs, every setting and no other`() throws {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
     let text = try String(contentsOf: root.appendingPathComponent("docs/configuration.md"), encoding: .utf8)
-    let rows = text.matches(of: /(?m)^\| `([A-Z0-9_]+)` \|/).map { String($0.1) }
-    #expect(rows == SettingName.allCases.map(\.rawValue))
+    let rows = text.matches(of: #/(?m)^\| `([A-Z0-9_]+)` \| (.*?) \| /#)
+    #expect(rows.map { String($0.1) } == SettingName.allCases.map(\.rawValue))
+    for row in rows {
+      let name = try #require(SettingName(rawValue: String(row.1)))
+      guard let usual = name.usual else { continue }
+      #expect(row.2 == "`\(usual)`", "\(name.rawValue)")
+    }
   }
 }

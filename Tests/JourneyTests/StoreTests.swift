@@ -19,7 +19,7 @@ import Testing
 
   @Test func `and its log files are readable by the owner alone`() async throws {
     let store = try open()
-    try await store.enqueue(.email("a@b.co"), locale: "en", requestID: "r", at: Date(), due: Date())
+    try await store.enqueue(.email("a@b.co"), audit: AuditRecord(.requested), locale: "en", requestID: "r", at: Date(), due: Date())
     for suffix in ["", "-wal", "-shm"] {
       let attributes = try FileManager.default.attributesOfItem(atPath: harness.path + suffix)
       #expect(attributes[.posixPermissions] as? Int == 0o600, "\(suffix)")
@@ -36,6 +36,9 @@ import Testing
         created_at INTEGER NOT NULL, due_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, last_error TEXT, buried_at INTEGER
       ) STRICT;
       CREATE INDEX password_reset_outbox_due ON password_reset_outbox (due_at) WHERE buried_at IS NULL;
+      CREATE TABLE password_reset_audit (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, event TEXT NOT NULL, user_id INTEGER, identifier_key TEXT, request_id TEXT NOT NULL
+      ) STRICT;
       INSERT INTO password_reset_outbox VALUES (7, 'request_email', 'a@example.com', NULL, 'de', 'r7', 1, 2, 3, '451', NULL);
       INSERT INTO password_reset_outbox VALUES (8, 'changed_mail', 'a@example.com', 1, NULL, 'r8', 1, 2, 3, '550', 9);
       """)
@@ -44,7 +47,7 @@ import Testing
     #expect(records.map(\.id) == [7, 8] && records.map(\.lastError) == ["451", "550"] && records[1].buriedAt != nil)
     let entry = try #require(try await store.claim(limit: 5, at: Date(), leaseEnd: Date().addingTimeInterval(6)).first)
     #expect(entry.id == 7 && entry.item == .request(.email("a@example.com")) && entry.locale == "de" && entry.attempts == 4)
-    try await store.enqueue(.email("b@example.com"), locale: "en", requestID: "r", at: Date(), due: Date())
+    try await store.enqueue(.email("b@example.com"), audit: AuditRecord(.requested), locale: "en", requestID: "r", at: Date(), due: Date())
     #expect(try await store.outboxRecords(limit: 10).map(\.id) == [7, 8, 9])
   }
 

@@ -3,6 +3,7 @@ import HummingbirdHTTP2
 public import Logging
 import NIOCore
 import NIOHTTP1
+public import Prometheus
 
 /// The listener's side of the HTTP interface, for Hummingbird's `Application`.
 public struct Edge: Sendable {
@@ -10,14 +11,26 @@ public struct Edge: Sendable {
   private let certificate: ServerCertificate?
   private let count: ConnectionCount
   private let clocks = ConnectionClocks()
+  private let metrics: HTTPMetrics?
   private let logger: Logger
 
-  /// - Parameter certificate: for HTTP/2 and HTTP/1.1 over TLS; nil for HTTP/1.1 in the clear.
-  public init(limits: EdgeLimits, certificate: ServerCertificate?, logger: Logger) {
+  /// - Parameters:
+  ///   - certificate: for HTTP/2 and HTTP/1.1 over TLS; nil for HTTP/1.1 in the clear.
+  ///   - metrics: where requests that come to no router are counted.
+  public init(limits: EdgeLimits, certificate: ServerCertificate?, metrics: HTTPMetrics?, logger: Logger) {
     self.limits = limits
     self.certificate = certificate
+    self.metrics = metrics
     self.logger = logger
     count = ConnectionCount(limit: limits.connections)
+  }
+
+  /// Has the connections counted.
+  public func measureConnections(in registry: Registry) {
+    registry.gauge("password_reset_http_connections", "Connections that are open.") { [count] in Double(count.open) }
+    registry.gauge("password_reset_http_connections_limit", "Connections that may be open at once; whoever finds no place waits.") {
+      [limit = limits.connections] in Double(limit)
+    }
   }
 
   /// Whether a connection more may come.
@@ -29,7 +42,7 @@ public struct Edge: Sendable {
   /// Hummingbird's channels, each connection within the limits.
   public var server: HTTPServerBuilder {
     let streams = HTTP1Channel.Configuration(
-      additionalChannelHandlers: [GuardInstaller(limits: limits, logger: logger)],
+      additionalChannelHandlers: [GuardInstaller(limits: limits, metrics: metrics, logger: logger)],
       httpDecoderConfiguration: .init(
         maxHeaderFieldSize: EdgeLimits.fieldBytes, maxHeaderListSize: EdgeLimits.fieldsBytes, maxHeaderFieldCount: EdgeLimits.fields))
     return HTTPServerBuilder { responder in
@@ -72,10 +85,12 @@ private final class GuardInstaller: ChannelInboundHandler, RemovableChannelHandl
   typealias InboundIn = NIOAny
 
   private let limits: EdgeLimits
+  private let metrics: HTTPMetrics?
   private let logger: Logger
 
-  init(limits: EdgeLimits, logger: Logger) {
+  init(limits: EdgeLimits, metrics: HTTPMetrics?, logger: Logger) {
     self.limits = limits
+    self.metrics = metrics
     self.logger = logger
   }
 
@@ -98,7 +113,9 @@ private final class GuardInstaller: ChannelInboundHandler, RemovableChannelHandl
     let connection = try pipeline.handler(type: ConnectionGuard.self)
     try pipeline.addHandler(meter, position: .before(parser))
     // One request at a time: what a client sends ahead waits, unread, until the response before it is out.
-    let guards: [any ChannelHandler] = [HTTPServerPipelineHandler(), HTTP1Guard(connection: connection, meter: meter, logger: logger)]
+    let guards: [any ChannelHandler] = [
+      HTTPServerPipelineHandler(), HTTP1Guard(connection: connection, meter: meter, metrics: metrics, logger: logger),
+    ]
     try pipeline.addHandlers(guards, position: .after(parser))
   }
 }

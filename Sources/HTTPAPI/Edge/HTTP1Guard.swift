@@ -1,3 +1,4 @@
+import HTTPTypes
 import Logging
 import NIOCore
 import NIOHTTP1
@@ -14,6 +15,7 @@ final class HTTP1Guard: ChannelDuplexHandler {
 
   private let connection: ConnectionGuard
   private let meter: FramingMeter
+  private let metrics: HTTPMetrics?
   private let logger: Logger
   /// The request in hand: being read until it has come as a whole, and then answered.
   private var head: HTTPRequestHead?
@@ -25,9 +27,10 @@ final class HTTP1Guard: ChannelDuplexHandler {
   /// From here on nothing is read or written: the last response is on its way.
   private var isOver = false
 
-  init(connection: ConnectionGuard, meter: FramingMeter, logger: Logger) {
+  init(connection: ConnectionGuard, meter: FramingMeter, metrics: HTTPMetrics?, logger: Logger) {
     self.connection = connection
     self.meter = meter
+    self.metrics = metrics
     self.logger = logger
   }
 
@@ -119,6 +122,7 @@ final class HTTP1Guard: ChannelDuplexHandler {
     isOver = true
     if context.channel.isActive, !connection.isStopping {
       let (response, body) = problem.rawResponse()
+      metrics?.recordRefusal(head.flatMap { HTTPRequest.Method($0.method.rawValue) }, status: problem.code.status.code)
       logger.info(
         "Request refused", metadata: ["code": "\(problem.code.rawValue)", "request_id": "\(response.headers["X-Request-Id"].first ?? "")"])
       context.write(wrapOutboundOut(.head(response)), promise: nil)

@@ -1,0 +1,42 @@
+import HTTPTypes
+public import Prometheus
+
+/// What is measured of requests.
+public struct HTTPMetrics: Sendable {
+  private static let methods: Set<HTTPRequest.Method> = [.get, .head, .post, .options, .put, .patch, .delete]
+
+  private let requests: Counter
+  private let durations: Histogram
+  private let decisions: Counter
+
+  public init(_ registry: Registry) {
+    requests = registry.counter(
+      "password_reset_http_requests_total", "Requests answered, by method, route and status.", labels: ["method", "route", "status"])
+    durations = registry.histogram(
+      "password_reset_http_request_duration_seconds", "How long a request took to be answered, from when it had come as a whole.", labels: ["route"],
+      bounds: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10])
+    decisions = registry.counter(
+      "password_reset_limiter_decisions_total", "Requests that a limit for each client let through or not.", labels: ["limiter", "decision"],
+      known: Route.Limits.allCases.flatMap { limiter in ["allowed", "throttled"].map { ["\(limiter)", $0] } })
+  }
+
+  /// - Parameters:
+  ///   - route: the template of a path; nil where the router found none.
+  ///   - seconds: how long it took.
+  func record(_ method: HTTPRequest.Method, route: String?, status: Int, seconds: Double) {
+    let route = route ?? "none"
+    count(method, route: route, status: status)
+    durations.observe(seconds, route)
+  }
+
+  /// A request that came to no router.
+  func recordRefusal(_ method: HTTPRequest.Method?, status: Int) { count(method, route: "none", status: status) }
+
+  func recordDecision(of limiter: Route.Limits, isAllowed: Bool) { decisions.increment("\(limiter)", isAllowed ? "allowed" : "throttled") }
+
+  /// A client may make up methods, and each would be a time series.
+  private func count(_ method: HTTPRequest.Method?, route: String, status: Int) {
+    let name = method.flatMap { Self.methods.contains($0) ? $0.rawValue : nil } ?? "other"
+    requests.increment(name, route, "\(status)")
+  }
+}

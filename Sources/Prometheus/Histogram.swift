@@ -1,0 +1,45 @@
+import Synchronization
+
+/// Observations by size.
+public final class Histogram: Family {
+  private struct Series {
+    /// For each bound those at or below it and above the one before; the last is for those above all bounds.
+    var counts: [Int]
+    var sum = 0.0
+
+    init(bounds: [Double]) { counts = Array(repeating: 0, count: bounds.count + 1) }
+  }
+
+  let description: Description
+  let type = "histogram"
+  private let bounds: [Double]
+  private let series: Mutex<[[String]: Series]>
+
+  init(description: Description, bounds: [Double]) {
+    self.description = description
+    self.bounds = bounds
+    series = Mutex(description.labels.isEmpty ? [[]: Series(bounds: bounds)] : [:])
+  }
+
+  /// - Parameter value: seconds, where it is a time.
+  public func observe(_ value: Double, _ labels: String...) {
+    let index = bounds.firstIndex { value <= $0 } ?? bounds.count
+    series.withLock { series in
+      var one = series[labels] ?? Series(bounds: bounds)
+      one.counts[index] += 1
+      one.sum += value
+      series[labels] = one
+    }
+  }
+
+  func samples() -> [String] {
+    series.withLock { $0 }.sorted { $0.key.lexicographicallyPrecedes($1.key) }.flatMap { labels, one in
+      var sum = 0
+      let buckets = zip(bounds.map(number) + ["+Inf"], one.counts).map { bound, count in
+        sum += count
+        return "_bucket\(description.labels(labels, and: "le=\"\(bound)\"")) \(sum)"
+      }
+      return buckets + ["_sum\(description.labels(labels)) \(one.sum)", "_count\(description.labels(labels)) \(sum)"]
+    }
+  }
+}

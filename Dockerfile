@@ -33,7 +33,7 @@ RUN tar --extract --file=/dependencies.tar \
  && install -D --strip .build/release/password-reset /out/password-reset \
  && rm -r .build
 
-# Of Debian, what the program loads and reads: no shell, no package manager. Whole, the slim image and these packages are more than the program.
+# Gathers in /image what the program loads and reads of Debian: no shell, no package manager.
 FROM ${RUNTIME_IMAGE} AS runtime
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcurl4 libgmime-3.0-0 libsqlite3-0 \
@@ -45,23 +45,25 @@ WORKDIR /image
 RUN mkdir -p usr/lib usr/lib64 var/lib/dpkg/status.d \
  && ln -s usr/lib usr/lib64 . \
  && ldd /usr/local/bin/password-reset | grep --only-matching '/[^ ]*' > /tmp/files \
- && xargs --arguments=/tmp/files cp --dereference --parents --target-directory=. \
+ && xargs --arg-file=/tmp/files cp --dereference --parents --target-directory=. \
  && cp --archive --parents --target-directory=. \
-      /etc/debian_version /etc/nsswitch.conf /etc/os-release /etc/ssl/certs/ca-certificates.crt /etc/ssl/openssl.cnf /usr/lib/os-release \
-      /usr/lib/*-linux-gnu/gconv /usr/local/bin/password-reset /usr/share/doc/password-reset /usr/share/zoneinfo \
+      /etc/debian_version /etc/nsswitch.conf /etc/os-release /etc/ssl/certs/ca-certificates.crt /etc/ssl/openssl.cnf \
+      /usr/lib/*-linux-gnu/gconv /usr/lib/os-release /usr/lib/ssl /usr/local/bin/password-reset /usr/share/doc/password-reset /usr/share/zoneinfo \
  && { sed 's|^.*/|*/|' /tmp/files | xargs dpkg-query --search | sed 's/:.*//'; printf '%s\n' base-files ca-certificates tzdata; } | sort --unique \
-  | while read -r package; do \
-      dpkg-query --status "$package" > "var/lib/dpkg/status.d/$package" \
-      && cp --archive --parents "/usr/share/doc/$package/copyright" . || exit 1; \
-    done \
+    | while read -r package; do \
+        dpkg-query --status "$package" > "var/lib/dpkg/status.d/$package" \
+        && cp --archive --parents "/usr/share/doc/$package/copyright" . || exit 1; \
+      done \
  && printf 'root:x:0:0:root:/:/sbin/nologin\npassword-reset:x:10001:10001::/data:/sbin/nologin\n' > etc/passwd \
  && printf 'root:x:0:\npassword-reset:x:10001:\n' > etc/group \
- && mkdir proc dev run sys \
+ && mkdir dev proc run sys \
+ && chmod --recursive go=u-w . \
  && install --directory --mode=1777 tmp \
- && install --directory --owner=10001 --group=10001 --mode=0700 data
+ && install --directory --mode=0700 /volumes/data
 
 FROM scratch
 COPY --from=runtime /image /
+COPY --from=runtime --chown=10001:10001 /volumes /
 LABEL org.opencontainers.image.title="password-reset" \
       org.opencontainers.image.description="Django's password reset as one small native service" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -4,7 +4,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
 BINARY      := .build/debug/password-reset
 
-.PHONY: help run test build format lint interop bench bench-mail bench-passwords timing packages
+.PHONY: help run test build format lint interop image bench bench-mail bench-passwords timing packages
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -27,6 +27,9 @@ lint: ## Check the layout of the code
 
 interop: build ## Test side by side with Django, from PyPI
 	Tests/Interop/run $(BINARY)
+
+image: ## Build the container image and try it, without Docker; as root
+	Tests/Image/run
 
 bench: packages ## Measure beside bare routes of the same framework
 	@command -v wrk >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=wrk

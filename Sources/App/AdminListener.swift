@@ -6,7 +6,7 @@ import Prometheus
 import ServiceLifecycle
 
 /// The listener for the operator's own machines, beside the public one.
-struct AdminListener: Service {
+final class AdminListener: Service {
   /// Those who look at metrics are few.
   private static let connections = 64
 

@@ -63,6 +63,7 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
   let edge = Edge(limits: world.edgeLimits, certificate: certificate, metrics: metrics, logger: logger)
   edge.measureConnections(in: registry)
   store.measureOutbox(in: registry, now: world.now)
+  registry.gauge("password_reset_database_up", "Whether the database answers, as /health/ready tells.") { await isReady() ? 1 : 0 }
   let admin = AdminListener(
     registry: registry, mailbox: settings.isDevelopment ? backend as? any Mailbox : nil, settings, world, logger: logger, isReady: isReady)
   let reloader = world.reloadsOnHangup ? TemplateReloader(settings, current: templates, logger: logger) : nil

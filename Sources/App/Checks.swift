@@ -91,6 +91,10 @@ enum Checks {
   /// - Parameter isThorough: whether all of it is read.
   static func ofDatabase(path: String, isThorough: Bool) -> [Finding] {
     guard FileManager.default.fileExists(atPath: path) else {
+      let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+      guard FileManager.default.isWritableFile(atPath: folder) else {
+        return [Finding(.unusableDatabase, "DATABASE_URL names a folder that is not there, or in which no file can be made")]
+      }
       return [Finding(.noDatabase, "there is no database yet", hint: "`password-reset migrate` or the first start makes it.")]
     }
     do {
@@ -119,7 +123,7 @@ enum Checks {
       try await SMTPBackend(settings.email.smtp).connect()
       return []
     } catch {
-      return [Finding(.unusableMailServer, "mail cannot be sent: \(error.reason)")]
+      return [Finding(.unusableMailServer, "EMAIL_HOST cannot be used: \(error.reason)")]
     }
   }
 }

@@ -41,15 +41,17 @@ struct Settings: Sendable {
   var effective: [SettingName: EffectiveSetting]
 
   /// Throws ``SettingsError``, which names every setting at fault.
-  /// - Parameter dev: take development's defaults for what is not set: a kept secret key, mails to the terminal, no limits.
-  init(environment: [String: String], dev: Bool = false) throws(SettingsError) {
+  /// - Parameters:
+  ///   - dev: take development's defaults for what is not set: a kept secret key, mails to the terminal, no limits.
+  ///   - keepsKey: whether a secret key that is made for development is kept.
+  init(environment: [String: String], dev: Bool = false, keepsKey: Bool = true) throws(SettingsError) {
     var reader = SettingsReader(environment: environment, dev: dev)
     isDevelopment = dev
     (httpHost, httpPort) = Self.address(&reader)
     adminHost = reader.text(.adminHost) ?? "127.0.0.1"
     adminPort = reader.integer(.adminPort, in: 0...65535)
     databasePath = Self.databasePath(&reader)
-    secretKey = Self.secretKey(&reader, database: databasePath)
+    secretKey = Self.secretKey(&reader, database: databasePath, keepsKey: keepsKey)
     secretKeyFallbacks = Self.secretKeyFallbacks(&reader)
     passwordResetTimeout = Self.passwordResetTimeout(&reader)
     timeZone = Self.timeZone(&reader)
@@ -100,8 +102,8 @@ struct Settings: Sendable {
     (reader.text(.httpHost) ?? "127.0.0.1", reader.integer(.httpPort, in: 0...65535))
   }
 
-  private static func secretKey(_ reader: inout SettingsReader, database: String) -> String {
-    if reader.isDevelopment, !reader.isSet(.secretKey) { return keptSecretKey(beside: database, &reader) }
+  private static func secretKey(_ reader: inout SettingsReader, database: String, keepsKey: Bool = true) -> String {
+    if reader.isDevelopment, !reader.isSet(.secretKey) { return keptSecretKey(beside: database, keepsKey: keepsKey, &reader) }
     guard let key = reader.text(.secretKey) else {
       // A file that cannot be read has been told of.
       if !reader.findings.contains(where: { $0.message.hasPrefix(SettingName.secretKey.rawValue) }) {
@@ -222,7 +224,7 @@ struct Settings: Sendable {
   }
 
   /// Development's secret key: made once and kept in a file that its owner alone may read.
-  private static func keptSecretKey(beside database: String, _ reader: inout SettingsReader) -> String {
+  private static func keptSecretKey(beside database: String, keepsKey: Bool, _ reader: inout SettingsReader) -> String {
     let path = database + ".secret-key"
     if let kept = FileManager.default.contents(atPath: path) {
       let key = String(decoding: kept, as: UTF8.self).trimmingCharacters(in: .newlines)
@@ -231,13 +233,14 @@ struct Settings: Sendable {
       return key
     }
     let key = Data((0..<48).map { _ in UInt8.random(in: .min ... .max) }).base64EncodedString()
+    reader.note(.secretKey, key, from: "development")
+    guard keepsKey else { return key }
     let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     do {
       try FileHandle(fileDescriptor: descriptor, closeOnDealloc: true).write(contentsOf: Data((key + "\n").utf8))
     } catch {
       reader.fault(.databaseURL, "names a folder in which no file can be made; check the path and its permissions", .unusableDatabase)
     }
-    reader.note(.secretKey, key, from: "development")
     return key
   }
 }

@@ -7,7 +7,9 @@ import Synchronization
 import UnixSignals
 
 /// Reads the mail templates anew on SIGHUP.
-struct TemplateReloader: Service {
+///
+/// A class, as all services here: their names are logged when they start, and a structure's would be all that it holds.
+final class TemplateReloader: Service {
   private let wording: WordingSettings
   private let languages: Languages
   private let current: CurrentTemplates

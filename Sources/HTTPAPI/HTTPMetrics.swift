@@ -21,10 +21,9 @@ public struct HTTPMetrics: Sendable {
   }
 
   /// - Parameters:
-  ///   - route: the template of a path; nil where the router found none.
+  ///   - route: the template of a path; `none` where the router found none.
   ///   - seconds: how long it took.
-  func record(_ method: HTTPRequest.Method, route: String?, status: Int, seconds: Double) {
-    let route = route ?? "none"
+  func record(_ method: HTTPRequest.Method, route: String, status: Int, seconds: Double) {
     count(method, route: route, status: status)
     durations.observe(seconds, route)
   }

@@ -15,11 +15,13 @@ struct RequestLogMiddleware: RouterMiddleware {
     let start = ContinuousClock.now
     let response = try await next(request, context)
     let duration = (ContinuousClock.now - start) / .microseconds(1)
-    metrics?.record(request.method, route: context.endpointPath, status: response.status.code, seconds: duration / 1e6)
+    // Where there is no route, Hummingbird has a word of its own.
+    let route = context.endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "none"
+    metrics?.record(request.method, route: route, status: response.status.code, seconds: duration / 1e6)
     context.logger.log(
       level: level, "Request",
       metadata: [
-        "method": "\(request.method.rawValue.prefix(16))", "route": "\(context.endpointPath ?? "none")", "status": "\(response.status.code)",
+        "method": "\(request.method.rawValue.prefix(16))", "route": "\(route)", "status": "\(response.status.code)",
         "duration_ms": "\((duration / 10).rounded() / 100)",
       ])
     return response

@@ -15,8 +15,10 @@ extension SQLiteStore {
       var configuration = Configuration()
       configuration.readonly = true
       configuration.busyMode = .timeout(5)
-      return try DatabaseQueue(path: path, configuration: configuration).read { db in
+      return try DatabaseQueue(path: isThorough ? unlocked(path) : path, configuration: configuration).read { db in
         try checkVersion(db)
+        // From here on the tables stay as they are, for this transaction: another process may be about to make them.
+        _ = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master")
         // Damage is what is looked for, not whether rows keep the CHECKs of the Django site, for which SQLite may lack functions.
         try db.execute(sql: "PRAGMA ignore_check_constraints = ON")
         if isThorough, try String.fetchOne(db, sql: "PRAGMA quick_check(1)") != "ok" { throw StoreOpenError.damaged(path: path) }
@@ -29,6 +31,13 @@ extension SQLiteStore {
     } catch {
       throw .cannotOpen(path: path, reason: "\(error)")
     }
+  }
+
+  /// A look at a database in WAL mode that nobody has open would leave an empty log beside it. Where there is no log all is in the file, and SQLite
+  /// can be told to take it for one that nobody writes: should somebody begin to just now, the look may be in vain, but does no harm.
+  private static func unlocked(_ path: String) -> String {
+    let log = (try? FileManager.default.attributesOfItem(atPath: path + "-wal")[.size] as? Int) ?? 0
+    return log > 0 ? path : URL(fileURLWithPath: path).absoluteString + "?immutable=1"
   }
 
   /// Throws if there is a file that must not be touched: opening it for good would turn its journal to WAL.

@@ -14,7 +14,7 @@ public struct SQLiteStore: Sendable {
     do {
       try Self.preflight(path)
       try Self.createOwnerOnly(path)
-      pool = try DatabasePool(path: path, configuration: Self.configuration(onStatement: onStatement))
+      pool = try Self.openPool(path, Self.configuration(onStatement: onStatement))
       // GRDB turns its writer's sync down to NORMAL when it turns WAL on.
       try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
       try pool.read(Self.checkPragmas)
@@ -26,6 +26,20 @@ public struct SQLiteStore: Sendable {
     }
     commits = GroupCommit(pool: pool)
   }
+
+  /// SQLite does not wait for whoever else turns WAL on at the same moment, so it is waited for here.
+  private static func openPool(_ path: String, _ configuration: Configuration) throws -> DatabasePool {
+    let deadline = ContinuousClock.now + openingWait
+    while true {
+      do {
+        return try DatabasePool(path: path, configuration: configuration)
+      } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY && ContinuousClock.now < deadline {
+        usleep(20_000)
+      }
+    }
+  }
+
+  private static let openingWait = Duration.seconds(5)
 
   /// Throws unless the database answers; it reads a page of the file.
   public func ping() async throws(StoreError) {

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority
-from log_search import SHORTEST_SECRET
+from log_search import SHORTEST_SECRET, betrayals, secrets_of
 from mail_server import Login, receiving
 from outbox import connected
 from processes import running, wait_until
@@ -278,9 +278,13 @@ def test_a_warning_is_given(what: str, site: Site) -> None:
     findings = site.check()
     assert [finding.level for finding in findings] == ["warning"], findings
     assert_is_found(findings, "warning", number, words)
-    assert site.run("check", "--fail-level", "error").returncode == 0
-    assert site.run("check", "--fail-level", "warning").returncode == 78
     assert site.still_has(before)
+
+
+def test_a_warning_fails_where_that_is_asked_for(site: Site) -> None:
+    site.set(RATE_LIMIT_LINKS="off")
+    codes = [site.run("check", *arguments).returncode for arguments in ([], ["--fail-level", "error"], ["--fail-level", "warning"])]
+    assert codes == [0, 0, 78]
 
 
 @pytest.mark.parametrize("mode", ["DELETE", "WAL"])
@@ -408,6 +412,7 @@ def test_the_service_logs_each_warning_once(site: Site) -> None:
     assert len(messages) == 3
     with running([BINARY, "serve"], BASE_ENVIRONMENT | site.settings, log) as process:
         wait_until(lambda: process.poll() is not None or "listening on 127.0.0.1" in log.read_text(), "the service to listen")
+    assert betrayals(log.read_text(), secrets_of(site.settings)) == []
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     warnings = [str(entry) for entry in entries if entry["level"] == "warning"]
     for message in messages:

@@ -97,7 +97,9 @@ def secrets(tmp_path: Path) -> Path:
 def check(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """What the service itself says of its configuration."""
     command = [BINARY, "check"]
-    return subprocess.run(command, env=BASE_ENVIRONMENT | environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=BASE_ENVIRONMENT | environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 # compose.yaml
@@ -118,9 +120,7 @@ def test_the_compose_file_names_only_settings_that_there_are(settings: set[str])
 
 
 def test_the_service_accepts_what_the_compose_file_sets(secrets: Path, tmp_path: Path) -> None:
-    environment = {
-        name: value.replace("/run/secrets", str(secrets)) for name, value in compose_environment().items()
-    }
+    environment = {name: text.replace("/run/secrets", str(secrets)) for name, text in compose_environment().items()}
     done = check(environment | {"DATABASE_URL": f"sqlite:{tmp_path}/password-reset.sqlite3"})
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -187,7 +187,7 @@ class Proxy:
                 {
                     "127.0.0.1:8080": f"127.0.0.1:{upstream}",
                     "listen 443 ": f"listen 127.0.0.1:{self.port} ",
-                    "listen [::]:443 ssl http2;": "",
+                    "listen [::]:443 ssl;": "",
                     "/etc/ssl/reset.example.com/fullchain.pem": pair,
                     "/etc/ssl/reset.example.com/privkey.pem": pair,
                     "/var/log/nginx": str(self.folder),
@@ -197,8 +197,7 @@ class Proxy:
         folders = "".join(
             f"{name}_temp_path {self.folder / name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        self.configuration.write_text(
-            f"""
+        self.configuration.write_text(f"""
             daemon off;
             master_process off;
             pid {self.folder}/nginx.pid;
@@ -208,8 +207,7 @@ class Proxy:
                 {folders}
                 include {self.folder}/password-reset.conf;
             }}
-            """
-        )
+            """)
 
     @property
     def arguments(self) -> list[str]:
@@ -221,7 +219,9 @@ class Proxy:
         connection = HTTPSConnection("localhost", self.port, context=context, timeout=30)
         try:
             content = {"Content-Type": "application/json"} if body is not None else {}
-            connection.request(method, path, body, content | {name.replace("_", "-"): headers[name] for name in headers})
+            connection.request(
+                method, path, body, content | {name.replace("_", "-"): headers[name] for name in headers}
+            )
             response = connection.getresponse()
             response.read()
             return response.status, dict(response.headers)
@@ -329,9 +329,14 @@ def test_each_alert_says_what_to_do() -> None:
 def test_the_alerts_name_only_metrics_that_the_service_has(serve: Callable[..., Service]) -> None:
     # Prometheus itself makes `up`; a series of a histogram is named after it.
     named = {
-        SUFFIX.sub("", name) for rule in alerts() for name in re.findall(r"\b(?:password_reset|process)_\w+", rule["expr"])
+        SUFFIX.sub("", name)
+        for rule in alerts()
+        for name in re.findall(r"\b(?:password_reset|process)_\w+", rule["expr"])
     }
-    assert named and named - scrape(serve()).types.keys() == set()
+    service = serve()
+    # Requests are counted from the first on.
+    assert service.request_reset(email="alice@example.com").status == 202
+    assert named and named - scrape(service).types.keys() == set()
 
 
 def alerts() -> list[dict[str, Any]]:

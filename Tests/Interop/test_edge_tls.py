@@ -94,6 +94,7 @@ class Files:
 def put(path: Path, content: bytes) -> None:
     """Gives `path` its content at once: nobody finds it half written."""
     temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)
     temporary.write_bytes(content)
     temporary.rename(path)
 
@@ -595,5 +596,6 @@ def test_a_wrong_setting_stops_the_start(
     settings = {name: str(tmp_path / file) for name, file in files.items() if file}
     for arguments in (["check"], ["serve"]):
         done = command(database, *arguments, **settings)
-        assert (done.returncode, bool(re.search(setting, done.stderr))) == (78, True), done.stderr
-        assert not pair.is_betrayed_by(done.stderr)
+        said = done.stdout + done.stderr
+        assert (done.returncode, bool(re.search(setting, said))) == (78, True), said
+        assert not pair.is_betrayed_by(said)

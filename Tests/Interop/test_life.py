@@ -16,6 +16,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from django_site import add_user, add_users, link_for, on_database
+from log_search import betrayals, secrets_of
 from mail_server import MailServer
 from outbox import audited, connected
 from processes import running, wait_until
@@ -373,6 +374,8 @@ def start_together(database: Path, folder: Path) -> None:
 
             wait_until(is_up, "all services to listen")
     assert [process.returncode for process, _ in services] == [0] * SERVICES
+    for _, log in services:
+        assert betrayals(log.read_text(), secrets_of(environment)) == []
 
 
 def test_processes_may_start_at_once_on_a_new_database(tmp_path: Path) -> None:

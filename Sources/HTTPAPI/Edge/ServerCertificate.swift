@@ -6,7 +6,7 @@ import Synchronization
 
 /// The certificate that the service shows and its key, read anew from their files every few seconds: a renewed one serves the connections that come, and
 /// those that are there go on.
-public struct ServerCertificate: Service {
+public final class ServerCertificate: Service {
   /// Why the files do not serve.
   public enum Fault: Error {
     /// The file is no certificate, or chain of them, in PEM; or it cannot be read.

@@ -15,7 +15,9 @@ COPY Sources/CArgon2 Sources/CArgon2
 COPY Sources/CCrypt Sources/CCrypt
 COPY Sources/CCurl Sources/CCurl
 COPY Sources/CGMime Sources/CGMime
-ENV SWIFT_FLAGS="-c release --static-swift-stdlib --explicit-target-dependency-import-check error --product password-reset"
+# Without the second, the flags of packages with traits change their order from build to build, and these are built anew.
+ENV SWIFT_FLAGS="-c release --static-swift-stdlib --explicit-target-dependency-import-check error --product password-reset" \
+    SWIFT_DETERMINISTIC_HASHING=1
 # The build compares times to the nanosecond, and a layer may keep seconds only: this tar keeps them all.
 RUN swift package dump-package | jq --raw-output '.targets[] | select(.type != "system") \
       | (if .type == "test" then "Tests" else "Sources" end + "/" + .name) as $folder \
@@ -36,7 +38,7 @@ RUN tar --extract --file=/dependencies.tar \
 # Gathers in /image what the program loads and reads of Debian: no shell, no package manager.
 FROM ${RUNTIME_IMAGE} AS runtime
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcurl4 libgmime-3.0-0 libsqlite3-0 \
+ && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcurl4 libgmime-3.0-0 libsqlite3-0 tzdata \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/password-reset /usr/local/bin/password-reset
 COPY LICENSE NOTICE /usr/share/doc/password-reset/

@@ -1,6 +1,7 @@
 import HTTPAPI
 import Hummingbird
 import Logging
+import NIOCore
 import PasswordReset
 import Prometheus
 import ServiceLifecycle
@@ -23,7 +24,7 @@ final class AdminListener: Service {
     var logger = logger
     logger[metadataKey: "listener"] = "admin"
     let api = AdminAPI(
-      registry: registry, mailbox: mailbox, names: Settings.isOfThisMachine(host) ? Array(Set(names)).sorted() : nil, isReady: isReady)
+      registry: registry, mailbox: mailbox, names: Self.isLoopback(host) ? Array(Set(names)).sorted() : nil, isReady: isReady)
     let edge = Edge(limits: EdgeLimits(connections: Self.connections), certificate: nil, metrics: nil, logger: logger)
     application = Application(
       router: api.router(), server: edge.server,
@@ -35,6 +36,12 @@ final class AdminListener: Service {
 
   func run() async throws {
     try await Failure.ofListening(host: host, port: port, names: "ADMIN_HOST or ADMIN_PORT") { try await application.run() }
+  }
+
+  /// Whether it is bound to this machine alone, however that is spelled.
+  private static func isLoopback(_ host: String) -> Bool {
+    guard let address = (try? SocketAddress.makeAddressResolvingHost(host, port: 0))?.ipAddress else { return true }
+    return address == "::1" || address.hasPrefix("127.") || address.hasPrefix("::ffff:127.")
   }
 
   /// As it stands in a URL.

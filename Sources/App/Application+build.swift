@@ -30,9 +30,11 @@ struct World: Sendable {
 
 /// Builds the whole service from its settings. The one place where the parts meet; tests call it too.
 func buildApplication(_ settings: Settings, world: World = World(), logger: Logger) throws -> some ApplicationProtocol {
+  let backend = try world.mailBackend ?? settings.email.makeBackend(now: world.now())
+  let certificate = try settings.edge.loadCertificate(logger: logger)
+  // Last of what may refuse the start: a start that is refused leaves the schema as it was.
   let store = try SQLiteStore(path: settings.databasePath, onStatement: world.onStatement)
   try store.migrate()
-  let backend = try world.mailBackend ?? settings.email.makeBackend(now: world.now())
   let bell = Bell()
   let tokenGenerator = settings.tokenGenerator
   let identifierHasher = IdentifierHasher(secretKey: settings.secretKey)
@@ -59,7 +61,6 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
   let isReady: @Sendable () async -> Bool = { await store.isReady() }
   let api = API(
     service: service, languages: settings.languages, policy: settings.edge.policy, metrics: metrics, now: world.now, isReady: isReady)
-  let certificate = try settings.edge.loadCertificate(logger: logger)
   let edge = Edge(limits: world.edgeLimits, certificate: certificate, metrics: metrics, logger: logger)
   edge.measureConnections(in: registry)
   store.measureOutbox(in: registry, now: world.now)

@@ -36,8 +36,10 @@ enum Checks {
   }
 
   private static func isReadableByOthers(_ path: String) -> Bool {
+    let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     // One that is not there is nobody's to read.
-    let attributes = try? FileManager.default.attributesOfItem(atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path)
+    guard FileManager.default.fileExists(atPath: target) else { return false }
+    let attributes = try? FileManager.default.attributesOfItem(atPath: target)
     return (attributes?[.posixPermissions] as? Int ?? 0) & 0o004 != 0
   }
 
@@ -90,12 +92,16 @@ enum Checks {
   /// Of the database, without changing anything in it.
   /// - Parameter isThorough: whether all of it is read.
   static func ofDatabase(path: String, isThorough: Bool) -> [Finding] {
-    guard FileManager.default.fileExists(atPath: path) else {
-      let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+    let target = URL(fileURLWithPath: path).resolvingSymlinksInPath()
+    guard FileManager.default.fileExists(atPath: target.path) else {
+      let folder = target.deletingLastPathComponent().path
       guard FileManager.default.isWritableFile(atPath: folder) else {
         return [Finding(.unusableDatabase, "DATABASE_URL names a folder that is not there, or in which no file can be made")]
       }
       return [Finding(.noDatabase, "there is no database yet", hint: "`password-reset migrate` or the first start makes it.")]
+    }
+    guard FileManager.default.isWritableFile(atPath: path) else {
+      return [Finding(.unusableDatabase, "DATABASE_URL names a file that cannot be written; check its owner and mode, and whether this is its user")]
     }
     do {
       let hasPending = try SQLiteStore.inspect(path: path, isThorough: isThorough)
@@ -134,6 +140,8 @@ extension Finding {
     let kind: Kind =
       switch error {
       case .cannotOpen, .unsafeSetting: .unusableDatabase
+      case .locked: .lockedDatabase
+      case .unfinished: .unfinishedTransaction
       case .damaged: .damagedDatabase
       case .newerSchema: .newerSchema
       case .foreignUserTable: .foreignUserTable

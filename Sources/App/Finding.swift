@@ -31,6 +31,8 @@ struct Finding: Error, Equatable, Sendable {
     case localLink = "W011"
     case weakSecretKey = "W012"
     case openAdminListener = "W013"
+    case unfinishedTransaction = "W014"
+    case lockedDatabase = "W015"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

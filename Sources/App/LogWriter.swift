@@ -66,8 +66,31 @@ final class LogWriter: Sendable {
       return batch
     }
     guard !batch.isEmpty else { return }
-    // Nothing can be done about a log that cannot be written.
-    try? FileHandle.standardError.write(contentsOf: batch)
-    state.withLock { $0.isWriting = false }
+    let rest = Self.write(batch)
+    // Nothing else can be done about a log that cannot be written.
+    let count = rest.count { $0 == UInt8(ascii: "\n") }
+    state.withLock { state in
+      state.isWriting = false
+      state.lost += count
+    }
+    lostInAll.add(count, ordering: .relaxed)
+  }
+
+  /// Writes as much as can be written, however long that takes; what is left when it fails.
+  private static func write(_ batch: Data) -> Data {
+    var rest = batch
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Foundation.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+      if count >= 0 {
+        rest = rest.dropFirst(count)
+      } else if errno == EAGAIN {
+        // Somebody we share it with does not wait; we do.
+        var descriptor = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+        poll(&descriptor, 1, -1)
+      } else if errno != EINTR {
+        return rest
+      }
+    }
+    return rest
   }
 }

@@ -42,6 +42,7 @@ struct Failure: Error {
     } catch let error as SettingsError {
       throw exit("\(error)", configuration)
     } catch let error as StoreOpenError {
+      if case .locked = error { throw exit("\(error)", 1) }
       throw exit("\(error)", configuration)
     } catch let error as StoreError {
       throw exit("the database cannot be used: \(error)", 1)
@@ -54,8 +55,8 @@ struct Failure: Error {
   }
 }
 
-/// A line on standard error.
-func printError(_ message: String) { FileHandle.standardError.write(Data((message + "\n").utf8)) }
+/// A line on standard error, if it can be written.
+func printError(_ message: String) { try? FileHandle.standardError.write(contentsOf: Data((message + "\n").utf8)) }
 
 /// The database that the environment names, with its schema up to date.
 /// - Parameter isMade: whether it is made if there is none.

@@ -22,8 +22,10 @@ struct ServeCommand: AsyncParsableCommand {
       """
   )
 
-  /// Under the ten seconds after which container runtimes kill.
-  private static let shutdownLimit = Duration.seconds(8)
+  /// From when on what is under way is cancelled: under the ten seconds after which container runtimes kill.
+  private static let shutdownLimit = Duration.seconds(7)
+  /// From when on nothing is waited for.
+  private static let endLimit = Duration.seconds(8)
   /// For what was logged last; a reader that stalls must not hold up the end.
   private static let flushLimit = Duration.milliseconds(500)
 
@@ -58,11 +60,36 @@ struct ServeCommand: AsyncParsableCommand {
         world.onStatement = { logger.trace("SQL", metadata: ["statement": "\($0)"]) }
       }
       let application = try buildApplication(settings, world: world, logger: logger)
-      var configuration = ServiceGroupConfiguration(services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+      var configuration = ServiceGroupConfiguration(
+        services: [application, LastResort(limit: Self.endLimit, writer: writer, logger: logger)], gracefulShutdownSignals: [.sigterm, .sigint],
+        logger: logger)
       configuration.maximumGracefulShutdownDuration = Self.shutdownLimit
       try await Failure.ofListening(host: settings.httpHost, port: settings.httpPort, names: "HTTP_HOST or HTTP_PORT") {
         try await ServiceGroup(configuration: configuration).run()
       }
+    }
+  }
+}
+
+/// Ends the process when a stop takes too long: what was accepted is on disk, and what was in hand is due again when its lease runs out.
+private final class LastResort: Service {
+  private let limit: Duration
+  private let writer: LogWriter
+  private let logger: Logger
+
+  init(limit: Duration, writer: LogWriter, logger: Logger) {
+    (self.limit, self.writer, self.logger) = (limit, writer, logger)
+  }
+
+  func run() async {
+    // It returns when the stop begins; cancelled, there is nothing to watch over.
+    guard (try? await gracefulShutdown()) != nil else { return }
+    // Not a task: whatever holds up the tasks must not hold up this.
+    Thread.detachNewThread { [self] in
+      Thread.sleep(forTimeInterval: limit / .seconds(1))
+      logger.error("The stop took too long; the service ends without what was under way")
+      writer.flush(within: .milliseconds(300))
+      exit(0)
     }
   }
 }
@@ -101,9 +128,8 @@ private func edgeLimits() throws -> EdgeLimits {
 extension Failure {
   /// Runs what listens on an address, and says which settings to change if it cannot.
   static func ofListening(host: String, port: Int, names: String, _ work: () async throws -> Void) async throws {
-    func failure(_ reason: String) -> Failure {
-      Failure(message: "cannot listen on \(host):\(port): \(reason); set \(names)", code: Failure.configuration)
-    }
+    // A supervisor may try again: the port may be free, or the host be known, a moment later.
+    func failure(_ reason: String) -> Failure { Failure(message: "cannot listen on \(host):\(port): \(reason); free it, or set \(names)") }
     do {
       try await work()
     } catch let error as IOError {

@@ -110,8 +110,9 @@ enum SettingName: String, CaseIterable {
   ]
 
   /// Kubernetes tells every pod of every service so; one called password-reset must not stop us.
-  private static func isOfKubernetes(_ name: String) -> Bool {
-    name.contains(/_SERVICE_(HOST|PORT)(_|$)|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/)
+  private static func isOfKubernetes(_ name: String, _ value: String) -> Bool {
+    name.contains(/_SERVICE_(HOST|PORT)(_|$)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/)
+      || name.hasSuffix("_PORT") && value.contains(/^(tcp|udp|sctp):\/\//)
   }
 
   /// Every name that sets something.
@@ -120,10 +121,10 @@ enum SettingName: String, CaseIterable {
   /// The name that a file with the secret is named by.
   var file: String { rawValue + "_FILE" }
 
-  /// The names among `names` that are meant for us and unknown, sorted.
-  static func unknown(among names: some Sequence<String>) -> [String] {
-    names.filter { name in
-      !variables.contains(name) && prefixes.contains { name.hasPrefix($0) } && !isOfKubernetes(name)
-    }.sorted()
+  /// The names in `environment` that are meant for us and unknown, sorted.
+  static func unknown(among environment: [String: String]) -> [String] {
+    environment.filter { name, value in
+      !variables.contains(name) && prefixes.contains { name.hasPrefix($0) } && !isOfKubernetes(name, value)
+    }.keys.sorted()
   }
 }

@@ -65,7 +65,7 @@ struct Settings: Sendable {
     edge = EdgeSettings(&reader)
     passwordHasher = Self.passwordHasher(&reader)
     passwordHasherConcurrency = reader.integer(
-      .passwordHasherConcurrency, default: ProcessInfo.processInfo.activeProcessorCount, in: 1...1024)
+      .passwordHasherConcurrency, default: min(1024, ProcessInfo.processInfo.activeProcessorCount), in: 1...1024)
     passwordRules = Self.passwordRules(&reader)
     auditDays = reader.integer(.auditDays, in: 1...3650)
     log = LogSettings(&reader)
@@ -145,7 +145,7 @@ struct Settings: Sendable {
       let path = text.dropFirst("sqlite:".count)
       // Tools disagree whether sqlite:///db is /db or ./db. A wrong guess would make a new database, and mail nobody; four slashes are clear.
       if path.hasPrefix("////") { return String(path.dropFirst(3)) }
-      return path.isEmpty || path.hasPrefix("//") || path.contains("?") ? nil : String(path)
+      return path.isEmpty || path == ":memory:" || path.hasPrefix("//") || path.contains("?") ? nil : String(path)
     }
   }
 

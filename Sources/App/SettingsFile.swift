@@ -28,7 +28,7 @@ struct SettingsFile {
       throw Finding(.unreadableFile, "\(SettingName.config.rawValue) names a file that cannot be read, or is not UTF-8", hint: hint)
     }
     let node: Node?
-    do { node = try Yams.compose(yaml: text) } catch { throw Finding(.invalidFile, reason(error), hint: hint) }
+    do { node = try Yams.compose(yaml: text) } catch { throw Finding(.invalidFile, reason(error, text), hint: hint) }
     guard let node, node.null == nil else { return [:] }
     guard let mapping = node.mapping else { throw Finding(.invalidFile, "\(name) is no mapping of settings to values", hint: hint) }
     return mapping
@@ -45,7 +45,9 @@ struct SettingsFile {
     }
     guard value.null == nil else { return }
     guard let text = SettingName(rawValue: name)?.isJSON == true ? Self.json(value) : Self.flat(value) else {
-      throw Finding(.invalidFile, "\(name) in \(Self.name)\(place) has a value that cannot be written as a text", hint: "Put it in quotes.")
+      throw Finding(
+        .invalidFile, "\(name) in \(Self.name)\(place) has a value that cannot be written as a text",
+        hint: "Put all of it in quotes, as it would stand in the environment.")
     }
     texts[name] = text
   }
@@ -70,21 +72,54 @@ struct SettingsFile {
 
   private static func json(_ node: Node) -> String? {
     if let scalar = node.scalar { return scalar.string }
-    let object = node.any
-    guard JSONSerialization.isValidJSONObject(object),
-      let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes])
+    // Names for parts that are used again (aliases) can make a small file a large value.
+    var budget = 10_000
+    guard let value = plain(node, &budget),
+      let data = try? JSONSerialization.data(withJSONObject: value, options: [.sortedKeys, .withoutEscapingSlashes])
     else { return nil }
     return String(decoding: data, as: UTF8.self)
   }
 
+  /// As JSON has it: texts, numbers, booleans, null, lists and mappings. Yams' own conversion stops the process at a name that is no text.
+  private static func plain(_ node: Node, _ budget: inout Int) -> Any? {
+    budget -= 1
+    guard budget > 0 else { return nil }
+    switch node {
+    case .scalar(let scalar) where scalar.style == .plain: return node.null ?? node.bool ?? node.int ?? node.float ?? scalar.string
+    case .scalar(let scalar): return scalar.string
+    case .sequence(let items):
+      var list: [Any] = []
+      for item in items {
+        guard let value = plain(item, &budget) else { return nil }
+        list.append(value)
+      }
+      return list
+    case .mapping(let pairs):
+      var object: [String: Any] = [:]
+      for (key, item) in pairs {
+        guard let name = key.scalar?.string, let value = plain(item, &budget) else { return nil }
+        object[name] = value
+      }
+      return object
+    default: return nil
+    }
+  }
+
   /// The parser's own texts show the line, and so perhaps a secret.
-  private static func reason(_ error: any Error) -> String {
+  private static func reason(_ error: any Error, _ text: String) -> String {
     switch error as? YamlError {
     case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _):
       "\(name) is not valid at line \(mark.line), column \(mark.column)"
     case .duplicatedKeysInMapping(let names, _):
-      "\(name) sets \(names.filter(SettingName.variables.contains).sorted().joined(separator: ", ")) more than once"
+      "\(name) has more than once: \(Set(names.map { duplicate($0, text) }).sorted().joined(separator: ", "))"
     default: "\(name) is no YAML or JSON"
     }
+  }
+
+  /// The setting and the lines that name it. What is no setting may be a value that slipped out of its place.
+  private static func duplicate(_ name: String, _ text: String) -> String {
+    guard SettingName.variables.contains(name) else { return "a name that is no setting" }
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().filter { $0.element.contains(name) }
+    return "\(name) (\(lines.map { "line \($0.offset + 1)" }.joined(separator: ", ")))"
   }
 }

@@ -31,6 +31,9 @@ struct SettingsReader {
   let isDevelopment: Bool
   /// The files that hold secrets, as far as they were read, with the setting that names each.
   private(set) var secretFiles: [(name: String, path: String)] = []
+  /// Bytes; a device might never end.
+  private static let secretLimit = 1 << 16
+
   private let config: ConfigReader
   private let environment: [String: String]
   private var file = SettingsFile.none
@@ -38,7 +41,7 @@ struct SettingsReader {
   init(environment: [String: String], dev: Bool = false) {
     self.environment = environment
     isDevelopment = dev
-    findings = SettingName.unknown(among: environment.keys).map {
+    findings = SettingName.unknown(among: environment).map {
       Finding(.unknownSetting, "\($0) is not a setting", hint: "See docs/configuration.md for those there are, or unset it.")
     }
     let path = environment[SettingName.config.rawValue] ?? ""
@@ -162,7 +165,10 @@ struct SettingsReader {
       note(name, text, from: "environment")
       return text
     }
-    guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8) else {
+    // Not only of a regular file: a shell's `<(…)` is a pipe.
+    guard let data = try? FileHandle(forReadingFrom: URL(fileURLWithPath: path)).read(upToCount: Self.secretLimit) ?? Data(),
+      let text = String(data: data, encoding: .utf8)
+    else {
       findings.append(Finding(.unreadableFile, "\(name.file) names a file that cannot be read; check the path and its permissions"))
       return nil
     }

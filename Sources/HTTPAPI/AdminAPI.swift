@@ -53,7 +53,7 @@ public struct AdminAPI: Sendable {
   /// The newest mail, to one address if `to` names one; waits for it up to `wait` seconds.
   private func newest(of mailbox: any Mailbox, _ request: Request) async throws -> Response {
     let recipient = request.uri.queryParameters["to"].map { $0.removingPercentEncoding ?? String($0) }
-    let wait = request.uri.queryParameters["wait"].flatMap { Double($0) } ?? 0
+    let wait = request.uri.queryParameters["wait"].flatMap { Double($0) }.flatMap { $0.isFinite ? $0 : nil } ?? 0
     let deadline = ContinuousClock.now + .seconds(min(max(wait, 0), Self.longestWait))
     while true {
       if let message = mailbox.messages.last(where: { recipient == nil || $0.recipient.lowercased() == recipient?.lowercased() }) {

@@ -35,6 +35,7 @@ public final class AuditTrail: Service {
   private static let limit = 1000
   private static let interval = Duration.seconds(1)
   private static let purgeInterval: TimeInterval = 3600
+  /// Small, so that nobody waits for the database.
   private static let purgeBatch = 500
 
   private let store: any AuditStore
@@ -67,37 +68,43 @@ public final class AuditTrail: Service {
   /// Works until the graceful shutdown, and then writes what is left.
   public func run() async {
     var nextPurge = Date.distantPast
+    var isWritable = true
     while !Task.isShuttingDownGracefully, !Task.isCancelled {
-      await flush()
+      isWritable = await flush()
       // Also if the clock was set back.
-      if nextPurge <= now() || nextPurge > now().addingTimeInterval(Self.purgeInterval) { nextPurge = await purge() }
+      if nextPurge <= now() || nextPurge > now().addingTimeInterval(Self.purgeInterval) {
+        await purge()
+        nextPurge = now().addingTimeInterval(Self.purgeInterval)
+      }
       // Told to stop, it goes on at once.
       try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.interval) }
     }
-    await flush()
-    lost.increment(by: pending.withLock(\.count))
+    // A database that could not be written a moment ago is not waited for again.
+    if isWritable { _ = await flush() }
+    let count = pending.withLock(\.count)
+    if count > 0 { logger.error("Lines of the audit are lost, as the database cannot be written", metadata: ["lines": "\(count)"]) }
   }
 
-  private func flush() async {
+  private func flush() async -> Bool {
     let lines = pending.withLock(\.self)
-    guard !lines.isEmpty else { return }
+    guard !lines.isEmpty else { return true }
     do {
       try await store.append(lines)
       pending.withLock { $0.removeFirst(lines.count) }
+      return true
     } catch {
-      logger.error("The audit cannot be written; it is tried again", metadata: ["reason": "\(error)"])
+      logger.error("The audit cannot be written", metadata: ["reason": "\(error)"])
+      return false
     }
   }
 
-  /// Deletes a batch of old lines; when to do so again.
-  private func purge() async -> Date {
+  /// Deletes old lines, a batch at a time.
+  private func purge() async {
+    let end = now().addingTimeInterval(-lifetime)
     do {
-      let count = try await store.purgeAudit(before: now().addingTimeInterval(-lifetime), limit: Self.purgeBatch)
-      // A full batch: there may be more, at the next look.
-      return count == Self.purgeBatch ? now() : now().addingTimeInterval(Self.purgeInterval)
+      while try await store.purgeAudit(before: end, limit: Self.purgeBatch) == Self.purgeBatch, !Task.isShuttingDownGracefully {}
     } catch {
       logger.error("Old lines of the audit cannot be deleted", metadata: ["reason": "\(error)"])
-      return now().addingTimeInterval(Self.purgeInterval)
     }
   }
 }

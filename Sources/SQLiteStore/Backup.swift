@@ -25,7 +25,8 @@ extension SQLiteStore {
   /// Copies a database as it is at one moment into a new file, while others read and write it.
   ///
   /// The file appears when it is whole, checked and on disk, or not at all, and its owner alone may read it. The database is only read: no
-  /// migration, and nobody who writes waits. What is written meanwhile stays in its log (`-wal`) until the copy is done.
+  /// migration, and nobody who writes waits, unless it is a Django site's that is not in WAL mode yet. What is written meanwhile stays in its log (`-wal`)
+  /// until the copy is done.
   ///
   /// - Parameter onProgress: hears which share is copied, from 0 to 1.
   /// - Returns: how many users are in it, and its size.
@@ -119,10 +120,27 @@ private struct NewFile {
   /// Brings the file to the disk and gives it its name; its size. Only one file can get a name, so that none is written over, as a rename might.
   func publish() throws(BackupError) -> Int {
     let bytes = try sync(partial)
-    guard link(partial, name) == 0 else { throw errno == EEXIST ? BackupError.fileExists(name) : failure() }
-    unlink(partial)
-    try sync(URL(fileURLWithPath: name).deletingLastPathComponent().path)
+    try takeName()
+    // The file is there, whatever the folder says: one that may not be read cannot be synced.
+    _ = try? sync(URL(fileURLWithPath: name).deletingLastPathComponent().path)
     return bytes
+  }
+
+  private func takeName() throws(BackupError) {
+    if link(partial, name) == 0 {
+      unlink(partial)
+      return
+    }
+    guard errno == EPERM || errno == EOPNOTSUPP else { throw errno == EEXIST ? BackupError.fileExists(name) : failure() }
+    // A file system without links, such as exFAT: an empty file of ours holds the name until the whole one takes its place.
+    let descriptor = open(name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw errno == EEXIST ? BackupError.fileExists(name) : failure() }
+    close(descriptor)
+    guard rename(partial, name) == 0 else {
+      let failure = failure()
+      unlink(name)
+      throw failure
+    }
   }
 
   func removePartial() {

@@ -12,6 +12,8 @@ extension SQLiteStore {
   static func configuration(onStatement: (@Sendable (String) -> Void)?) -> Configuration {
     var configuration = Configuration()
     configuration.label = "password-reset"
+    // GRDB's own choice asks for a priority that only root gets, and each refusal is a line on standard error.
+    configuration.qos = .default
     configuration.foreignKeysEnabled = true
     configuration.busyMode = .timeout(5)
     configuration.prepareDatabase { db in

@@ -24,27 +24,32 @@ extension SQLiteStore {
         if isThorough, try String.fetchOne(db, sql: "PRAGMA quick_check(1)") != "ok" { throw StoreOpenError.damaged(path: path) }
         return try !checkSchema(db)
       }
-    } catch let error as StoreOpenError {
-      throw error
-    } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {
-      throw .damaged(path: path)
     } catch {
-      throw .cannotOpen(path: path, reason: "\(error)")
+      throw StoreOpenError(error, path)
     }
   }
 
   /// A look at a database in WAL mode that nobody has open would leave an empty log beside it. Where there is no log all is in the file, and SQLite
   /// can be told to take it for one that nobody writes: should somebody begin to just now, the look may be in vain, but does no harm.
   private static func unlocked(_ path: String) -> String {
-    let log = (try? FileManager.default.attributesOfItem(atPath: path + "-wal")[.size] as? Int) ?? 0
-    return log > 0 ? path : URL(fileURLWithPath: path).absoluteString + "?immutable=1"
+    let isInUse = ["-wal", "-journal"].contains { suffix in
+      (try? FileManager.default.attributesOfItem(atPath: path + suffix)[.size] as? Int) ?? 0 > 0
+    }
+    return isInUse ? path : URL(fileURLWithPath: path).absoluteString + "?immutable=1"
   }
 
   /// Throws if there is a file that must not be touched: opening it for good would turn its journal to WAL.
   static func preflight(_ path: String) throws(StoreOpenError) {
+    let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     // One that is empty, or not there, is about to be made.
-    let size = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? 0
-    if size > 0 { _ = try inspect(path: path, isThorough: false) }
+    guard let size = try? FileManager.default.attributesOfItem(atPath: target)[.size] as? Int, size > 0 else { return }
+    do {
+      _ = try inspect(path: path, isThorough: false)
+    } catch .unfinished {
+      // SQLite takes the transaction back for whoever may write and reads.
+      do { _ = try DatabaseQueue(path: path).read { db in try db.tableExists("auth_user") } } catch { throw StoreOpenError(error, path) }
+      _ = try inspect(path: path, isThorough: false)
+    }
   }
 
   private static func checkVersion(_ db: Database) throws {

@@ -6,29 +6,34 @@ extension SQLiteStore {
     "id", "password", "last_login", "is_superuser", "username", "first_name", "last_name", "email", "is_staff", "is_active", "date_joined",
   ]
 
+  private static let emailIndex = "password_reset_auth_user_email"
+
   /// Brings the schema up to date; a database that is keeps as it is. Safe when several processes start together.
   public func migrate() throws(StoreOpenError) {
     do {
       // Each migration is a transaction, so of several processes one applies it and the others fail. What they find then is one migration further:
       // whoever fails has been overtaken, which can happen once for each.
       for _ in Self.migrator.migrations {
-        do { return try migrateOnce() } catch let error as DatabaseError where error.resultCode != .SQLITE_FULL { continue }
+        do {
+          return try migrateOnce()
+        } catch let error as DatabaseError where [.SQLITE_ERROR, .SQLITE_CONSTRAINT].contains(error.resultCode) { continue }
       }
       try migrateOnce()
-    } catch let error as StoreOpenError {
-      throw error
     } catch {
-      throw .cannotOpen(path: pool.path, reason: "\(error)")
+      throw StoreOpenError(error, pool.path)
     }
   }
 
   private func migrateOnce() throws {
-    let migrator = Self.migrator
-    _ = try pool.read(Self.checkSchema)
-    try migrator.migrate(pool)
+    // Whoever only reads must not wait for the lock that whoever writes has.
+    let isUpToDate = try pool.read { db in
+      try Self.checkSchema(db) && db.indexes(on: "auth_user").contains { $0.name == Self.emailIndex }
+    }
+    guard !isUpToDate else { return }
+    try Self.migrator.migrate(pool)
     try pool.write { db in
       // Not a migration: when Django alters its table it makes it anew, without this index.
-      try db.execute(sql: "CREATE INDEX IF NOT EXISTS password_reset_auth_user_email ON auth_user (email COLLATE NOCASE)")
+      try db.execute(sql: "CREATE INDEX IF NOT EXISTS \(Self.emailIndex) ON auth_user (email COLLATE NOCASE)")
     }
   }
 

@@ -19,10 +19,8 @@ public struct SQLiteStore: Sendable {
       try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
       try pool.read(Self.checkPragmas)
       try pool.barrierWriteWithoutTransaction(Self.checkPragmas)
-    } catch let error as StoreOpenError {
-      throw error
     } catch {
-      throw .cannotOpen(path: path, reason: "\(error)")
+      throw StoreOpenError(error, path)
     }
     commits = GroupCommit(pool: pool)
   }
@@ -66,6 +64,10 @@ public struct SQLiteStore: Sendable {
 /// Why the database cannot be used. The texts are for the operator.
 public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
   case cannotOpen(path: String, reason: String)
+  /// Somebody else holds it for too long; trying again may help.
+  case locked(path: String)
+  /// A transaction in it was cut off, and must be taken back by whoever may write.
+  case unfinished(path: String)
   /// A setting that keeps promises did not take hold.
   case unsafeSetting(String)
   case damaged(path: String)
@@ -79,12 +81,36 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .cannotOpen(let path, let reason): "cannot open the database \(path): \(reason); check DATABASE_URL"
+    case .locked(let path): "the database \(path) is locked by another program; see which has it open (`fuser`), and try again"
+    case .unfinished(let path):
+      "the last transaction in the database \(path) was cut off, and must be taken back: `password-reset migrate`, or whatever else writes to it"
     case .unsafeSetting(let setting): "the database does not keep the setting \(setting)"
     case .damaged(let path): "the database \(path) is damaged; restore a backup"
     case .newerSchema: "the database was written by a newer release of password-reset; run that release, or restore a backup"
     case .oldSQLite(let version): "SQLite \(version) is too old; at least \(SQLiteStore.minimumVersion) is needed: update the package libsqlite3-0"
     case .foreignUserTable(let missing):
       "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", ")); check DATABASE_URL"
+    }
+  }
+}
+
+extension StoreOpenError {
+  init(_ error: any Error, _ path: String) {
+    if let error = error as? StoreOpenError {
+      self = error
+    } else if let error = error as? DatabaseError {
+      self =
+        switch error.extendedResultCode {
+        case .SQLITE_READONLY_ROLLBACK: .unfinished(path: path)
+        default:
+          switch error.resultCode {
+          case .SQLITE_BUSY, .SQLITE_LOCKED: .locked(path: path)
+          case .SQLITE_CORRUPT: .damaged(path: path)
+          default: .cannotOpen(path: path, reason: "\(error)")
+          }
+        }
+    } else {
+      self = .cannotOpen(path: path, reason: "\(error)")
     }
   }
 }

@@ -240,7 +240,7 @@ MALFORMED = [
     Malformed("a name in lower case", "HTTP_PORT: 0\nSITE_NAME: site\nsecret_key: canary\n", (3,)),
     Malformed("a name that only the environment may set", "SITE_NAME: site\nPASSWORD_RESET_CONFIG: /canary\n", (2,), "PASSWORD_RESET_CONFIG"),
     Malformed("a name twice", "SITE_NAME: canary\nHTTP_PORT: 0\nSITE_NAME: canary two\n", (1, 3), "SITE_NAME"),
-    Malformed("a name twice in JSON", '{\n"SITE_NAME": "canary",\n"SITE_NAME": "canary two"\n}', (1, 3), "SITE_NAME"),
+    Malformed("a name twice in JSON", '{\n"SITE_NAME": "canary",\n"SITE_NAME": "canary two"\n}', (2, 3), "SITE_NAME"),
     Malformed("a list as a name", "HTTP_PORT: 0\n[canary]: 1\n", (2,)),
     Malformed("a secret as a name", "HTTP_PORT: 0\ncanary-secret: 1\n", (2,)),
     Malformed("a list of lists", "HTTP_PORT: 0\nTRUSTED_PROXIES: [[canary]]\n", (2,), "TRUSTED_PROXIES"),
@@ -255,7 +255,7 @@ MALFORMED = [
     Malformed("bytes that are no UTF-8", b"SITE_NAME: canary\xff\xfe\n"),
     Malformed("NUL", b"SITE_NAME: canary\x00canary\n"),
 ]
-PLACE = re.compile(r"line (\d+), column \d+")
+PLACE = re.compile(r"line (\d+)")
 
 
 @pytest.mark.parametrize("malformed", MALFORMED, ids=str)

@@ -32,6 +32,7 @@ SECONDS = "password_reset_http_request_duration_seconds"
 
 TYPES = {
     "password_reset_build_info": "gauge",
+    "password_reset_database_up": "gauge",
     REQUESTS: "counter",
     SECONDS: "histogram",
     "password_reset_http_connections": "gauge",

@@ -66,12 +66,12 @@ import Testing
   }
 
   @Test(arguments: [
-    ("HTTP_HOST", "nonsense.invalid"), ("EMAIL_FILE_PATH", "/proc/nowhere"), ("DATABASE_URL", "sqlite:/nowhere/at/all.sqlite3"),
+    ("HTTP_HOST", "nonsense.invalid", 1), ("EMAIL_FILE_PATH", "/proc/nowhere", 78), ("DATABASE_URL", "sqlite:/nowhere/at/all.sqlite3", 78),
   ])
-  func `names a setting that only the start can tell to be wrong`(_ name: String, _ value: String) async throws {
+  func `names a setting that only the start can tell to be wrong`(_ name: String, _ value: String, _ status: Int32) async throws {
     let good = ["SECRET_KEY": Harness.secretKey, "EMAIL_BACKEND": "file", "EMAIL_FILE_PATH": ".", "HTTP_PORT": "0"]
     let run = try await Folder().run(["serve"], good.merging([name: value]) { $1 })
-    #expect(run.status == 78 && run.errors.contains(name), "\(run.errors)")
+    #expect(run.status == status && run.errors.contains(name), "\(run.errors)")
   }
 
   @Test func `says what is wrong when a test mail does not go`() async throws {
@@ -130,7 +130,7 @@ import Testing
     let folder = try Folder()
     let server = try await Server.start(folder)
     let second = try await folder.run(["serve", "--dev"], ["HTTP_PORT": "\(server.port)", "EMAIL_BACKEND": "dummy"])
-    #expect(second.status == 78 && second.errors.contains("HTTP_PORT"))
+    #expect(second.status == 1 && second.errors.contains("HTTP_PORT"))
     server.process.terminate()
     #expect(await server.process.exited() == 0)
   }

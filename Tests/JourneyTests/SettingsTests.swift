@@ -56,7 +56,8 @@ import Testing
     ("CORS_ALLOWED_ORIGINS", "https://app.example.com/"), ("CORS_ALLOWED_ORIGINS", "https://App.example.com"),
     ("CORS_ALLOWED_ORIGINS", "https://app.example.com:443"), ("CORS_ALLOWED_ORIGINS", "null"), ("CORS_ALLOWED_ORIGINS", "site.example.com"),
     ("HTTP_SSL_CERTFILE", "/nowhere/cert.pem"), ("HTTP_SSL_KEYFILE", "/nowhere/key.pem"), ("CORS_ALLOWED_ORIGINS", "*"),
-    ("SECRET_KEY_FILE", "/nowhere/secret"), ("ADMIN_PORT", "admin"), ("AUDIT_DAYS", "0"), ("AUDIT_DAYSS", "9"),
+    ("SECRET_KEY_FILE", "/nowhere/secret"), ("ADMIN_PORT", "admin"), ("AUDIT_DAYS", "0"), ("AUDIT_DAYSS", "9"), ("EMAIL_SMTP_PORT", "5870"),
+    ("DATABASE_URL", "sqlite::memory:"),
     ("LANGUAGE_CODE", "tlh"),
     ("EMAIL_OAUTH2_TOKEN_FILE", "/nowhere/token"), ("EMAIL_SENDMAIL_COMMAND", "sendmail -t"), ("EMAIL_SENDMAIL_COMMAND", "/bin/true --from={sender}"),
     ("EMAIL_CONNECTIONS", "0"),
@@ -174,7 +175,11 @@ import Testing
     ("- hunter2", "E008"), ("hunter2", "E008"), ("HTTP_PORT: 1\nHTTP_PORT: hunter2", "E008"), ("SECRET_KEY: 'hunter2", "E008"),
     ("SECRET_KEY: hunter2\n hunter2: [", "E008"), ("HTTP_PROT: hunter2", "E001"), ("hunter2: 1", "E008"), ("SITE_NAME: [[hunter2]]", "E008"),
     ("SITE_NAME: {a: {b: hunter2}}", "E008"), ("PASSWORD_RESET_CONFIG: hunter2", "E001"), ("SITE_NAME: ['a,hunter2']", "E008"),
-    ("EMAIL_EXTRA_CONTEXT: {a: 2001-01-01}", "E008"), ("HTTP_PORT: hunter2", "E003"), ("SECRET_KEY: &a hunter2\nSITE_NAME: *b", "E008"),
+    ("EMAIL_EXTRA_CONTEXT: {support: {{ hunter2 }} }", "E008"), ("AUTH_PASSWORD_VALIDATORS:\n  - {{ hunter2 }}", "E008"),
+    (
+      "EMAIL_EXTRA_CONTEXT: {a: &a [hunter2,x,x,x,x,x,x,x,x], b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a], c: &c [*b,*b,*b,*b,*b,*b,*b,*b], "
+        + "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c], e: &e [*d,*d,*d,*d,*d,*d,*d,*d], f: &f [*e,*e,*e,*e,*e,*e,*e], g: [*f,*f,*f,*f,*f,*f]}", "E008"
+    ), ("HTTP_PORT: hunter2", "E003"), ("SECRET_KEY: &a hunter2\nSITE_NAME: *b", "E008"),
   ])
   func `in a file is as strict, and shows no value`(_ text: String, _ kind: String) throws {
     let environment = Self.good.merging(try file(text)) { $1 }

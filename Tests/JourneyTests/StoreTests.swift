@@ -198,10 +198,13 @@ import Testing
     let locked = try DatabaseQueue(path: harness.path, configuration: configuration)
     try locked.inDatabase { db in try db.execute(sql: "BEGIN IMMEDIATE") }
     let start = ContinuousClock.now
+    let before = harness.statements.lines.count
     let answered = Recorder()
     async let reply = waiting(client, answered)
     #expect(try await client.get("/health/live").status == 200)
-    try await eventually("the request to wait for the lock") { harness.statements.lines.last?.hasPrefix("BEGIN IMMEDIATE") == true }
+    try await eventually("the request to wait for the lock") {
+      harness.statements.lines.dropFirst(before).contains { $0.hasPrefix("BEGIN IMMEDIATE") }
+    }
     #expect(try await client.get("/health/ready").status == 200)
     let isWaiting = answered.lines.isEmpty
     try locked.inDatabase { db in try db.execute(sql: "ROLLBACK") }

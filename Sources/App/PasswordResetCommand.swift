@@ -3,8 +3,27 @@ import Foundation
 import PasswordReset
 import SQLiteStore
 
-/// The command line.
 @main
+enum Main {
+  /// Not `async`: what runs tasks opens files of its own, and these streams must come first.
+  static func main() {
+    openStandardStreams()
+    Task {
+      await PasswordResetCommand.main()
+      exit(0)
+    }
+    dispatchMain()
+  }
+
+  /// The number of a stream that is closed would go to the next file or connection, and what is logged with it.
+  private static func openStandardStreams() {
+    var descriptor: Int32
+    repeat { descriptor = open("/dev/null", O_RDWR) } while (0...STDERR_FILENO).contains(descriptor)
+    close(descriptor)
+  }
+}
+
+/// The command line.
 struct PasswordResetCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "password-reset",

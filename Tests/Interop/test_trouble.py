@@ -6,9 +6,10 @@ import sqlite3
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -136,22 +137,41 @@ def free_port() -> int:
 def test_lines_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
     ports = {"HTTP_PORT": str(free_port()), "ADMIN_PORT": str(free_port())}
     environment = BASE_ENVIRONMENT | SETTINGS | ports | {"DATABASE_URL": "sqlite:db.sqlite3"}
-    with open("/dev/full", "wb") as full:
-        process = subprocess.Popen([BINARY, "serve"], env=environment, cwd=tmp_path, stderr=full)
-    try:
+    with open("/dev/full", "wb") as full, listening([BINARY, "serve"], environment, tmp_path, full):
 
         def lost() -> int:
             with urllib.request.urlopen(f"http://127.0.0.1:{ports['ADMIN_PORT']}/metrics", timeout=10) as response:
                 lines = response.read().decode().splitlines()
             return next(int(line.split()[1]) for line in lines if line.startswith("password_reset_log_lines_lost_total "))
 
-        def is_up() -> bool:
-            assert process.poll() is None
-            with socket.socket() as client:
-                return client.connect_ex(("127.0.0.1", int(ports["ADMIN_PORT"]))) == 0
-
-        wait_until(is_up, "the service to listen")
         wait_until(lambda: lost() > 0, "lines to be counted as lost")
+
+
+def test_no_connection_takes_the_place_of_a_log_that_is_closed(tmp_path: Path) -> None:
+    """What is logged would go to a client."""
+    ports = {"HTTP_PORT": str(free_port()), "ADMIN_PORT": str(free_port())}
+    environment = BASE_ENVIRONMENT | SETTINGS | ports | {"DATABASE_URL": "sqlite:db.sqlite3"}
+    closed = ["sh", "-c", 'exec "$0" serve <&- >&- 2>&-', BINARY]
+    with listening(closed, environment, tmp_path, None) as process:
+        streams = [str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in range(3)]
+        assert streams == ["/dev/null"] * 3
+
+
+@contextmanager
+def listening(
+    command: list[str], environment: Mapping[str, str], folder: Path, log: IO[bytes] | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A service that says nowhere that it listens."""
+    process = subprocess.Popen(command, env=environment, cwd=folder, stderr=log)
+
+    def is_up() -> bool:
+        assert process.poll() is None
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", int(environment["ADMIN_PORT"]))) == 0
+
+    try:
+        wait_until(is_up, "the service to listen")
+        yield process
     finally:
         process.terminate()
         assert process.wait(timeout=LONGEST_END) == 0

@@ -89,7 +89,8 @@ private final class LastResort: Service {
       Thread.sleep(forTimeInterval: limit / .seconds(1))
       logger.error("The stop took too long; the service ends without what was under way")
       writer.flush(within: .milliseconds(300))
-      exit(0)
+      // At once: what other threads still use must not be torn down under them.
+      _exit(0)
     }
   }
 }

@@ -42,6 +42,8 @@ struct Server {
     try await start(
       "password-reset", ["serve"],
       environment: [
+        // An address of its own: by it the log tells the admin listener from the public one.
+        "ADMIN_HOST": "127.0.0.2", "ADMIN_PORT": "0",
         "HTTP_PORT": "0", "SECRET_KEY": secretKey, "DATABASE_URL": "sqlite:\(database)", "EMAIL_BACKEND": "dummy", "LOG_FORMAT": "json",
         "EMAIL_RATE_LIMIT": isHeld ? "1/h" : "off", "RATE_LIMIT_MAILS": "1/h", "RATE_LIMIT_REQUESTS": "off", "RATE_LIMIT_LINKS": "off",
       ], in: workplace)

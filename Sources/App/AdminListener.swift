@@ -40,6 +40,7 @@ final class AdminListener: Service {
 
   /// Whether it is bound to this machine alone, however that is spelled.
   private static func isLoopback(_ host: String) -> Bool {
+    // A host that is not known cannot be listened on either, which the start says better.
     guard let address = (try? SocketAddress.makeAddressResolvingHost(host, port: 0))?.ipAddress else { return true }
     return address == "::1" || address.hasPrefix("127.") || address.hasPrefix("::ffff:127.")
   }

@@ -112,6 +112,7 @@ extension SQLiteStore {
       return [(["waiting"], Double(counts.waiting)), (["dead"], Double(counts.dead))]
     }
     registry.gauge("password_reset_outbox_oldest_age_seconds", "How long the oldest request or mail has waited; 0 if none does.") {
+      // As above.
       guard let counts = try? await outboxCounts() else { return nil }
       return counts.oldest.map { max(0, now().timeIntervalSince($0)) } ?? 0
     }

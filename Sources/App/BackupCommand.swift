@@ -46,5 +46,6 @@ struct BackupCommand: AsyncParsableCommand {
     }
   }
 
+  /// A backup does not fail because nobody can be told how far it is.
   private static func write(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 }

@@ -20,6 +20,7 @@ enum ProcessMetrics {
   }
 
   private static func residentMemory() -> Double? {
+    // Left out where there is no /proc.
     guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8), let pages = text.split(separator: " ").dropFirst().first else {
       return nil
     }
@@ -27,7 +28,7 @@ enum ProcessMetrics {
   }
 
   private static func openDescriptors() -> Double? {
-    // One of them is open to list them.
+    // One of them is open to list them. Left out where there is no /proc, or no descriptor to look there with.
     (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")).map { Double($0.count - 1) }
   }
 

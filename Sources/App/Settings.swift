@@ -48,7 +48,7 @@ struct Settings: Sendable {
     var reader = SettingsReader(environment: environment, dev: dev)
     isDevelopment = dev
     (httpHost, httpPort) = Self.address(&reader)
-    adminHost = reader.text(.adminHost) ?? "127.0.0.1"
+    adminHost = reader.usualText(.adminHost)
     adminPort = reader.integer(.adminPort, in: 0...65535)
     databasePath = Self.databasePath(&reader)
     secretKey = Self.secretKey(&reader, database: databasePath, keepsKey: keepsKey)
@@ -99,7 +99,7 @@ struct Settings: Sendable {
   }
 
   private static func address(_ reader: inout SettingsReader) -> (host: String, port: Int) {
-    (reader.text(.httpHost) ?? "127.0.0.1", reader.integer(.httpPort, in: 0...65535))
+    (reader.usualText(.httpHost), reader.integer(.httpPort, in: 0...65535))
   }
 
   private static func secretKey(_ reader: inout SettingsReader, database: String, keepsKey: Bool = true) -> String {
@@ -188,7 +188,7 @@ struct Settings: Sendable {
   }
 
   private static func passwordHasher(_ reader: inout SettingsReader) -> any PasswordHasher {
-    let algorithm = reader.text(.passwordHasher) ?? "pbkdf2_sha256"
+    let algorithm = reader.usualText(.passwordHasher)
     let options = reader.optional(.passwordHasherOptions, remedy: "must be pairs such as memory_cost=65536,time_cost=3", pairs) ?? [:]
     do {
       return try PasswordHashers.make(algorithm, options: options)

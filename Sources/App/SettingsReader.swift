@@ -69,6 +69,9 @@ struct SettingsReader {
   /// The text of a setting, or of its default; an empty one counts as absent.
   mutating func text(_ name: SettingName) -> String? { setText(name) ?? defaultText(name, nil) }
 
+  /// The text of a setting that has a default.
+  mutating func usualText(_ name: SettingName) -> String { parsed(name, remedy: "") { $0 } }
+
   /// The setting as `parse` reads it; the default if it is absent, and, with a fault, if it does not parse.
   /// - Parameter fallback: the default where it depends on what is around it.
   mutating func parsed<Value>(_ name: SettingName, default fallback: String? = nil, remedy: String, _ parse: (String) -> Value?) -> Value {

@@ -17,7 +17,7 @@ struct WordingSettings: Sendable {
     sender = reader.parsed(.defaultFromEmail, remedy: "must be one mailbox such as noreply@example.com") {
       Sender.accepts($0) ? $0 : nil
     }
-    languageCode = reader.text(.languageCode) ?? "en"
+    languageCode = reader.usualText(.languageCode)
     folder = reader.text(.emailTemplatesDir)
     extraContext = Self.extraContext(&reader)
     self.timeZone = timeZone

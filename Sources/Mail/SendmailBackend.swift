@@ -18,16 +18,7 @@ public struct SendmailBackend: MailBackend {
     guard let program = words.first, program.hasPrefix("/"), !command.contains(where: { "\"'".contains($0) }),
       words.allSatisfy({ ["{sender}", "{recipient}"].contains($0) || !$0.contains("{") })
     else { return nil }
-    self.init(program: program, arguments: Array(words.dropFirst()), timeout: timeout)
-  }
-
-  private init(program: String, arguments: [String], timeout: Int) {
-    (self.program, self.arguments, self.timeout) = (program, arguments, timeout)
-  }
-
-  /// The command that Postfix, Exim and the like install.
-  public static func usual(timeout: Int) -> SendmailBackend {
-    SendmailBackend(program: "/usr/sbin/sendmail", arguments: ["-i", "-f", "{sender}", "--", "{recipient}"], timeout: timeout)
+    (self.program, arguments, self.timeout) = (program, Array(words.dropFirst()), timeout)
   }
 
   /// Whether the program is there.

@@ -1,3 +1,4 @@
+import Credentials
 import Foundation
 import Logging
 
@@ -18,38 +19,42 @@ struct LineLogHandler: LogHandler {
 
   subscript(metadataKey key: String) -> Logger.MetadataValue? {
     get { metadata[key] }
-    set { metadata[key] = newValue }
+    set {
+      // Hummingbird counts the requests; ours have a number that tells nothing.
+      if key != "hb.request.id" { metadata[key] = newValue }
+    }
   }
 
   func log(event: LogEvent) {
-    var fields = metadata.merging(event.metadata ?? [:]) { _, new in new }.mapValues { "\($0)" }
+    var fields = metadata
+    for (name, value) in event.metadata ?? [:] { fields[name] = value }
     if let error = event.error { fields["error"] = "\(error)" }
+    let texts = fields.map { ($0, "\($1)") }.sorted { $0.0 < $1.0 }
     // One call, so that lines of several threads do not mix.
-    writer.write(Self.line(event.level, "\(event.message)", fields, format, isColoured: isColoured))
+    writer.write(Self.line(event.level, "\(event.message)", texts, format, isColoured: isColoured))
   }
 
+  /// - Parameter fields: by name.
   fileprivate static func line(
-    _ level: Logger.Level, _ message: String, _ fields: [String: String], _ format: LogSettings.Format, isColoured: Bool
-  ) -> Data {
+    _ level: Logger.Level, _ message: String, _ fields: [(String, String)], _ format: LogSettings.Format, isColoured: Bool
+  ) -> [UInt8] {
     switch format {
     case .json: json(level, message, fields)
     case .text: text(level, message, fields, isColoured: isColoured)
     }
   }
 
-  private static func json(_ level: Logger.Level, _ message: String, _ fields: [String: String]) -> Data {
-    let line = fields.merging(["time": time(), "level": level.rawValue, "message": message]) { _, ours in ours }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    // Texts alone are encoded, which cannot fail.
-    return ((try? encoder.encode(line)) ?? Data("{}".utf8)) + Data("\n".utf8)
+  private static func json(_ level: Logger.Level, _ message: String, _ fields: [(String, String)]) -> [UInt8] {
+    let ours = [("time", time()), ("level", level.rawValue), ("message", message)]
+    let others = fields.filter { name, _ in !ours.contains { $0.0 == name } }
+    return JSONLine.make((ours + others).sorted { $0.0 < $1.0 })
   }
 
-  private static func text(_ level: Logger.Level, _ message: String, _ fields: [String: String], isColoured: Bool) -> Data {
-    let pairs = fields.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
+  private static func text(_ level: Logger.Level, _ message: String, _ fields: [(String, String)], isColoured: Bool) -> [UInt8] {
+    let pairs = fields.map { " \($0)=\($1)" }.joined()
     // What a request put into a value must not look like a line of its own, nor move the cursor.
     let line = printable("\(message)\(pairs)")
-    return Data("\(time()) \(word(for: level, isColoured: isColoured)) \(line)\n".utf8)
+    return Array("\(time()) \(word(for: level, isColoured: isColoured)) \(line)\n".utf8)
   }
 
   private static func word(for level: Logger.Level, isColoured: Bool) -> String {
@@ -62,18 +67,47 @@ struct LineLogHandler: LogHandler {
     }
   }
 
-  private static func time() -> String { Date().ISO8601Format(.init(includingFractionalSeconds: true, timeZone: .gmt)) }
+  private static func time() -> String { Date().internetTime(withMilliseconds: true) }
 }
 
 extension LogWriter {
   convenience init(_ settings: LogSettings) {
     self.init { count in
       LineLogHandler.line(
-        .warning, "\(count) log lines were lost because the reader of the log stalled", [:], settings.format, isColoured: settings.isColoured)
+        .warning, "\(count) log lines were lost because the reader of the log stalled", [], settings.format, isColoured: settings.isColoured)
     }
   }
 }
 
 extension Logger {
   init(_ settings: LogSettings, writer: LogWriter) { self.init(label: "password-reset") { _ in LineLogHandler(settings, writer: writer) } }
+}
+
+/// An object of texts on a line. A line is made for every request, and takes Foundation's encoder longer than the request.
+enum JSONLine {
+  static func make(_ members: [(String, String)]) -> [UInt8] {
+    var line: [UInt8] = []
+    line.reserveCapacity(256)
+    for (name, value) in members {
+      line.append(UInt8(ascii: line.isEmpty ? "{" : ","))
+      append(name, to: &line)
+      line.append(UInt8(ascii: ":"))
+      append(value, to: &line)
+    }
+    if line.isEmpty { line.append(UInt8(ascii: "{")) }
+    line += [UInt8(ascii: "}"), UInt8(ascii: "\n")]
+    return line
+  }
+
+  private static func append(_ text: String, to line: inout [UInt8]) {
+    line.append(UInt8(ascii: "\""))
+    for byte in text.utf8 {
+      switch byte {
+      case UInt8(ascii: "\""), UInt8(ascii: "\\"): line += [UInt8(ascii: "\\"), byte]
+      case 0..<0x20: line += Array((byte < 16 ? "\\u000" : "\\u00").utf8) + Array(String(byte, radix: 16).utf8)
+      default: line.append(byte)
+      }
+    }
+    line.append(UInt8(ascii: "\""))
+  }
 }

@@ -35,7 +35,7 @@ public struct BCryptPasswordHasher: PasswordHasher {
 
   public func verify(_ password: String, encoded: String) -> Bool {
     guard let setting = setting(of: encoded), let phrase = phrase(for: password), let hash = crypt(phrase, setting) else { return false }
-    return constantTimeEqual(setting, hash)
+    return constantTimeEqual(setting.utf8, hash.utf8)
   }
 
   /// What bcrypt hashes: as in Django the digest's hexadecimal digits, as its bytes might hold a NUL.

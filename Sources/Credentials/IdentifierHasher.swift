@@ -5,15 +5,16 @@ import Foundation
 ///
 /// The hash is keyed with the secret key: a stolen table of hashes cannot be compared with a list of addresses.
 public struct IdentifierHasher: Sendable {
-  private let key: SymmetricKey
+  private let code: HMAC<SHA256>
 
   public init(secretKey: String) {
-    key = SymmetricKey(data: SHA256.hash(data: Data(("password-reset.IdentifierHasher" + secretKey).utf8)))
+    code = HMAC(key: SymmetricKey(data: SHA256.hash(data: Data(("password-reset.IdentifierHasher" + secretKey).utf8))))
   }
 
   /// 32 hex digits, the same for every spelling that Django takes for the same address.
   public func key(for identifier: String) -> String {
-    let mac = HMAC<SHA256>.authenticationCode(for: Data(identifier.caselessKey), using: key)
-    return mac.prefix(16).map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+    var code = code
+    code.update(data: identifier.caselessKey)
+    return hexadecimal(Array(code.finalize().prefix(16)))
   }
 }

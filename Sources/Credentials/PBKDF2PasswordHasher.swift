@@ -40,7 +40,7 @@ public struct PBKDF2PasswordHasher: PasswordHasher {
   public func verify(_ password: String, encoded: String) -> Bool {
     // A hash that cannot be computed is no password's.
     guard let parameters = parameters(of: encoded), let again = try? encode(password, parameters) else { return false }
-    return constantTimeEqual(encoded, again)
+    return constantTimeEqual(encoded.utf8, again.utf8)
   }
 
   private static func isBounded(_ iterations: Int) -> Bool { (1...maximumIterations).contains(iterations) }

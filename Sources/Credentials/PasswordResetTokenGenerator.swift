@@ -40,7 +40,8 @@ public struct PasswordResetTokenGenerator: Sendable {
   /// 2001-01-01, from which Django counts, in Unix seconds.
   private static let epoch = 978_307_200
 
-  private let keys: [SymmetricKey]
+  /// One for each key, ready to take a message: the keys are hashed once, not for every token.
+  private let codes: [HMAC<SHA256>]
   private let timeout: Int
   private let timeZone: TimeZone
 
@@ -50,8 +51,8 @@ public struct PasswordResetTokenGenerator: Sendable {
   ///   - timeout: Django's `PASSWORD_RESET_TIMEOUT`, in seconds.
   ///   - timeZone: Django's `TIME_ZONE`: the tokens' clock is the wall clock there.
   public init(secretKey: String, fallbacks: [String] = [], timeout: Int, timeZone: TimeZone = .gmt) {
-    self.keys = ([secretKey] + fallbacks).map { secret in
-      SymmetricKey(data: SHA256.hash(data: Data((Self.keySalt + secret).utf8)))
+    codes = ([secretKey] + fallbacks).map { secret in
+      HMAC(key: SymmetricKey(data: SHA256.hash(data: Data((Self.keySalt + secret).utf8))))
     }
     self.timeout = timeout
     self.timeZone = timeZone
@@ -59,7 +60,7 @@ public struct PasswordResetTokenGenerator: Sendable {
 
   /// A token for `subject`, dated `now`.
   public func makeToken(for subject: TokenSubject, at now: Date) -> String {
-    Self.token(for: subject, timestamp: wallClock(at: now), key: keys[0])
+    String(decoding: Self.token(for: subject, timestamp: wallClock(at: now), codes[0]), as: UTF8.self)
   }
 
   /// Says whether `token` was made for `subject` with one of the keys, and whether it is in time.
@@ -68,8 +69,8 @@ public struct PasswordResetTokenGenerator: Sendable {
   /// only when *more* than the timeout has gone by, and one dated in the future is valid.
   public func check(_ token: String, for subject: TokenSubject, at now: Date) -> Verdict {
     guard let timestamp = Self.timestamp(of: token) else { return .invalid }
-    let genuine = keys.contains { key in
-      constantTimeEqual(token, Self.token(for: subject, timestamp: timestamp, key: key))
+    let genuine = codes.contains { code in
+      constantTimeEqual(token.utf8, Self.token(for: subject, timestamp: timestamp, code))
     }
     guard genuine else { return .invalid }
     let remaining = timeout - (wallClock(at: now) - timestamp)
@@ -83,23 +84,32 @@ public struct PasswordResetTokenGenerator: Sendable {
   }
 
   private static func timestamp(of token: String) -> Int? {
-    let parts = token.split(separator: "-", omittingEmptySubsequences: false)
+    let parts = token.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
     // Django refuses base-36 numbers of more than 13 digits; so many digits bound our work too.
-    guard parts.count == 2, (1...13).contains(parts[0].utf8.count), let timestamp = Int(parts[0], radix: 36), timestamp >= 0 else { return nil }
+    guard parts.count == 2, (1...13).contains(parts[0].count), let timestamp = Int(Substring(parts[0]), radix: 36), timestamp >= 0 else { return nil }
     return timestamp
   }
 
-  private static func token(for subject: TokenSubject, timestamp: Int, key: SymmetricKey) -> String {
-    let value = "\(subject.id)\(subject.password)\(subject.lastLogin ?? "")\(timestamp)\(subject.email)"
-    let mac = HMAC<SHA256>.authenticationCode(for: Data(value.utf8), using: key)
+  private static func token(for subject: TokenSubject, timestamp: Int, _ code: HMAC<SHA256>) -> [UInt8] {
+    var message: [UInt8] = []
+    message.reserveCapacity(256)
+    message += String(subject.id).utf8
+    message += subject.password.utf8
+    if let lastLogin = subject.lastLogin { message += lastLogin.utf8 }
+    message += String(timestamp).utf8
+    message += subject.email.utf8
+    var code = code
+    code.update(data: message)
+    var token = Array(String(timestamp, radix: 36).utf8)
+    token.append(UInt8(ascii: "-"))
     // `hexdigest()[::2]`: the high half of each byte.
-    let digits = mac.map { String($0 >> 4, radix: 16) }.joined()
-    return "\(String(timestamp, radix: 36))-\(digits)"
+    code.finalize().withUnsafeBytes { for byte in $0 { token.append(hexDigit(byte >> 4)) } }
+    return token
   }
 }
 
 /// Compares in a time that depends on the lengths alone.
-func constantTimeEqual(_ a: String, _ b: String) -> Bool {
-  guard a.utf8.count == b.utf8.count else { return false }
-  return zip(a.utf8, b.utf8).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
+func constantTimeEqual(_ a: some Collection<UInt8>, _ b: some Collection<UInt8>) -> Bool {
+  guard a.count == b.count else { return false }
+  return zip(a, b).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
 }

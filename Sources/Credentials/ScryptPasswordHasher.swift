@@ -42,7 +42,7 @@ public struct ScryptPasswordHasher: PasswordHasher {
   public func verify(_ password: String, encoded: String) -> Bool {
     // A hash that cannot be computed is no password's.
     guard let (cost, salt) = parameters(of: encoded), let again = try? encode(password, cost, salt: salt) else { return false }
-    return constantTimeEqual(encoded, again)
+    return constantTimeEqual(encoded.utf8, again.utf8)
   }
 
   private func parameters(of encoded: String) -> (Cost, salt: String)? {

@@ -26,6 +26,8 @@ extension String {
   /// Equal for two strings exactly when Python's `unicodedata.normalize("NFKC", s).casefold()` is: Django's `_unicode_ci_compare`,
   /// by which an address in another spelling finds its account and a look-alike does not (CVE-2019-19844).
   package var caselessKey: [UInt8] {
+    // Most addresses; for ASCII all of the below comes to this.
+    if utf8.allSatisfy({ $0 < 0x80 }) { return utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 } }
     var folded = ""
     for scalar in precomposedStringWithCompatibilityMapping.unicodeScalars {
       switch scalar {

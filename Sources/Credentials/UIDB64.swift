@@ -4,10 +4,8 @@ import Foundation
 public enum UIDB64 {
   /// `1` is `MQ`, `100` is `MTAw`.
   public static func encode(_ id: Int64) -> String {
-    Data(String(id).utf8).base64EncodedString()
-      .replacingOccurrences(of: "+", with: "-")
-      .replacingOccurrences(of: "/", with: "_")
-      .replacingOccurrences(of: "=", with: "")
+    // Of digits, base 64 makes neither a plus nor a slash.
+    String(Data(String(id).utf8).base64EncodedString().prefix { $0 != "=" })
   }
 
   /// The key that `uidb64` stands for; nil unless it is exactly what ``encode(_:)`` writes for a key that is not negative.
@@ -18,6 +16,6 @@ public enum UIDB64 {
     guard (1...26).contains(uidb64.utf8.count) else { return nil }
     let padding = String(repeating: "=", count: (4 - uidb64.utf8.count % 4) % 4)
     guard let bytes = Data(base64Encoded: uidb64 + padding), let id = Int64(String(decoding: bytes, as: UTF8.self)), id >= 0 else { return nil }
-    return constantTimeEqual(encode(id), uidb64) ? id : nil
+    return encode(id).isIdentical(to: uidb64) ? id : nil
   }
 }

@@ -1,7 +1,9 @@
+import Credentials
 public import Foundation
 public import Hummingbird
 public import Localization
 import Logging
+import NIOCore
 public import PasswordReset
 
 /// What the HTTP interface asks of those who call it.
@@ -112,19 +114,19 @@ public struct ResetRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
   /// Random: it counts nothing and tells nothing.
   let requestID: String
-  /// Who is at the other end of the connection: the client, or a proxy.
-  let peer: IPAddress?
+  private let address: SocketAddress?
 
   public init(source: ApplicationRequestContextSource) {
     coreContext = .init(source: source)
     requestID = Self.makeRequestID()
-    peer = IPAddress(source.channel.remoteAddress)
-    logger[metadataKey: "hb.request.id"] = nil
+    address = source.channel.remoteAddress
     logger[metadataKey: "request_id"] = "\(requestID)"
   }
 
+  /// Who is at the other end of the connection: the client, or a proxy.
+  var peer: IPAddress? { IPAddress(address) }
+
   static func makeRequestID() -> String {
-    let id = String(UInt128.random(in: .min ... .max), radix: 16)
-    return String(repeating: "0", count: 32 - id.utf8.count) + id
+    withUnsafeBytes(of: UInt128.random(in: .min ... .max)) { hexadecimal(Array($0)) }
   }
 }

@@ -180,10 +180,15 @@ private struct FieldErrorDocument: Encodable {
 func jsonResponse(_ status: HTTPResponse.Status, _ value: some Encodable, contentType: String = "application/json") -> Response {
   // Values of ours hold nothing that JSON cannot; were it so, an empty 500 is the honest reply.
   guard let body = encoded(value) else { return Response(status: .internalServerError) }
-  return Response(status: status, headers: [.contentType: contentType], body: .init(byteBuffer: body))
+  return response(status, body, contentType: contentType)
 }
 
-private func encoded(_ value: some Encodable) -> ByteBuffer? {
+/// A reply whose body is ready.
+func response(_ status: HTTPResponse.Status, _ body: ByteBuffer, contentType: String = "application/json") -> Response {
+  Response(status: status, headers: [.contentType: contentType, .contentLength: "\(body.readableBytes)"], body: .init(byteBuffer: body))
+}
+
+func encoded(_ value: some Encodable) -> ByteBuffer? {
   let encoder = JSONEncoder()
   encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
   return (try? encoder.encode(value)).map { ByteBuffer(bytes: $0) }

@@ -7,11 +7,15 @@ import PasswordReset
 
 /// The three operations on the wire.
 struct ResetHandlers: Sendable {
-  private static let accepted = "If an account matches, we have emailed instructions for setting a new password."
-  private static let done = Phrase("Your password has been set. You may go ahead and log in now.")
+  private let service: PasswordResetService
+  private let languages: Languages
+  private let replies: ReadyReplies
 
-  let service: PasswordResetService
-  let languages: Languages
+  init(service: PasswordResetService, languages: Languages) {
+    self.service = service
+    self.languages = languages
+    replies = ReadyReplies(languages, rules: service.passwordRules)
+  }
 
   /// `POST /password-reset`: the same reply, byte for byte, for every well-formed request, and so always in English.
   @Sendable func request(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
@@ -23,7 +27,7 @@ struct ResetHandlers: Sendable {
     } catch {
       throw report(error, language, context)
     }
-    return jsonResponse(.accepted, ["detail": Self.accepted])
+    return replies.accepted
   }
 
   /// `GET /password-reset/{uidb64}/{token}`: changes nothing, tells nothing of the account.
@@ -35,14 +39,7 @@ struct ResetHandlers: Sendable {
     } catch {
       throw report(error, language, context)
     }
-    return switch state {
-    case .valid(let expiresAt):
-      jsonResponse(.ok, ValidLink(expires_at: expiresAt.ISO8601Format(), password_rules: service.passwordRules.map(language.text)), in: language)
-    case .invalid:
-      jsonResponse(.ok, InvalidLink(code: ProblemCode.invalidLink.rawValue, detail: language.text(of: Problem.invalidLinkDetail)), in: language)
-    case .expired:
-      jsonResponse(.ok, InvalidLink(code: ProblemCode.expiredLink.rawValue, detail: language.text(of: Problem.expiredLinkDetail)), in: language)
-    }
+    return replies.check(state, in: language)
   }
 
   /// `POST /password-reset/{uidb64}/{token}`: sets the password, once.
@@ -57,7 +54,7 @@ struct ResetHandlers: Sendable {
     } catch {
       throw report(error, language, context, link: true)
     }
-    return jsonResponse(.ok, ["detail": language.text(of: Self.done)], in: language)
+    return replies.done(in: language)
   }
 
   /// The language of the reply, and of the mail that comes of it.
@@ -71,25 +68,6 @@ struct ResetHandlers: Sendable {
     if case .unavailable(let reason) = error { context.logger.error("Request refused", metadata: ["reason": "\(reason)"]) }
     return Problem(error, in: language, link: link)
   }
-
-  private struct ValidLink: Encodable {
-    var validlink = true
-    var expires_at: String
-    var password_rules: [String]
-  }
-
-  private struct InvalidLink: Encodable {
-    var validlink = false
-    var code: String
-    var detail: String
-  }
-}
-
-/// A reply with sentences for people in it.
-private func jsonResponse(_ status: HTTPResponse.Status, _ value: some Encodable, in language: Language) -> Response {
-  var response = jsonResponse(status, value)
-  response.headers[.contentLanguage] = language.messagesTag
-  return response
 }
 
 extension ResetRequestContext {

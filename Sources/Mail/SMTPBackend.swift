@@ -73,7 +73,12 @@ public final class SMTPBackend: MailBackend {
     guard let isShort else { return refuse(job) }
     jobs.signal()
     // A thread that waits for the network must not be one that the database shares.
-    if isShort { Thread.detachNewThread { self.work() } }
+    if isShort {
+      Thread.detachNewThread {
+        BackgroundExecutor.lowerPriority()
+        self.work()
+      }
+    }
   }
 
   private func work() {

@@ -47,7 +47,7 @@ public final class HashingPool: Sendable {
       // A thread of its own costs little beside a hash. A dispatch queue's would be missing to the database, which shares them.
       Thread.detachNewThread {
         // Linux ranks threads: whoever waits for a reply goes before whoever waits for a hash, however many threads argon2 starts.
-        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+        BackgroundExecutor.lowerPriority()
         continuation.resume(with: Swift.Result(catching: work))
       }
     }

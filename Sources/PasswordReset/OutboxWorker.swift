@@ -24,6 +24,7 @@ public final class OutboxWorker: Service {
   private let logger: Logger
   private let now: @Sendable () -> Date
   private let inHand: OutboxLeases
+  private let executor = BackgroundExecutor(threads: ProcessInfo.processInfo.activeProcessorCount)
 
   /// - Parameter timeout: `PASSWORD_RESET_TIMEOUT`, which the mail tells the reader.
   public init(
@@ -46,6 +47,10 @@ public final class OutboxWorker: Service {
 
   /// Works until the graceful shutdown, then lets the mails under way finish and gives back what has not begun.
   public func run() async {
+    await withTaskExecutorPreference(executor) { await work() }
+  }
+
+  private func work() async {
     await withGracefulShutdownHandler {
       await withDiscardingTaskGroup { group in
         var rings = bell.rings.makeAsyncIterator()

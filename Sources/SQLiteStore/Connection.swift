@@ -5,20 +5,21 @@ import GRDB
 extension SQLiteStore {
   /// What must be read back from every kind of connection. WAL lets readers and the writer work side by side; `synchronous=FULL` syncs the log on
   /// each commit, without which an accepted request could be lost with the power; `trusted_schema=OFF` keeps a doctored file from calling functions.
-  private static let pragmas: KeyValuePairs = [
-    "journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000", "foreign_keys": "1", "trusted_schema": "0",
-  ]
+  private static let pragmas: KeyValuePairs = ["journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "trusted_schema": "0"]
 
-  static func configuration(onStatement: (@Sendable (String) -> Void)?) -> Configuration {
+  /// Milliseconds for which a lock is waited for.
+  static let busyTimeout = 5000
+
+  static func configuration(busyTimeout: Int = busyTimeout, onStatement: (@Sendable (String) -> Void)?) -> Configuration {
     var configuration = Configuration()
     configuration.label = "password-reset"
     // GRDB's own choice asks for a priority that only root gets, and each refusal is a line on standard error.
     configuration.qos = .default
     configuration.foreignKeysEnabled = true
-    configuration.busyMode = .timeout(5)
+    configuration.busyMode = busyTimeout == 0 ? .immediateError : .timeout(TimeInterval(busyTimeout) / 1000)
     configuration.prepareDatabase { db in
       // GRDB gives its readers a time-out of its own, hence the third.
-      try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA busy_timeout = 5000")
+      try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA busy_timeout = \(busyTimeout)")
       if let onStatement {
         db.trace { event in
           if case .statement(let statement) = event { onStatement(statement.sql) }
@@ -28,8 +29,8 @@ extension SQLiteStore {
     return configuration
   }
 
-  static func checkPragmas(_ db: Database) throws {
-    for (name, expected) in pragmas {
+  static func checkPragmas(_ db: Database, busyTimeout: Int = busyTimeout) throws {
+    for (name, expected) in Array(pragmas) + [("busy_timeout", "\(busyTimeout)")] {
       let value = try String.fetchOne(db, sql: "PRAGMA \(name)")
       guard value == expected else { throw StoreOpenError.unsafeSetting("\(name)=\(expected)") }
     }

@@ -85,7 +85,8 @@ extension SQLiteStore: OutboxStore {
   public func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError) -> Bool {
     try await write { db in
       let held = try Bool.fetchOne(
-        db, sql: "SELECT attempts = ? AND buried_at IS NULL FROM password_reset_outbox WHERE id = ?", arguments: [entry.attempts, entry.id])
+        db.cachedStatement(sql: "SELECT attempts = ? AND buried_at IS NULL FROM password_reset_outbox WHERE id = ?"),
+        arguments: [entry.attempts, entry.id])
       // A mail that went out is not owed any more, whoever holds it by now; its key is never another's.
       guard held == true || held == false && audit?.event == .mailed else { return false }
       switch outcome {
@@ -111,28 +112,28 @@ extension SQLiteStore: OutboxStore {
 
   public func nextDue() async throws(StoreError) -> Date? {
     try await read { db in
-      try Int64.fetchOne(db, sql: "SELECT min(due_at) FROM password_reset_outbox WHERE buried_at IS NULL").map(Date.init(milliseconds:))
+      try Int64.fetchOne(db.cachedStatement(sql: "SELECT min(due_at) FROM password_reset_outbox WHERE buried_at IS NULL"))
+        .map(Date.init(milliseconds:))
     }
   }
 
   public func reserveMail(_ mail: MailReservation, at now: Date) async throws(StoreError) -> MailAllowance {
     try await write { db in
       // No limit looks further back than a day, and what the clock ran ahead to must not count until then.
-      try db.execute(
-        sql: "DELETE FROM password_reset_mail_window WHERE at < ? OR at > ?",
-        arguments: [Self.start(of: 86400, at: now), now.addingTimeInterval(60).milliseconds])
+      try db.cachedStatement(sql: "DELETE FROM password_reset_mail_window WHERE at < ? OR at > ?")
+        .execute(arguments: [Self.start(of: 86400, at: now), now.addingTimeInterval(60).milliseconds])
       let key = mail.addressKey ?? ""
       let mailKey = "\(mail.requestID).\(mail.userID)"
       let isCounted = try Bool.fetchOne(
-        db, sql: "SELECT true FROM password_reset_mail_window WHERE address_key = ? AND request_id = ?", arguments: [key, mailKey])
+        db.cachedStatement(sql: "SELECT true FROM password_reset_mail_window WHERE address_key = ? AND request_id = ?"), arguments: [key, mailKey])
       if isCounted != nil { return .granted }
       for limit in mail.limits
       where try Self.others(than: mail.requestID, to: key, since: Self.start(of: limit.seconds, at: now), in: db) >= limit.count {
         return .refused
       }
       if let later = try Self.laterPlace(within: mail.totalLimits, at: now, in: db) { return .later(later) }
-      try db.execute(
-        sql: "INSERT INTO password_reset_mail_window (address_key, request_id, at) VALUES (?, ?, ?)", arguments: [key, mailKey, now.milliseconds])
+      try db.cachedStatement(sql: "INSERT INTO password_reset_mail_window (address_key, request_id, at) VALUES (?, ?, ?)")
+        .execute(arguments: [key, mailKey, now.milliseconds])
       return .granted
     }
   }
@@ -141,12 +142,12 @@ extension SQLiteStore: OutboxStore {
 
   /// How many other requests had mails sent to the address.
   private static func others(than requestID: String, to key: String, since start: Int64, in db: Database) throws -> Int {
-    try Int.fetchOne(
-      db,
+    let statement = try db.cachedStatement(
       sql: """
         SELECT count(DISTINCT substr(request_id, 1, 32)) FROM password_reset_mail_window
         WHERE address_key = ? AND at > ? AND substr(request_id, 1, 32) <> ?
-        """, arguments: [key, start, requestID]) ?? 0
+        """)
+    return try Int.fetchOne(statement, arguments: [key, start, requestID]) ?? 0
   }
 
   /// When a mail more may go, if that is not now: when the oldest of as many as may go leaves the window.
@@ -160,7 +161,7 @@ extension SQLiteStore: OutboxStore {
   }
 
   private static func remove(_ entry: OutboxEntry, in db: Database) throws {
-    try db.execute(sql: "DELETE FROM password_reset_outbox WHERE id = ?", arguments: [entry.id])
+    try db.cachedStatement(sql: "DELETE FROM password_reset_outbox WHERE id = ?").execute(arguments: [entry.id])
   }
 
   private static func insertResetMail(userID: Int64, insteadOf entry: OutboxEntry, at now: Date, in db: Database) throws {

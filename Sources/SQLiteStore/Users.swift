@@ -8,6 +8,11 @@ extension SQLiteStore: UserStore {
     instr(CAST(username || email || password AS BLOB), x'00') > 0 AS has_null
     """
 
+  /// The places of the columns, by which they are found sooner than by name.
+  private enum Column: Int {
+    case id, username, email, firstName, lastName, password, lastLogin, isActive, hasNull, isSomebody
+  }
+
   public func users(matching identifier: Identifier) async throws(StoreError) -> [User] {
     // SQLite's NOCASE folds ASCII only, as the LIKE does that Django's `iexact` becomes; the index serves it, which it could not do for LIKE.
     let (condition, value) =
@@ -15,10 +20,10 @@ extension SQLiteStore: UserStore {
       case .email(let address): ("email = ? COLLATE NOCASE", address)
       case .username(let name): ("username = ?", name)
       }
-    return try await read { db in
-      try Row.fetchAll(
-        db.cachedStatement(sql: "SELECT \(Self.columns) FROM auth_user WHERE \(condition) ORDER BY id"), arguments: [value]
-      ).compactMap(Self.user)
+    return try await readAtOnce { db in
+      let rows = try Row.fetchCursor(
+        db.cachedStatement(sql: "SELECT \(Self.columns) FROM auth_user WHERE \(condition) ORDER BY id"), arguments: [value])
+      return try Array(rows.compactMap(Self.user))
     }
   }
 
@@ -34,10 +39,11 @@ extension SQLiteStore: UserStore {
     """
 
   public func user(id: Int64) async throws(StoreError) -> User? {
-    try await read { db in
-      let row = try Row.fetchOne(db.cachedStatement(sql: Self.userOrNobody), arguments: [id])
-      let user = row.flatMap(Self.user)
-      return row?["is_somebody"] == true ? user : nil
+    try await readAtOnce { db in
+      let rows = try Row.fetchCursor(db.cachedStatement(sql: Self.userOrNobody), arguments: [id])
+      guard let row = try rows.next() else { return nil }
+      let user = Self.user(row)
+      return row[Column.isSomebody.rawValue] ? user : nil
     }
   }
 
@@ -59,18 +65,21 @@ extension SQLiteStore: UserStore {
 
   /// Nil for a damaged row: no guess about an account is a safe one. A text is read up to its first NUL, which would make it another.
   private static func user(_ row: Row) -> User? {
-    guard row["has_null"] == 0, let id = row["id"] as? Int64, let username = row["username"] as? String, let email = row["email"] as? String,
-      let password = row["password"] as? String, let isActive = row["is_active"] as? Int64, let lastLogin = lastLogin(row)
+    func value(_ column: Column) -> DatabaseValue { row[column.rawValue] }
+    func text(_ column: Column) -> String? { if case .string(let text) = value(column).storage { text } else { nil } }
+    func number(_ column: Column) -> Int64? { if case .int64(let number) = value(column).storage { number } else { nil } }
+    guard number(.hasNull) == 0, let id = number(.id), let username = text(.username), let email = text(.email), let password = text(.password),
+      let isActive = number(.isActive), let lastLogin = lastLogin(value(.lastLogin))
     else { return nil }
     return User(
-      id: id, username: username, email: email, firstName: row["first_name"] as? String ?? "", lastName: row["last_name"] as? String ?? "",
-      password: password, lastLogin: lastLogin, isActive: isActive != 0)
+      id: id, username: username, email: email, firstName: text(.firstName) ?? "", lastName: text(.lastName) ?? "", password: password,
+      lastLogin: lastLogin, isActive: isActive != 0)
   }
 
   /// The column as Django prints it for a token: to the second, without a zone. Nil for a value that is no time.
-  private static func lastLogin(_ row: Row) -> String?? {
-    guard let stored = row["last_login"] else { return .some(nil) }
-    guard let text = stored as? String else { return nil }
+  private static func lastLogin(_ stored: DatabaseValue) -> String?? {
+    if stored.isNull { return .some(nil) }
+    guard case .string(let text) = stored.storage else { return nil }
     var time = Array(text.utf8.prefix(19))
     guard time.count == 19 else { return nil }
     if time[10] == UInt8(ascii: "T") { time[10] = UInt8(ascii: " ") }

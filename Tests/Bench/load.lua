@@ -1,0 +1,31 @@
+-- wrk's script: sends the requests of a file in turn, one a line as "METHOD path" or "METHOD path body".
+--
+--   wrk … -s load.lua http://127.0.0.1:8080 -- FILE THREADS
+local known = 0
+local requests, step = {}, 0
+
+function setup(thread)
+  thread:set("id", known)
+  known = known + 1
+end
+
+-- Every thread keeps lines of its own, so that no two spend the same link; they are put together before the clock runs.
+function init(args)
+  local threads, number = tonumber(args[2]), 0
+  for line in io.lines(args[1]) do
+    if number % threads == id then
+      local method, path, body = line:match("^(%S+) (%S+) ?(.*)$")
+      if body == "" then
+        requests[#requests + 1] = wrk.format(method, path)
+      else
+        requests[#requests + 1] = wrk.format(method, path, {["Content-Type"] = "application/json"}, body)
+      end
+    end
+    number = number + 1
+  end
+end
+
+function request()
+  step = step % #requests + 1
+  return requests[step]
+end

@@ -4,6 +4,8 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 # Else packages with traits get their flags in another order each time, and are built anew for it.
 SWIFT_BUILD := SWIFT_DETERMINISTIC_HASHING=1 swift build
 PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
+# As the releases are built.
+SWIFT_RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib $(SWIFT_FLAGS)
 BINARY      := .build/debug/password-reset
 
 .PHONY: help run test build format lint interop image bench bench-mail bench-passwords timing packages
@@ -33,22 +35,22 @@ interop: build ## Test side by side with Django, from PyPI
 image: ## Build the container image and try it, without Docker; as root
 	Tests/Image/run
 
-bench: packages ## Measure beside bare routes of the same framework
-	@command -v wrk >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=wrk
-	$(SWIFT_BUILD) -c release $(SWIFT_FLAGS)
-	.build/release/Bench
+bench: packages ## Measure beside bare routes, plain SQLite and Django; BENCH="--help" tells the options
+	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix python3-venv"
+	$(SWIFT_RELEASE)
+	Tests/Bench/run $(BENCH)
 
 bench-mail: packages ## Measure mail beside Postfix's load generator
 	@command -v /usr/sbin/smtp-sink >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=postfix
-	$(SWIFT_BUILD) -c release $(SWIFT_FLAGS)
+	$(SWIFT_RELEASE)
 	Tests/Interop/run .build/release/password-reset --benchmark-mail
 
 bench-passwords: packages ## Measure hashing beside Python's
-	$(SWIFT_BUILD) -c release $(SWIFT_FLAGS)
+	$(SWIFT_RELEASE)
 	Tests/Interop/run .build/release/password-reset --benchmark
 
 timing: packages ## Measure whether the time of a reply tells accounts apart
-	$(SWIFT_BUILD) -c release $(SWIFT_FLAGS)
+	$(SWIFT_RELEASE)
 	.build/release/Timing
 
 # Debian's packages, if one is missing; sudo if need be.

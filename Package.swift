@@ -120,10 +120,7 @@ let package = Package(
     ),
     .executableTarget(
       name: "Bench",
-      dependencies: [
-        "Credentials", "PasswordReset", "SQLiteStore",
-        .product(name: "Hummingbird", package: "hummingbird"),
-      ],
+      dependencies: ["Credentials", .product(name: "Hummingbird", package: "hummingbird")],
       swiftSettings: strict
     ),
     .executableTarget(

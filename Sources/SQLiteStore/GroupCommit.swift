@@ -68,7 +68,7 @@ final class GroupCommit: Sendable {
         // The others must not suffer for it.
         if batch.count == 1 { batch[0].fail(StoreError(error)) } else { writeEach(of: batch) }
       } catch {
-        takeBack()
+        takeBack(after: error)
         for job in batch { job.fail(StoreError(error)) }
         failPending(StoreError(error))
       }
@@ -77,9 +77,10 @@ final class GroupCommit: Sendable {
 
   /// What could not be synced stands in the log all the same, whole as far as anybody can see: whoever opens the file after a crash would find it, and
   /// what was refused would happen after all. What is written next takes its place, so something is written that changes nothing.
-  private func takeBack() {
+  private func takeBack(after error: any Error) {
+    guard let error = error as? DatabaseError, [.SQLITE_IOERR, .SQLITE_FULL].contains(error.resultCode) else { return }
     // Should this fail too, it is in the log nevertheless; there is nothing else to be done.
-    try? pool.writeWithoutTransaction { db in
+    try? pool.write { db in
       let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
       try db.execute(sql: "PRAGMA user_version = \(version)")
     }
@@ -92,7 +93,7 @@ final class GroupCommit: Sendable {
       } catch let error where Self.isOfOneJob(error) {
         job.fail(StoreError(error))
       } catch {
-        takeBack()
+        takeBack(after: error)
         for job in batch[index...] { job.fail(StoreError(error)) }
         return failPending(StoreError(error))
       }

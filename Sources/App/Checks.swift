@@ -39,6 +39,7 @@ enum Checks {
     let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     // One that is not there is nobody's to read.
     guard FileManager.default.fileExists(atPath: target) else { return false }
+    // Nor can anybody read what cannot even be looked at.
     let attributes = try? FileManager.default.attributesOfItem(atPath: target)
     return (attributes?[.posixPermissions] as? Int ?? 0) & 0o004 != 0
   }

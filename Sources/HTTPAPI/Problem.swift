@@ -185,7 +185,7 @@ func jsonResponse(_ status: HTTPResponse.Status, _ value: some Encodable, conten
 
 /// A reply whose body is ready.
 func response(_ status: HTTPResponse.Status, _ body: ByteBuffer, contentType: String = "application/json") -> Response {
-  Response(status: status, headers: [.contentType: contentType, .contentLength: "\(body.readableBytes)"], body: .init(byteBuffer: body))
+  Response(status: status, headers: [.contentType: contentType], body: .init(byteBuffer: body))
 }
 
 func encoded(_ value: some Encodable) -> ByteBuffer? {

@@ -27,7 +27,7 @@ final class AdminListener: Service {
       registry: registry, mailbox: mailbox, names: Self.isLoopback(host) ? Array(Set(names)).sorted() : nil, isReady: isReady)
     let edge = Edge(limits: EdgeLimits(connections: Self.connections), certificate: nil, metrics: nil, logger: logger)
     application = Application(
-      router: api.router(), server: edge.server,
+      responder: api.responder(), server: edge.server,
       configuration: .init(
         address: .hostname(host, port: port), serverName: nil, backlog: edge.backlog, reuseAddress: true,
         availableConnectionsDelegate: edge.availableConnections),

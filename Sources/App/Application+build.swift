@@ -71,7 +71,7 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
   // They end in the opposite order, after the listener.
   let others: [(any Service)?] = [certificate, reloader, auditTrail, admin, worker]
   return Application(
-    router: api.router(), server: edge.server,
+    responder: api, server: edge.server,
     configuration: .init(
       address: .hostname(settings.httpHost, port: settings.httpPort), backlog: edge.backlog, reuseAddress: true,
       availableConnectionsDelegate: edge.availableConnections),

@@ -25,12 +25,13 @@ public struct EdgePolicy: Sendable {
 }
 
 /// The HTTP interface: `openapi.yaml` in code.
-public struct API: Sendable {
+public struct API: HTTPResponder {
   fileprivate let reset: ResetHandlers
   fileprivate let operations: OperationsHandlers
-  private let policy: EdgePolicy
-  private let metrics: HTTPMetrics
-  private let now: @Sendable () -> Date
+  private let front: Front
+  private let origins: AllowedOrigins
+  /// Routes with the same limits share one count.
+  private let limiters: [Route.Limits: RouteLimiter]
 
   /// - Parameter isReady: whether the database answers.
   public init(
@@ -39,43 +40,68 @@ public struct API: Sendable {
   ) {
     reset = ResetHandlers(service: service, languages: languages)
     operations = OperationsHandlers(isReady: isReady)
-    self.policy = policy
-    self.metrics = metrics
-    self.now = now
+    front = Front(metrics: metrics)
+    origins = policy.allowedOrigins
+    let limits: [Route.Limits: [RateLimit]] = [.requests: policy.requestLimits, .links: policy.linkLimits].filter { !$0.value.isEmpty }
+    limiters = Dictionary(
+      uniqueKeysWithValues: limits.map { name, limits in
+        (name, RouteLimiter(name, ClientLimiter(limits, now: now), proxies: policy.trustedProxies, metrics: metrics))
+      })
   }
 
   /// Every route there is, by its path in `openapi.yaml`.
   private static let routes: [Route] = [
-    Route("/password-reset", .post, limited: .requests) { api in api.reset.request },
-    Route("/password-reset/{uidb64}/{token}", .get, limited: .links) { api in api.reset.check },
-    Route("/password-reset/{uidb64}/{token}", .post, limited: .links) { api in api.reset.confirm },
-    Route("/openapi.yaml", .get) { api in api.operations.openAPI },
-    Route("/health/live", .get) { api in api.operations.live },
-    Route("/health/ready", .get) { api in api.operations.ready },
+    Route("/password-reset", .post, limited: .requests) { api, request, context, _ in try await api.reset.request(request, context) },
+    Route("/password-reset/{uidb64}/{token}", .get, limited: .links) { api, request, context, path in
+      try await api.reset.check(request, context, uidb64: String(path[1]), token: String(path[2]))
+    },
+    Route("/password-reset/{uidb64}/{token}", .post, limited: .links) { api, request, context, path in
+      try await api.reset.confirm(request, context, uidb64: String(path[1]), token: String(path[2]))
+    },
+    Route("/openapi.yaml", .get) { api, _, _, _ in api.operations.openAPI() },
+    Route("/health/live", .get) { api, _, _, _ in api.operations.live() },
+    Route("/health/ready", .get) { api, _, _, _ in try await api.operations.ready() },
   ]
 
   /// `GET /health/live` and so on, for the test that compares them with `openapi.yaml`.
-  public static var routeNames: [String] { routes.map { "\($0.method.rawValue) \($0.path.description)" } }
+  public static var routeNames: [String] { routes.map { "\($0.method.rawValue) \($0.path)" } }
 
-  /// The router, with its middleware from the outside in.
-  public func router() -> Router<ResetRequestContext> {
-    let router = Router(context: ResetRequestContext.self, options: .autoGenerateHeadEndpoints)
-    router.add(middleware: RequestLogMiddleware(metrics: metrics))
-    router.add(middleware: ResponseHeadersMiddleware())
-    router.add(middleware: CrossOriginMiddleware(allowed: policy.allowedOrigins))
-    router.add(middleware: ProblemMiddleware())
-    router.add(middleware: RoutesMiddleware(routes: Self.routes))
-    // Routes with the same limits share one count.
-    let limits: [Route.Limits: [RateLimit]] = [.requests: policy.requestLimits, .links: policy.linkLimits].filter { !$0.value.isEmpty }
-    let limiters = limits.map { name, limits in
-      (name, RateLimitMiddleware(name, ClientLimiter(limits, now: now), proxies: policy.trustedProxies, metrics: metrics))
+  public func respond(to request: Request, context: ResetRequestContext) async throws -> Response {
+    var response = await front.respond(to: request, context) { template in
+      let (route, path) = try route(of: request)
+      guard let route else { return Response(status: .noContent, headers: [.allow: Self.allow(path)]) }
+      template = route.path
+      guard let limiter = route.limits.flatMap({ limiters[$0] }) else { return try await route.handler(self, request, context, path) }
+      return try await limiter.limit(request, context) { try await route.handler(self, request, context, path) }
     }
-    for route in Self.routes {
-      let group = router.group()
-      if let limiter = limiters.first(where: { $0.0 == route.limits })?.1 { group.add(middleware: limiter) }
-      group.on(route.path, method: route.method, use: route.handler(self))
+    origins.addFields(to: &response, for: request)
+    return response
+  }
+
+  /// The route, and the parts of the path; no route for OPTIONS. Each path is taken in one spelling only.
+  private func route(of request: Request) throws(Problem) -> (Route?, [Substring]) {
+    // Over HTTP/1 it does not get so far.
+    guard request.uri.string.utf8.count <= EdgeLimits.uriBytes else { throw .uriTooLong }
+    let path = Self.parts(of: request.uri.path)
+    let here = Self.routes.filter { $0.matches(path) }
+    guard !here.isEmpty else { throw .notFound }
+    if request.method == .options { return (nil, path) }
+    guard let route = here.first(where: { $0.methods.contains(request.method) }) else {
+      let allow = Self.allow(path)
+      throw Problem(.methodNotAllowed, "This path takes \(allow).", headers: [.allow: allow])
     }
-    return router
+    return (route, path)
+  }
+
+  /// What stands between the slashes; no part of a route is empty, so `//` is no path of ours. It is compared, never decoded.
+  private static func parts(of path: String) -> [Substring] {
+    // Over HTTP/2 a path may hold anything.
+    guard path.utf8.first == UInt8(ascii: "/"), path.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else { return [] }
+    return path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { Substring($0) }
+  }
+
+  private static func allow(_ path: [Substring]) -> String {
+    (routes.filter { $0.matches(path) }.flatMap(\.methods) + [.options]).map(\.rawValue).joined(separator: ", ")
   }
 }
 
@@ -84,32 +110,36 @@ struct Route: Sendable {
   /// Which of a client's limits a request counts against.
   enum Limits: CaseIterable { case requests, links }
 
-  let path: RouterPath
-  let method: HTTPRequest.Method
-  let limits: Limits?
-  let handler: @Sendable (API) -> Handler
+  /// Takes the parts of the path, too.
+  typealias Handler = @Sendable (API, Request, ResetRequestContext, [Substring]) async throws -> Response
 
-  init(_ path: RouterPath, _ method: HTTPRequest.Method, limited limits: Limits? = nil, _ handler: @escaping @Sendable (API) -> Handler) {
+  let path: String
+  let method: HTTPRequest.Method
+  /// Hummingbird knows nothing of HEAD: a GET without its body.
+  let methods: [HTTPRequest.Method]
+  let limits: Limits?
+  let handler: Handler
+  private let parts: [Substring]
+
+  init(_ path: String, _ method: HTTPRequest.Method, limited limits: Limits? = nil, _ handler: @escaping Handler) {
     self.path = path
     self.method = method
+    methods = method == .get ? [.get, .head] : [method]
     self.limits = limits
     self.handler = handler
+    parts = path.split(separator: "/")
   }
 
-  /// The methods that it answers: Hummingbird adds HEAD to GET.
-  var methods: [HTTPRequest.Method] { method == .get ? [.get, .head] : [method] }
-
-  /// Whether `path` is one of this route's.
-  func matches(_ path: String) -> Bool {
-    let parts = path.split(separator: "/")
-    let pattern = self.path.description.split(separator: "/")
-    return parts.count == pattern.count && zip(parts, pattern).allSatisfy { $0 == $1 || $1.hasPrefix("{") }
+  /// Whether the path with these parts is one of this route's.
+  func matches(_ path: [Substring]) -> Bool {
+    path.count == parts.count && zip(path, parts).allSatisfy { $1.utf8.first == UInt8(ascii: "{") ? Self.isName($0) : $0 == $1 }
   }
+
+  /// What is in front of us may pass over empty parts, and over dots.
+  private static func isName(_ part: Substring) -> Bool { !part.isEmpty && part != "." && part != ".." }
 }
 
-typealias Handler = @Sendable (Request, ResetRequestContext) async throws -> Response
-
-/// What accompanies a request through the middleware.
+/// What accompanies a request.
 public struct ResetRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
   /// Random: it counts nothing and tells nothing.

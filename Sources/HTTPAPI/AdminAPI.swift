@@ -24,19 +24,18 @@ public struct AdminAPI: Sendable {
     self.names = names
   }
 
-  public func router() -> Router<ResetRequestContext> {
+  public func responder() -> some HTTPResponder<ResetRequestContext> { AdminResponder(router: router().buildResponder()) }
+
+  private func router() -> Router<ResetRequestContext> {
     let router = Router(context: ResetRequestContext.self, options: .autoGenerateHeadEndpoints)
-    router.add(middleware: RequestLogMiddleware(level: .debug))
-    router.add(middleware: ResponseHeadersMiddleware())
-    router.add(middleware: ProblemMiddleware())
     if let names { router.add(middleware: HostMiddleware(names: names)) }
     router.get("/metrics") { _, _ in
       Response(
         status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
         body: .init(byteBuffer: ByteBuffer(string: await registry.text())))
     }
-    router.get("/health/live", use: operations.live)
-    router.get("/health/ready", use: operations.ready)
+    router.get("/health/live") { _, _ in operations.live() }
+    router.get("/health/ready") { _, _ in try await operations.ready() }
     if let mailbox { add(mailbox, to: router) }
     return router
   }
@@ -75,6 +74,19 @@ public struct AdminAPI: Sendable {
       (from, to, subject, text, html) = (message.sender, message.recipient, message.subject, message.body, message.html)
       (language, reset_url, message_id) = (message.language, message.resetURL, message.messageID)
       date = message.date.ISO8601Format()
+    }
+  }
+}
+
+/// The routes behind what stands before every route.
+private struct AdminResponder: HTTPResponder {
+  let router: any HTTPResponder<ResetRequestContext>
+
+  func respond(to request: Request, context: ResetRequestContext) async throws -> Response {
+    await Front(level: .debug).respond(to: request, context) { template in
+      // Where there is no route, Hummingbird has a word of its own.
+      defer { template = context.endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "none" }
+      return try await router.respond(to: request, context: context)
     }
   }
 }

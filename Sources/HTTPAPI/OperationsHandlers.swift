@@ -8,17 +8,17 @@ struct OperationsHandlers: Sendable {
   let isReady: @Sendable () async -> Bool
 
   /// `GET /openapi.yaml`: the contract.
-  @Sendable func openAPI(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+  func openAPI() -> Response {
     Response(status: .ok, headers: [.contentType: "application/yaml"], body: .init(byteBuffer: Self.contract))
   }
 
   /// `GET /health/live`: the process answers. It touches nothing that could be slow.
-  @Sendable func live(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+  func live() -> Response {
     jsonResponse(.ok, ["status": "ok"])
   }
 
   /// `GET /health/ready`: the database answers too. A mail server that is down does not count: the mails wait.
-  @Sendable func ready(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+  func ready() async throws -> Response {
     guard await isReady() else { throw Problem.unavailable() }
     return jsonResponse(.ok, ["status": "ok"])
   }

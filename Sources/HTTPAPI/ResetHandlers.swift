@@ -18,7 +18,7 @@ struct ResetHandlers: Sendable {
   }
 
   /// `POST /password-reset`: the same reply, byte for byte, for every well-formed request, and so always in English.
-  @Sendable func request(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+  func request(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
     let body = try await JSONBody.members(of: request)
     let language = language(of: request, body)
     let form = PasswordResetForm(email: body.field("email"), username: body.field("username"), locale: body.field("locale"))
@@ -31,11 +31,11 @@ struct ResetHandlers: Sendable {
   }
 
   /// `GET /password-reset/{uidb64}/{token}`: changes nothing, tells nothing of the account.
-  @Sendable func check(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+  func check(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
     let language = language(of: request)
     let state: LinkState
     do {
-      state = try await service.checkLink(uidb64: context.part("uidb64"), token: context.part("token"), requestID: context.requestID)
+      state = try await service.checkLink(uidb64: uidb64, token: token, requestID: context.requestID)
     } catch {
       throw report(error, language, context)
     }
@@ -43,14 +43,14 @@ struct ResetHandlers: Sendable {
   }
 
   /// `POST /password-reset/{uidb64}/{token}`: sets the password, once.
-  @Sendable func confirm(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+  func confirm(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
     let body = try await JSONBody.members(of: request)
     let language = language(of: request, body)
     let form = SetPasswordForm(
       newPassword1: body.field("new_password1"), newPassword2: body.field("new_password2"), locale: body.field("locale"))
     do {
       try await service.setPassword(
-        form, uidb64: context.part("uidb64"), token: context.part("token"), locale: language.tag, requestID: context.requestID)
+        form, uidb64: uidb64, token: token, locale: language.tag, requestID: context.requestID)
     } catch {
       throw report(error, language, context, link: true)
     }
@@ -68,9 +68,4 @@ struct ResetHandlers: Sendable {
     if case .unavailable(let reason) = error { context.logger.error("Request refused", metadata: ["reason": "\(reason)"]) }
     return Problem(error, in: language, link: link)
   }
-}
-
-extension ResetRequestContext {
-  /// A part of the path as it was sent; it is compared, never decoded.
-  fileprivate func part(_ name: String) -> String { parameters[Substring(name)].map(String.init) ?? "" }
 }

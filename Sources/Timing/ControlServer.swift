@@ -53,7 +53,7 @@ enum ControlServer {
     let metrics = HTTPMetrics(registry)
     let edge = Edge(limits: EdgeLimits(connections: 1000), certificate: nil, metrics: metrics, logger: logger)
     return Application(
-      router: API(service: service, languages: languages, metrics: metrics, now: { Date() }, isReady: { true }).router(), server: edge.server,
+      responder: API(service: service, languages: languages, metrics: metrics, now: { Date() }, isReady: { true }), server: edge.server,
       configuration: .init(
         address: .hostname("127.0.0.1", port: 0), backlog: edge.backlog, reuseAddress: true, availableConnectionsDelegate: edge.availableConnections),
       services: [worker, auditTrail], logger: logger)

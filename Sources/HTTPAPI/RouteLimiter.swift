@@ -2,8 +2,8 @@ import HTTPTypes
 import Hummingbird
 import PasswordReset
 
-/// Answers 429 to a client that asks too often, and tells all others how much they have left (draft-ietf-httpapi-ratelimit-headers).
-struct RateLimitMiddleware: RouterMiddleware {
+/// Counts the requests of each client against the limits of a route (draft-ietf-httpapi-ratelimit-headers).
+struct RouteLimiter: Sendable {
   private let name: Route.Limits
   private let limiter: ClientLimiter
   private let proxies: TrustedProxies
@@ -18,9 +18,8 @@ struct RateLimitMiddleware: RouterMiddleware {
     policy = limiter.limits.map { "\"\($0.name)\";q=\($0.count);w=\($0.seconds)" }.joined(separator: ", ")
   }
 
-  func handle(
-    _ request: Request, context: ResetRequestContext, next: (Request, ResetRequestContext) async throws -> Response
-  ) async throws -> Response {
+  /// Answers 429 to a client that asks too often, and tells all others how much they have left.
+  func limit(_ request: Request, _ context: ResetRequestContext, _ answer: () async throws -> Response) async throws -> Response {
     let client = proxies.client(peer: context.peer, forwardedFor: request.headers[values: .xForwardedFor])
     // Whoever has no address shares a bucket.
     let verdict = limiter.charge(client?.client ?? 0)
@@ -29,7 +28,7 @@ struct RateLimitMiddleware: RouterMiddleware {
     let headers: HTTPFields = [.rateLimitPolicy: policy, .rateLimit: "\"\(quota.limit.name)\";r=\(quota.remaining);t=\(quota.reset)"]
     do {
       if let seconds = verdict.retryAfter { throw Problem.throttled(retryAfter: seconds) }
-      var response = try await next(request, context)
+      var response = try await answer()
       for field in headers { response.headers[field.name] = field.value }
       return response
     } catch var problem as Problem {

@@ -5,7 +5,7 @@ import Hummingbird
 public struct AllowedOrigins: Sendable, Equatable {
   public static let none = AllowedOrigins(origins: [])
 
-  fileprivate let origins: [String]
+  private let origins: [String]
 
   private init(origins: [String]) { self.origins = origins }
 
@@ -23,7 +23,7 @@ public struct AllowedOrigins: Sendable, Equatable {
   }
 
   /// Byte by byte: a stranger's text is not to be hashed, or compared in its canonical form.
-  fileprivate func contains(_ origin: String) -> Bool { origins.contains { $0.utf8.elementsEqual(origin.utf8) } }
+  private func contains(_ origin: String) -> Bool { origins.contains { $0.utf8.elementsEqual(origin.utf8) } }
 
   private static func isOrigin(_ text: String) -> Bool {
     guard text.wholeMatch(of: /https?:\/\/([a-z0-9]([a-z0-9._\-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?/) != nil else { return false }
@@ -31,22 +31,17 @@ public struct AllowedOrigins: Sendable, Equatable {
   }
 }
 
-/// Tells browsers which pages may read the replies. It hinders nobody else: a request is answered alike wherever it comes from.
-struct CrossOriginMiddleware: RouterMiddleware {
+extension AllowedOrigins {
   /// What a page may read beside the headers that all may.
   private static let exposed = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
   /// Seconds; the longest that Chromium keeps an answer.
   private static let maximumAge = "7200"
 
-  let allowed: AllowedOrigins
-
-  func handle(
-    _ request: Request, context: ResetRequestContext, next: (Request, ResetRequestContext) async throws -> Response
-  ) async throws -> Response {
-    var response = try await next(request, context)
-    guard !allowed.origins.isEmpty else { return response }
+  /// Tells browsers which pages may read the reply. It hinders nobody else: a request is answered alike wherever it comes from.
+  func addFields(to response: inout Response, for request: Request) {
+    guard !origins.isEmpty else { return }
     response.headers[.vary] = "Origin"
-    guard let origin = request.headers[.origin], allowed.contains(origin) else { return response }
+    guard let origin = request.headers[.origin], contains(origin) else { return }
     response.headers[.accessControlAllowOrigin] = origin
     response.headers[.accessControlExposeHeaders] = Self.exposed
     if request.method == .options, request.headers[.accessControlRequestMethod] != nil, let methods = response.headers[.allow] {
@@ -54,6 +49,5 @@ struct CrossOriginMiddleware: RouterMiddleware {
       response.headers[.accessControlAllowHeaders] = "Content-Type"
       response.headers[.accessControlMaxAge] = Self.maximumAge
     }
-    return response
   }
 }

@@ -1,0 +1,65 @@
+import HTTPTypes
+import Hummingbird
+import Logging
+
+/// What stands before every route: it turns errors into problem documents, gives each reply its headers, and tells log and metrics.
+///
+/// One step, not a chain of middleware (docs/decisions/0015).
+struct Front: Sendable {
+  var level = Logger.Level.info
+  /// Nil for requests that are not counted.
+  var metrics: HTTPMetrics?
+
+  /// - Parameter answer: the reply; it also sets the template of the route that it found, as the path holds the token.
+  func respond(
+    to request: Request, _ context: ResetRequestContext, _ answer: (_ route: inout String) async throws -> Response
+  ) async -> Response {
+    let start = ContinuousClock.now
+    var route = "none"
+    var response: Response
+    do {
+      response = try await answer(&route)
+    } catch {
+      response = problem(for: error, context).response(requestID: context.requestID)
+    }
+    response.headers.setCommon(requestID: context.requestID)
+    if request.method == .head { response = response.createHeadResponse() }
+    let duration = (ContinuousClock.now - start) / .microseconds(1)
+    metrics?.record(request.method, route: route, status: response.status.code, seconds: duration / 1e6)
+    context.logger.log(
+      level: level, "Request",
+      metadata: [
+        "method": "\(request.method.rawValue.prefix(16))", "route": "\(route)", "status": "\(response.status.code)",
+        "duration_ms": "\((duration / 10).rounded() / 100)",
+      ])
+    return response
+  }
+
+  private func problem(for error: any Error, _ context: ResetRequestContext) -> Problem {
+    if let problem = error as? Problem { return problem }
+    if let error = error as? HTTPError, error.status == .notFound { return .notFound }
+    // Its text may hold anything, so only its type is logged.
+    context.logger.error("Unexpected error", metadata: ["type": "\(type(of: error))"])
+    return Problem(.internalError, "Something went wrong on our side. The operator finds it in the log under the request id.")
+  }
+}
+
+extension HTTPFields {
+  /// Nothing is cached, no address with a token in it is passed on, and the type is what we say.
+  mutating func setCommon(requestID: String) {
+    self[.cacheControl] = "no-store"
+    self[.referrerPolicy] = "no-referrer"
+    self[.xContentTypeOptions] = "nosniff"
+    self[.xRequestID] = requestID
+  }
+}
+
+extension HTTPField.Name {
+  static let referrerPolicy = token("Referrer-Policy")
+  static let xRequestID = token("X-Request-Id")
+
+  static func token(_ name: String) -> HTTPField.Name {
+    guard let name = HTTPField.Name(name) else { preconditionFailure("\(name) is no token of RFC 9110") }
+    return name
+  }
+}

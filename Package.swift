@@ -69,7 +69,11 @@ let package = Package(
     ),
     .target(
       name: "SQLiteStore",
-      dependencies: ["PasswordReset", "Credentials", .product(name: "GRDB", package: "GRDB.swift")],
+      dependencies: [
+        "PasswordReset", "Credentials",
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "GRDBSQLite", package: "GRDB.swift"),
+      ],
       swiftSettings: strict
     ),
     .target(

@@ -26,13 +26,19 @@ struct LineLogHandler: LogHandler {
   }
 
   func log(event: LogEvent) {
-    var fields = metadata
-    for (name, value) in event.metadata ?? [:] { fields[name] = value }
-    if let error = event.error { fields["error"] = "\(error)" }
-    let texts = fields.map { ($0, "\($1)") }
+    var fields: [(String, String)] = []
+    // Of one name the first is taken: what is nearer to the event.
+    func add(_ name: String, _ value: @autoclosure () -> String) {
+      if !fields.contains(where: { $0.0 == name }) { fields.append((name, value())) }
+    }
+    if let error = event.error { add("error", "\(error)") }
+    for (name, value) in event.metadata ?? [:] { add(name, Self.text(value)) }
+    for (name, value) in metadata { add(name, Self.text(value)) }
     // One call, so that lines of several threads do not mix.
-    writer.write(Self.line(event.level, "\(event.message)", texts, format, isColoured: isColoured))
+    writer.write(Self.line(event.level, "\(event.message)", fields, format, isColoured: isColoured))
   }
+
+  private static func text(_ value: Logger.MetadataValue) -> String { if case .string(let text) = value { text } else { "\(value)" } }
 
   fileprivate static func line(
     _ level: Logger.Level, _ message: String, _ fields: [(String, String)], _ format: LogSettings.Format, isColoured: Bool

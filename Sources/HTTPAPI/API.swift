@@ -68,8 +68,10 @@ public struct API: HTTPResponder {
 
   public func respond(to request: Request, context: ResetRequestContext) async throws -> Response {
     var response = await front.respond(to: request, context) { template in
-      let (route, path) = try route(of: request)
-      guard let route else { return Response(status: .noContent, headers: [.allow: Self.allow(path)]) }
+      // Over HTTP/1 it does not get so far.
+      guard request.uri.string.utf8.count <= EdgeLimits.uriBytes else { throw Problem.uriTooLong }
+      let path = Self.parts(of: request.uri.path)
+      guard let route = Self.routes.first(where: { $0.takes(request.method) && $0.matches(path) }) else { return try withoutRoute(request, path) }
       template = route.path
       guard let limiter = route.limits.flatMap({ limiters[$0] }) else { return try await route.handler(self, request, context, path) }
       return try await limiter.limit(request, context) { try await route.handler(self, request, context, path) }
@@ -78,30 +80,21 @@ public struct API: HTTPResponder {
     return response
   }
 
-  /// The route, and the parts of the path; no route for OPTIONS. Each path is taken in one spelling only.
-  private func route(of request: Request) throws(Problem) -> (Route?, [Substring]) {
-    // Over HTTP/1 it does not get so far.
-    guard request.uri.string.utf8.count <= EdgeLimits.uriBytes else { throw .uriTooLong }
-    let path = Self.parts(of: request.uri.path)
-    let here = Self.routes.filter { $0.matches(path) }
-    guard !here.isEmpty else { throw .notFound }
-    if request.method == .options { return (nil, path) }
-    guard let route = here.first(where: { $0.methods.contains(request.method) }) else {
-      let allow = Self.allow(path)
-      throw Problem(.methodNotAllowed, "This path takes \(allow).", headers: [.allow: allow])
-    }
-    return (route, path)
+  /// The reply where no route takes the method on this path.
+  private func withoutRoute(_ request: Request, _ path: [Substring]) throws(Problem) -> Response {
+    let methods = Self.routes.filter { $0.matches(path) }.flatMap(\.methods)
+    guard !methods.isEmpty else { throw .notFound }
+    let allow = (methods + [.options]).map(\.rawValue).joined(separator: ", ")
+    if request.method == .options { return Response(status: .noContent, headers: [.allow: allow]) }
+    throw Problem(.methodNotAllowed, "This path takes \(allow).", headers: [.allow: allow])
   }
 
-  /// What stands between the slashes; no part of a route is empty, so `//` is no path of ours. It is compared, never decoded.
+  /// What stands between the slashes; no part of a route is empty, so `//` is no path of ours. It is compared, never decoded, so that each path has
+  /// one spelling only.
   private static func parts(of path: String) -> [Substring] {
     // Over HTTP/2 a path may hold anything.
     guard path.utf8.first == UInt8(ascii: "/"), path.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else { return [] }
     return path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { Substring($0) }
-  }
-
-  private static func allow(_ path: [Substring]) -> String {
-    (routes.filter { $0.matches(path) }.flatMap(\.methods) + [.options]).map(\.rawValue).joined(separator: ", ")
   }
 }
 
@@ -115,8 +108,6 @@ struct Route: Sendable {
 
   let path: String
   let method: HTTPRequest.Method
-  /// Hummingbird knows nothing of HEAD: a GET without its body.
-  let methods: [HTTPRequest.Method]
   let limits: Limits?
   let handler: Handler
   private let parts: [Substring]
@@ -124,11 +115,15 @@ struct Route: Sendable {
   init(_ path: String, _ method: HTTPRequest.Method, limited limits: Limits? = nil, _ handler: @escaping Handler) {
     self.path = path
     self.method = method
-    methods = method == .get ? [.get, .head] : [method]
     self.limits = limits
     self.handler = handler
     parts = path.split(separator: "/")
   }
+
+  /// HEAD is a GET without its body.
+  var methods: [HTTPRequest.Method] { method == .get ? [.get, .head] : [method] }
+
+  func takes(_ method: HTTPRequest.Method) -> Bool { method == self.method || method == .head && self.method == .get }
 
   /// Whether the path with these parts is one of this route's.
   func matches(_ path: [Substring]) -> Bool {
@@ -142,21 +137,23 @@ struct Route: Sendable {
 /// What accompanies a request.
 public struct ResetRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
-  /// Random: it counts nothing and tells nothing.
   let requestID: String
   private let address: SocketAddress?
 
   public init(source: ApplicationRequestContextSource) {
     coreContext = .init(source: source)
-    requestID = Self.makeRequestID()
+    requestID = RequestID.make()
     address = source.channel.remoteAddress
-    logger[metadataKey: "request_id"] = "\(requestID)"
+  }
+
+  /// Tells of errors in this request.
+  var log: Logger {
+    var log = logger
+    log[metadataKey: "request_id"] = "\(requestID)"
+    return log
   }
 
   /// Who is at the other end of the connection: the client, or a proxy.
   var peer: IPAddress? { IPAddress(address) }
 
-  static func makeRequestID() -> String {
-    withUnsafeBytes(of: UInt128.random(in: .min ... .max)) { hexadecimal(Array($0)) }
-  }
 }

@@ -29,8 +29,9 @@ struct Front: Sendable {
     context.logger.log(
       level: level, "Request",
       metadata: [
-        "method": "\(request.method.rawValue.prefix(16))", "route": "\(route)", "status": "\(response.status.code)",
-        "duration_ms": "\((duration / 10).rounded() / 100)",
+        "request_id": .string(context.requestID), "method": .string(String(request.method.rawValue.utf8.prefix(16)) ?? ""),
+        "route": .string(route), "status": .string(String(response.status.code)),
+        "duration_ms": .string(String((duration / 10).rounded() / 100)),
       ])
     return response
   }
@@ -39,18 +40,19 @@ struct Front: Sendable {
     if let problem = error as? Problem { return problem }
     if let error = error as? HTTPError, error.status == .notFound { return .notFound }
     // Its text may hold anything, so only its type is logged.
-    context.logger.error("Unexpected error", metadata: ["type": "\(type(of: error))"])
+    context.log.error("Unexpected error", metadata: ["type": "\(type(of: error))"])
     return Problem(.internalError, "Something went wrong on our side. The operator finds it in the log under the request id.")
   }
 }
 
 extension HTTPFields {
+  private static let common: HTTPFields = [.cacheControl: "no-store", .referrerPolicy: "no-referrer", .xContentTypeOptions: "nosniff"]
+
   /// Nothing is cached, no address with a token in it is passed on, and the type is what we say.
   mutating func setCommon(requestID: String) {
-    self[.cacheControl] = "no-store"
-    self[.referrerPolicy] = "no-referrer"
-    self[.xContentTypeOptions] = "nosniff"
-    self[.xRequestID] = requestID
+    reserveCapacity(count + Self.common.count + 2)
+    append(contentsOf: Self.common)
+    append(HTTPField(name: .xRequestID, value: requestID))
   }
 }
 

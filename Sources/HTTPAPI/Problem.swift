@@ -112,7 +112,7 @@ struct Problem: Error {
 
   /// The reply of a connection that comes to no router, and is closed.
   func rawResponse() -> (HTTPResponseHead, ByteBuffer) {
-    let requestID = ResetRequestContext.makeRequestID()
+    let requestID = RequestID.make()
     let body = encoded(document(requestID)) ?? ByteBuffer()
     var fields = headers
     fields[.contentType] = "application/problem+json"

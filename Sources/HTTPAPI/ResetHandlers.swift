@@ -65,7 +65,7 @@ struct ResetHandlers: Sendable {
   }
 
   private func report(_ error: PasswordResetError, _ language: Language, _ context: ResetRequestContext, link: Bool = false) -> Problem {
-    if case .unavailable(let reason) = error { context.logger.error("Request refused", metadata: ["reason": "\(reason)"]) }
+    if case .unavailable(let reason) = error { context.log.error("Request refused", metadata: ["reason": "\(reason)"]) }
     return Problem(error, in: language, link: link)
   }
 }

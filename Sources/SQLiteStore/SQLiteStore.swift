@@ -57,13 +57,15 @@ public struct SQLiteStore: Sendable {
     }
   }
 
-  /// As above, for reads that take no longer than a change of threads: it blocks the thread for as long.
-  func readAtOnce<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
+  /// The rows of a query that takes no longer than a change of threads: it blocks the thread for as long.
+  func rows<Result: Sendable>(_ query: QuickQuery, _ parameter: QuickParameter, _ result: @escaping @Sendable (QuickRow) -> Result)
+    async throws(StoreError) -> [Result]
+  {
     do {
-      return try readers.read(work)
+      return try readers.rows(query, parameter, result)
     } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
       // Whoever holds the lock is waited for elsewhere.
-      return try await read(work)
+      return try await read { db in try QuickReader.rows(of: db.cachedStatement(sql: query.sql), parameter, result) }
     } catch {
       throw StoreError(error)
     }

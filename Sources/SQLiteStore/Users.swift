@@ -3,32 +3,25 @@ import GRDB
 public import PasswordReset
 
 extension SQLiteStore: UserStore {
-  private static let columns = """
+  fileprivate static let columns = """
     id, username, email, first_name, last_name, password, last_login, is_active,
     instr(CAST(username || email || password AS BLOB), x'00') > 0 AS has_null
     """
 
-  /// The places of the columns, by which they are found sooner than by name.
-  private enum Column: Int {
+  /// The places of the columns.
+  private enum Column: CInt {
     case id, username, email, firstName, lastName, password, lastLogin, isActive, hasNull, isSomebody
   }
 
   public func users(matching identifier: Identifier) async throws(StoreError) -> [User] {
-    // SQLite's NOCASE folds ASCII only, as the LIKE does that Django's `iexact` becomes; the index serves it, which it could not do for LIKE.
-    let (condition, value) =
-      switch identifier {
-      case .email(let address): ("email = ? COLLATE NOCASE", address)
-      case .username(let name): ("username = ?", name)
-      }
-    return try await readAtOnce { db in
-      let rows = try Row.fetchCursor(
-        db.cachedStatement(sql: "SELECT \(Self.columns) FROM auth_user WHERE \(condition) ORDER BY id"), arguments: [value])
-      return try Array(rows.compactMap(Self.user))
+    switch identifier {
+    case .email(let address): try await rows(.usersByEmail, .text(address), Self.user).compactMap(\.self)
+    case .username(let name): try await rows(.usersByUsername, .text(name), Self.user).compactMap(\.self)
     }
   }
 
   /// Where there is no user, a row of the usual lengths is found and read in its place: the time must not tell.
-  private static let userOrNobody = """
+  fileprivate static let userOrNobody = """
     SELECT \(columns), true AS is_somebody FROM auth_user WHERE id = ?1
     UNION ALL
     SELECT \(columns), false FROM (
@@ -39,12 +32,8 @@ extension SQLiteStore: UserStore {
     """
 
   public func user(id: Int64) async throws(StoreError) -> User? {
-    try await readAtOnce { db in
-      let rows = try Row.fetchCursor(db.cachedStatement(sql: Self.userOrNobody), arguments: [id])
-      guard let row = try rows.next() else { return nil }
-      let user = Self.user(row)
-      return row[Column.isSomebody.rawValue] ? user : nil
-    }
+    let found = try await rows(.userByID, .integer(id)) { row in (user: Self.user(row), isSomebody: row.integer(Column.isSomebody.rawValue) == 1) }
+    return found.first { $0.isSomebody }?.user
   }
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> Bool {
@@ -64,12 +53,11 @@ extension SQLiteStore: UserStore {
   }
 
   /// Nil for a damaged row: no guess about an account is a safe one. A text is read up to its first NUL, which would make it another.
-  private static func user(_ row: Row) -> User? {
-    func value(_ column: Column) -> DatabaseValue { row[column.rawValue] }
-    func text(_ column: Column) -> String? { if case .string(let text) = value(column).storage { text } else { nil } }
-    func number(_ column: Column) -> Int64? { if case .int64(let number) = value(column).storage { number } else { nil } }
+  private static func user(_ row: QuickRow) -> User? {
+    func text(_ column: Column) -> String? { row.text(column.rawValue) }
+    func number(_ column: Column) -> Int64? { row.integer(column.rawValue) }
     guard number(.hasNull) == 0, let id = number(.id), let username = text(.username), let email = text(.email), let password = text(.password),
-      let isActive = number(.isActive), let lastLogin = lastLogin(value(.lastLogin))
+      let isActive = number(.isActive), let lastLogin = lastLogin(row)
     else { return nil }
     return User(
       id: id, username: username, email: email, firstName: text(.firstName) ?? "", lastName: text(.lastName) ?? "", password: password,
@@ -77,9 +65,9 @@ extension SQLiteStore: UserStore {
   }
 
   /// The column as Django prints it for a token: to the second, without a zone. Nil for a value that is no time.
-  private static func lastLogin(_ stored: DatabaseValue) -> String?? {
-    if stored.isNull { return .some(nil) }
-    guard case .string(let text) = stored.storage else { return nil }
+  private static func lastLogin(_ row: QuickRow) -> String?? {
+    if row.isNull(Column.lastLogin.rawValue) { return .some(nil) }
+    guard let text = row.text(Column.lastLogin.rawValue) else { return nil }
     var time = Array(text.utf8.prefix(19))
     guard time.count == 19 else { return nil }
     if time[10] == UInt8(ascii: "T") { time[10] = UInt8(ascii: " ") }
@@ -87,5 +75,19 @@ extension SQLiteStore: UserStore {
       shape == UInt8(ascii: "0") ? (0x30...0x39).contains(byte) : byte == shape
     }
     return isTime ? .some(String(decoding: time, as: UTF8.self)) : nil
+  }
+}
+
+/// The queries for users, of which each quick connection keeps the compiled form.
+enum QuickQuery {
+  case userByID, usersByEmail, usersByUsername
+
+  var sql: String {
+    switch self {
+    case .userByID: SQLiteStore.userOrNobody
+    // SQLite's NOCASE folds ASCII only, as the LIKE does that Django's `iexact` becomes; the index serves it, which it could not do for LIKE.
+    case .usersByEmail: "SELECT \(SQLiteStore.columns) FROM auth_user WHERE email = ?1 COLLATE NOCASE ORDER BY id"
+    case .usersByUsername: "SELECT \(SQLiteStore.columns) FROM auth_user WHERE username = ?1 ORDER BY id"
+    }
   }
 }

@@ -26,6 +26,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
   private let opened = NIODeadline.now()
   private var phase: Phase
   private var requests = 0
+  /// Whether the client has sent something while it is being answered.
+  private var isAhead = false
   /// When all must be over; set when the service stops.
   private var end: NIODeadline?
   /// Whether our side is closed.
@@ -55,6 +57,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
   func responseSent() {
     requests += 1
+    isAhead = false
     switch phase {
     case .answering, .receiving: phase = .idle(.now())
     case .idle, .multiplexed, .leaving: break
@@ -112,7 +115,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
       // TLS waits for the end of the other side, and what is above it takes no more.
       if hasEnded { return }
     case .idle: phase = .receiving(.now())
-    case .receiving, .answering, .multiplexed: break
+    case .answering: isAhead = true
+    case .receiving, .multiplexed: break
     }
     context.fireChannelRead(data)
   }
@@ -120,6 +124,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
   func channelReadComplete(context: ChannelHandlerContext) {
     if hasEnded { return context.read() }
     context.fireChannelReadComplete()
+    // What is above reads on only after the response. The socket would be taken from the poll and put back for each request; one read ahead spares that.
+    if case .answering = phase, !isAhead { context.read() }
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

@@ -33,14 +33,14 @@ enum RequestRules {
 
   /// `uri-host [":" port]` of RFC 9110, section 7.2, and not empty.
   private static func isHost(_ text: String) -> Bool {
-    var host = Substring(text)
-    if let colon = host.lastIndex(of: ":"), host[host.index(after: colon)...].utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+    var host = text.utf8[...]
+    if let colon = host.lastIndex(of: UInt8(ascii: ":")), host[host.index(after: colon)...].allSatisfy({ (0x30...0x39).contains($0) }) {
       host = host[..<colon]
     }
-    if host.hasPrefix("["), host.hasSuffix("]") {
-      return host.count > 2 && host.dropFirst().dropLast().utf8.allSatisfy { isAlphanumeric($0) || ":.%-_".utf8.contains($0) }
+    if host.first == UInt8(ascii: "["), host.last == UInt8(ascii: "]") {
+      return host.count > 2 && host.dropFirst().dropLast().allSatisfy { isAlphanumeric($0) || ":.%-_".utf8.contains($0) }
     }
-    return !host.isEmpty && host.utf8.allSatisfy { isAlphanumeric($0) || "-._~!$&'()*+,;=%".utf8.contains($0) }
+    return !host.isEmpty && host.allSatisfy { isAlphanumeric($0) || "-._~!$&'()*+,;=%".utf8.contains($0) }
   }
 
   /// The parser leaves the blanks behind a value where they are.

@@ -24,6 +24,8 @@ package final class BackgroundExecutor: TaskExecutor {
           queue.count.wait()
           guard let self else { return }
           if let job = queue.jobs.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+          // Whoever has woken meanwhile waits for no more than a job: the scheduler alone would let this thread use up its milliseconds.
+          sched_yield()
         }
       }
     }

@@ -50,9 +50,10 @@ struct LineLogHandler: LogHandler {
   }
 
   private static func json(_ level: Logger.Level, _ message: String, _ fields: [(String, String)]) -> [UInt8] {
-    let ours = [("time", time()), ("level", level.rawValue), ("message", message)]
-    let others = fields.filter { name, _ in !ours.contains { $0.0 == name } }
-    return JSONLine.make((ours + others).sorted { $0.0 < $1.0 })
+    var members = fields.filter { name, _ in name != "time" && name != "level" && name != "message" }
+    members += [("time", time()), ("level", level.rawValue), ("message", message)]
+    members.sort { $0.0 < $1.0 }
+    return JSONLine.make(members)
   }
 
   private static func text(_ level: Logger.Level, _ message: String, _ fields: [(String, String)], isColoured: Bool) -> [UInt8] {
@@ -106,13 +107,19 @@ enum JSONLine {
 
   private static func append(_ text: String, to line: inout [UInt8]) {
     line.append(UInt8(ascii: "\""))
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"): line += [UInt8(ascii: "\\"), byte]
-      case 0..<0x20: line += Array((byte < 16 ? "\\u000" : "\\u00").utf8) + Array(String(byte, radix: 16).utf8)
-      default: line.append(byte)
-      }
+    if text.utf8.allSatisfy({ $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
+      line += text.utf8
+    } else {
+      for byte in text.utf8 { escape(byte, to: &line) }
     }
     line.append(UInt8(ascii: "\""))
+  }
+
+  private static func escape(_ byte: UInt8, to line: inout [UInt8]) {
+    switch byte {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"): line += [UInt8(ascii: "\\"), byte]
+    case 0..<0x20: line += Array((byte < 16 ? "\\u000" : "\\u00").utf8) + Array(String(byte, radix: 16).utf8)
+    default: line.append(byte)
+    }
   }
 }

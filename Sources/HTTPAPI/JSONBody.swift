@@ -44,6 +44,8 @@ struct JSONBody {
 
   /// `application/json`, alone or with `charset=utf-8`.
   private static func isJSON(_ contentType: String?) -> Bool {
+    // What nearly all clients send.
+    if contentType == "application/json" { return true }
     let parts = (contentType ?? "").lowercased().split(separator: ";").map { $0.filter { $0 != " " && $0 != "\"" } }
     return parts.first == "application/json" && parts.dropFirst().allSatisfy { !$0.hasPrefix("charset=") || $0 == "charset=utf-8" }
   }

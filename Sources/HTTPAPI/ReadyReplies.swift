@@ -9,7 +9,7 @@ import PasswordReset
 struct ReadyReplies: Sendable {
   fileprivate struct Wording: Sendable {
     /// Of a good link, before and after the time until which it is one.
-    let valid: (start: String, end: String)
+    let valid: ValidReply
     let invalid: ByteBuffer
     let expired: ByteBuffer
     let done: ByteBuffer
@@ -37,7 +37,7 @@ struct ReadyReplies: Sendable {
   func check(_ state: LinkState, in language: Language) -> Response {
     reply(in: language) { wording in
       switch state {
-      case .valid(let expiresAt): ByteBuffer(string: wording.valid.start + expiresAt.internetTime() + wording.valid.end)
+      case .valid(let expiresAt): wording.valid.body(until: expiresAt)
       case .invalid: wording.invalid
       case .expired: wording.expired
       }
@@ -55,6 +55,18 @@ struct ReadyReplies: Sendable {
   fileprivate static func body(_ value: some Encodable) -> ByteBuffer {
     // Texts of ours hold nothing that JSON cannot.
     encoded(value) ?? ByteBuffer()
+  }
+}
+
+private struct ValidReply {
+  let start: String
+  let end: String
+
+  func body(until expiresAt: Date) -> ByteBuffer {
+    let time = expiresAt.internetTime()
+    var buffer = ByteBufferAllocator().buffer(capacity: start.utf8.count + time.utf8.count + end.utf8.count)
+    for part in [start, time, end] { buffer.writeString(part) }
+    return buffer
   }
 }
 
@@ -76,7 +88,7 @@ extension ReadyReplies.Wording {
     let mark = "\u{0}"
     let valid = String(buffer: ReadyReplies.body(ValidLink(expires_at: mark, password_rules: rules.map(language.text))))
     let parts = valid.split(separator: #"\u0000"#, maxSplits: 1, omittingEmptySubsequences: false)
-    self.valid = (String(parts[0]), String(parts.last ?? ""))
+    self.valid = ValidReply(start: String(parts[0]), end: String(parts.last ?? ""))
     invalid = ReadyReplies.body(InvalidLink(code: ProblemCode.invalidLink.rawValue, detail: language.text(of: Problem.invalidLinkDetail)))
     expired = ReadyReplies.body(InvalidLink(code: ProblemCode.expiredLink.rawValue, detail: language.text(of: Problem.expiredLinkDetail)))
     done = ReadyReplies.body(["detail": language.text(of: ReadyReplies.done)])

@@ -32,6 +32,8 @@ public struct MailTemplates: Sendable {
     var body: MustacheTemplate
     /// Nil if there is none: an operator's empty file turns it off.
     var html: MustacheTemplate?
+    /// Of the language.
+    var direction: String
   }
 
   /// What cannot be replaced by an `EMAIL_EXTRA_CONTEXT`: it belongs to the one mail.
@@ -79,7 +81,7 @@ public struct MailTemplates: Sendable {
       // Only those built in are read so late, and each of them is tested.
       preconditionFailure("\(error)")
     }
-    let values = values(for: context, language)
+    let values = values(for: context, language, direction: texts.direction)
     return EmailMessage(
       sender: sender, recipient: context.recipient, subject: texts.subject.render(values).filter { !$0.isNewline }, body: texts.body.render(values),
       html: texts.html?.render(values), language: language.tag, resetURL: context.link?.url, messageID: "\(context.messageKey)@\(messageDomain)",
@@ -87,7 +89,7 @@ public struct MailTemplates: Sendable {
   }
 
   /// Django's context for its reset mail, and more beside it.
-  private func values(for context: MailContext, _ language: Language) -> [String: Any] {
+  private func values(for context: MailContext, _ language: Language, direction: String) -> [String: Any] {
     let user = context.user
     let fullName = [user.firstName, user.lastName].filter { !$0.isEmpty }.joined(separator: " ")
     // An empty name is left out, so that `{{#user.first_name}}` asks whether there is one.
@@ -96,8 +98,8 @@ public struct MailTemplates: Sendable {
       "get_full_name": fullName, "email": user.email,
     ].filter { !$0.value.isEmpty }
     var values: [String: Any] = [
-      "email": context.recipient, "site_name": siteName, "user": person, "time": language.time(context.time, in: timeZone),
-      "language": language.tag, "direction": language.direction,
+      "email": context.recipient, "site_name": siteName, "user": person, "time": time(context.time, language),
+      "language": language.tag, "direction": direction,
     ]
     if let link = context.link {
       values["uid"] = link.uid
@@ -105,9 +107,25 @@ public struct MailTemplates: Sendable {
       values["protocol"] = link.scheme
       values["domain"] = link.domain
       values["reset_url"] = link.url
-      values["expires_in"] = language.duration(seconds: link.lifetime)
+      values["expires_in"] = remembered("\(language.tag) \(link.lifetime) s") { language.duration(seconds: link.lifetime) }
     }
     return values.merging(extraContext.mapValues(\.any)) { $1 }
+  }
+
+  /// Told to the minute.
+  private func time(_ time: Date, _ language: Language) -> String {
+    remembered("\(language.tag) \((time.timeIntervalSince1970 / 60).rounded(.down)) min") { language.time(time, in: timeZone) }
+  }
+
+  /// Words that Foundation's formatters take long to find, and that many mails share.
+  private func remembered(_ key: String, _ words: () -> String) -> String {
+    if let words = cache.words.withLock({ $0[key] }) { return words }
+    let words = words()
+    cache.words.withLock { known in
+      if known.count >= Cache.limit { known = [:] }
+      known[key] = words
+    }
+    return words
   }
 }
 
@@ -118,9 +136,11 @@ extension MailTemplates {
   ]
   private static let linkNames: Set = ["uid", "token", "protocol", "domain", "reset_url", "expires_in"]
 
-  /// The templates as they were read before; there are few of them.
+  /// What was read and worded before: the templates, of which there are few, and words.
   private final class Cache: Sendable {
+    static let limit = 100
     let texts = Mutex<[String: Texts]>([:])
+    let words = Mutex<[String: String]>([:])
   }
 
   private func texts(_ kind: MailContext.Kind, _ language: Language) throws(Invalid) -> Texts {
@@ -145,7 +165,9 @@ extension MailTemplates {
       return try parse(insert(words, into: text), as: contentType, origin)
     }
     let isWithoutHTML = folder.text(kind, .html, language: language.tag)?.0.allSatisfy(\.isWhitespace) == true
-    return Texts(subject: try template(.subject), body: try template(.body), html: isWithoutHTML ? nil : try template(.html))
+    return Texts(
+      subject: try template(.subject), body: try template(.body), html: isWithoutHTML ? nil : try template(.html),
+      direction: language.direction)
   }
 
   /// Puts the sentences in the places that name them: they are Mustache too, and are escaped as what is around them.

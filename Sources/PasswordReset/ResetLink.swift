@@ -5,20 +5,25 @@ public import Foundation
 /// It comes from the configuration alone. A link built from a request's `Host` would let a stranger have tokens mailed to their own site.
 public struct ResetURL: Sendable {
   private let template: String
+  /// What stands between the placeholders, so that no mail looks for them: split at `{uid}`, then at `{token}`.
+  private let parts: [[String]]
 
   /// Nil unless both placeholders are there and it is an `http` or `https` URL.
   public init?(_ template: String) {
     guard template.contains("{uid}"), template.contains("{token}"), template.hasPrefix("https://") || template.hasPrefix("http://") else {
       return nil
     }
-    self.template = template
+    self.init(unchecked: template)
     guard !domain.isEmpty, !domain.contains("@"), !template.contains(where: \.isWhitespace) else { return nil }
   }
 
   /// This service itself, as it listens on this machine.
   public static func ofService(port: Int) -> ResetURL { ResetURL(unchecked: "http://localhost:\(port)/password-reset/{uid}/{token}") }
 
-  private init(unchecked template: String) { self.template = template }
+  private init(unchecked template: String) {
+    self.template = template
+    parts = template.components(separatedBy: "{uid}").map { $0.components(separatedBy: "{token}") }
+  }
 
   /// As it is configured.
   public var text: String { template }
@@ -40,7 +45,7 @@ public struct ResetURL: Sendable {
 
   /// The address that the mail shows.
   public func link(uid: String, token: String) -> String {
-    template.replacingOccurrences(of: "{uid}", with: uid).replacingOccurrences(of: "{token}", with: token)
+    parts.map { $0.joined(separator: token) }.joined(separator: uid)
   }
 }
 

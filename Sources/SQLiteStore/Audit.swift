@@ -13,6 +13,7 @@ extension SQLiteStore: AuditStore {
   static func insert(_ audit: AuditRecord, requestID: String, at now: Date, in db: Database) throws {
     try db.cachedStatement(
       sql: "INSERT INTO password_reset_audit (at, event, user_id, identifier_key, request_id) VALUES (?, ?, ?, ?, ?)"
-    ).execute(arguments: [now.milliseconds, audit.event.rawValue, audit.userID, audit.identifierKey, requestID])
+    ).run(
+      .integer(now.milliseconds), .text(audit.event.rawValue), QuickParameter(audit.userID), QuickParameter(audit.identifierKey), .text(requestID))
   }
 }

@@ -47,7 +47,8 @@ extension SQLiteStore: OutboxStore {
         sql: """
           INSERT INTO password_reset_outbox (kind, identifier, locale, request_id, created_at, due_at) VALUES (?, ?, ?, ?, ?, ?)
           """
-      ).execute(arguments: [kind, identifier, locale, requestID, now.milliseconds, due.milliseconds])
+      ).run(
+        .text(kind), .text(identifier), .text(locale), .text(requestID), .integer(now.milliseconds), .integer(due.milliseconds))
       try Self.insert(audit, requestID: requestID, at: now, in: db)
     }
   }

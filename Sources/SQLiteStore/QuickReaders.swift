@@ -30,58 +30,17 @@ final class QuickReaders: Sendable {
   private func put(_ reader: QuickReader) { idle.withLock { $0.append(reader) } }
 }
 
-/// What takes the place of `?1` in a query.
-enum QuickParameter: Sendable {
-  case integer(Int64)
-  case text(String)
-}
-
-/// A row that has just been read; it is good only until the next. Columns count from 0.
-struct QuickRow {
-  fileprivate let statement: OpaquePointer
-
-  func isNull(_ column: CInt) -> Bool { sqlite3_column_type(statement, column) == SQLITE_NULL }
-
-  /// Nil if it is none.
-  func integer(_ column: CInt) -> Int64? {
-    sqlite3_column_type(statement, column) == SQLITE_INTEGER ? sqlite3_column_int64(statement, column) : nil
-  }
-
-  /// Nil if it is none; up to its first NUL.
-  func text(_ column: CInt) -> String? {
-    guard sqlite3_column_type(statement, column) == SQLITE_TEXT, let text = sqlite3_column_text(statement, column) else { return nil }
-    return String(cString: text)
-  }
-}
-
-/// One connection, with the statements that it has compiled. GRDB sets it up; its rows are read by SQLite's own functions, in half the time.
+/// One connection, with the statements that it has compiled.
 ///
 /// Unchecked, as only the thread that has taken it from ``QuickReaders`` uses it.
-final class QuickReader: @unchecked Sendable {
+private final class QuickReader: @unchecked Sendable {
   private var statements: [QuickQuery: Statement] = [:]
   private let connection: DatabaseQueue
 
-  fileprivate init(_ connection: DatabaseQueue) { self.connection = connection }
+  init(_ connection: DatabaseQueue) { self.connection = connection }
 
-  fileprivate func rows<Result>(_ query: QuickQuery, _ parameter: QuickParameter, _ result: (QuickRow) -> Result) throws -> [Result] {
-    try Self.rows(of: compiled(query), parameter, result)
-  }
-
-  /// To be called by whoever alone uses the connection of `statement`.
-  static func rows<Result>(of statement: Statement, _ parameter: QuickParameter, _ result: (QuickRow) -> Result) throws -> [Result] {
-    let statement = statement.sqliteStatement
-    // Which frees the log at once; its result repeats that of the last step.
-    defer { sqlite3_reset(statement) }
-    try check(bind(parameter, to: statement), SQLITE_OK, statement)
-    var results: [Result] = []
-    while true {
-      let code = sqlite3_step(statement)
-      guard code == SQLITE_ROW else {
-        try check(code, SQLITE_DONE, statement)
-        return results
-      }
-      results.append(result(QuickRow(statement: statement)))
-    }
+  func rows<Result>(_ query: QuickQuery, _ parameter: QuickParameter, _ result: (QuickRow) -> Result) throws -> [Result] {
+    try compiled(query).rows([parameter], result)
   }
 
   private func compiled(_ query: QuickQuery) throws -> Statement {
@@ -89,23 +48,5 @@ final class QuickReader: @unchecked Sendable {
     let statement = try connection.unsafeRead { db in try db.makeStatement(sql: query.sql) }
     statements[query] = statement
     return statement
-  }
-
-  private static func bind(_ parameter: QuickParameter, to statement: OpaquePointer) -> CInt {
-    switch parameter {
-    case .integer(let number): return sqlite3_bind_int64(statement, 1, number)
-    case .text(var text):
-      return text.withUTF8 { bytes in
-        bytes.withMemoryRebound(to: CChar.self) { sqlite3_bind_text(statement, 1, $0.baseAddress, CInt($0.count), transient) }
-      }
-    }
-  }
-
-  /// `SQLITE_TRANSIENT`, which Swift cannot import: the text is copied.
-  private static let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
-
-  private static func check(_ code: CInt, _ expected: CInt, _ statement: OpaquePointer) throws {
-    guard code != expected else { return }
-    throw DatabaseError(resultCode: ResultCode(rawValue: code), message: sqlite3_errmsg(sqlite3_db_handle(statement)).map { String(cString: $0) })
   }
 }

@@ -65,7 +65,7 @@ public struct SQLiteStore: Sendable {
       return try readers.rows(query, parameter, result)
     } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
       // Whoever holds the lock is waited for elsewhere.
-      return try await read { db in try QuickReader.rows(of: db.cachedStatement(sql: query.sql), parameter, result) }
+      return try await read { db in try db.cachedStatement(sql: query.sql).rows([parameter], result) }
     } catch {
       throw StoreError(error)
     }

@@ -3,14 +3,11 @@ import GRDB
 public import PasswordReset
 
 extension SQLiteStore: UserStore {
-  fileprivate static let columns = """
-    id, username, email, first_name, last_name, password, last_login, is_active,
-    instr(CAST(username || email || password AS BLOB), x'00') > 0 AS has_null
-    """
+  fileprivate static let columns = "id, username, email, first_name, last_name, password, last_login, is_active"
 
   /// The places of the columns.
   private enum Column: CInt {
-    case id, username, email, firstName, lastName, password, lastLogin, isActive, hasNull, isSomebody
+    case id, username, email, firstName, lastName, password, lastLogin, isActive, isSomebody
   }
 
   public func users(matching identifier: Identifier) async throws(StoreError) -> [User] {
@@ -52,11 +49,11 @@ extension SQLiteStore: UserStore {
     }
   }
 
-  /// Nil for a damaged row: no guess about an account is a safe one. A text is read up to its first NUL, which would make it another.
+  /// Nil for a damaged row: no guess about an account is a safe one.
   private static func user(_ row: QuickRow) -> User? {
     func text(_ column: Column) -> String? { row.text(column.rawValue) }
     func number(_ column: Column) -> Int64? { row.integer(column.rawValue) }
-    guard number(.hasNull) == 0, let id = number(.id), let username = text(.username), let email = text(.email), let password = text(.password),
+    guard let id = number(.id), let username = text(.username), let email = text(.email), let password = text(.password),
       let isActive = number(.isActive), let lastLogin = lastLogin(row)
     else { return nil }
     return User(

@@ -195,6 +195,8 @@ import Testing
   private func isAnsweredAfterLock(_ client: any TestClientProtocol, _ harness: Harness) async throws -> Bool {
     var configuration = Configuration()
     configuration.allowsUnsafeTransactions = true
+    // The worker may be writing just now.
+    configuration.busyMode = .timeout(10)
     let locked = try DatabaseQueue(path: harness.path, configuration: configuration)
     try locked.inDatabase { db in try db.execute(sql: "BEGIN IMMEDIATE") }
     let start = ContinuousClock.now

@@ -65,6 +65,8 @@ final class HTTP1Guard: ChannelDuplexHandler {
       } else if head?.version == .http1_0 {
         // What is the rule since HTTP/1.1 must be said to a client of before.
         response.headers.replaceOrAdd(name: "Connection", value: "keep-alive")
+      } else {
+        return context.write(data, promise: promise)
       }
       context.write(wrapOutboundOut(.head(response)), promise: promise)
     case .body: context.write(data, promise: promise)

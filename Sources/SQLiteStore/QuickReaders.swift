@@ -1,33 +1,59 @@
 import GRDB
-import GRDBSQLite
 import Synchronization
 
 /// Connections for reads of a few rows by key, done on the thread that asks: they take some microseconds, and a change of threads takes more.
 ///
-/// There are as many as threads ever read at once. None of them waits for a lock.
+/// None of them waits for a lock.
 final class QuickReaders: Sendable {
+  /// Far more than read at one moment; each has files open and pages in memory.
+  private static let limit = 16
+
+  private struct State {
+    var idle: [QuickReader] = []
+    var opened = 0
+  }
+
   private let path: String
   private let configuration: Configuration
-  private let idle = Mutex<[QuickReader]>([])
+  private let state = Mutex(State())
 
   init(path: String, _ configuration: Configuration) throws {
     self.path = path
     self.configuration = configuration
     let first = try DatabaseQueue(path: path, configuration: configuration)
     try first.read { db in try SQLiteStore.checkPragmas(db, busyTimeout: 0) }
-    put(QuickReader(first))
+    let reader = QuickReader(first)
+    state.withLock { $0 = State(idle: [reader], opened: 1) }
   }
 
-  /// What `result` makes of the rows of a query, in their order.
+  /// What `result` makes of the rows of a query, in their order; nil where another connection would wait, or if all are in use.
   ///
-  /// - Throws: `DatabaseError`; also `SQLITE_BUSY`, at once, where another connection would wait.
-  func rows<Result>(_ query: QuickQuery, _ parameter: QuickParameter, _ result: (QuickRow) -> Result) throws -> [Result] {
-    let reader = try idle.withLock { $0.popLast() } ?? QuickReader(DatabaseQueue(path: path, configuration: configuration))
-    defer { put(reader) }
-    return try reader.rows(query, parameter, result)
+  /// - Throws: `DatabaseError`.
+  func rows<Result>(_ query: QuickQuery, _ parameter: QuickParameter, _ result: (QuickRow) -> Result) throws -> [Result]? {
+    guard let reader = take() else { return nil }
+    defer { state.withLock { $0.idle.append(reader) } }
+    do {
+      return try reader.rows(query, parameter, result)
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+      return nil
+    }
   }
 
-  private func put(_ reader: QuickReader) { idle.withLock { $0.append(reader) } }
+  private func take() -> QuickReader? {
+    let (reader, opens) = state.withLock { state in
+      if let reader = state.idle.popLast() { return (reader as QuickReader?, false) }
+      guard state.opened < Self.limit else { return (nil, false) }
+      state.opened += 1
+      return (nil, true)
+    }
+    guard opens else { return reader }
+    // Where no more can be opened, those that are there must do.
+    guard let connection = try? DatabaseQueue(path: path, configuration: configuration) else {
+      state.withLock { $0.opened -= 1 }
+      return nil
+    }
+    return QuickReader(connection)
+  }
 }
 
 /// One connection, with the statements that it has compiled.

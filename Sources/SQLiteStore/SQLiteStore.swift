@@ -62,13 +62,12 @@ public struct SQLiteStore: Sendable {
     async throws(StoreError) -> [Result]
   {
     do {
-      return try readers.rows(query, parameter, result)
-    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
-      // Whoever holds the lock is waited for elsewhere.
-      return try await read { db in try db.cachedStatement(sql: query.sql).rows([parameter], result) }
+      if let rows = try readers.rows(query, parameter, result) { return rows }
     } catch {
       throw StoreError(error)
     }
+    // Whoever holds a lock is waited for elsewhere.
+    return try await read { db in try db.cachedStatement(sql: query.sql).rows([parameter], result) }
   }
 
   /// All or nothing, and on disk when it returns. Unlike GRDB's `async` calls it does not stop half-way when the caller is cancelled.

@@ -4,7 +4,7 @@ import Logging
 
 /// What stands before every route: it turns errors into problem documents, gives each reply its headers, and tells log and metrics.
 ///
-/// One step, not a chain of middleware (docs/decisions/0015).
+/// One step, not a chain of middleware (docs/decisions/0018).
 struct Front: Sendable {
   var level = Logger.Level.info
   /// Nil for requests that are not counted.

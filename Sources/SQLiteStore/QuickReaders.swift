@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// None of them waits for a lock.
 final class QuickReaders: Sendable {
-  /// Far more than read at one moment; each has files open and pages in memory.
+  /// Each has files open and pages in memory; whoever finds none of them idle uses the pool.
   private static let limit = 16
 
   private struct State {

@@ -29,6 +29,7 @@ public struct AdminAPI: Sendable {
   private func router() -> Router<ResetRequestContext> {
     let router = Router(context: ResetRequestContext.self, options: .autoGenerateHeadEndpoints)
     if let names { router.add(middleware: HostMiddleware(names: names)) }
+    router.add(middleware: NotFoundMiddleware())
     router.get("/metrics") { _, _ in
       Response(
         status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
@@ -104,5 +105,18 @@ private struct HostMiddleware: RouterMiddleware {
       throw Problem(.notFound, "This address answers to \(names.joined(separator: ", ")) only.")
     }
     return try await next(request, context)
+  }
+}
+
+/// Says in a problem document what Hummingbird says with an empty reply.
+private struct NotFoundMiddleware: RouterMiddleware {
+  func handle(
+    _ request: Request, context: ResetRequestContext, next: (Request, ResetRequestContext) async throws -> Response
+  ) async throws -> Response {
+    do {
+      return try await next(request, context)
+    } catch let error as HTTPError where error.status == .notFound {
+      throw Problem.notFound
+    }
   }
 }

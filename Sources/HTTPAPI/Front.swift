@@ -38,7 +38,6 @@ struct Front: Sendable {
 
   private func problem(for error: any Error, _ context: ResetRequestContext) -> Problem {
     if let problem = error as? Problem { return problem }
-    if let error = error as? HTTPError, error.status == .notFound { return .notFound }
     // Its text may hold anything, so only its type is logged.
     context.log.error("Unexpected error", metadata: ["type": "\(type(of: error))"])
     return Problem(.internalError, "Something went wrong on our side. The operator finds it in the log under the request id.")

@@ -21,14 +21,14 @@ public struct HTTPMetrics: Sendable {
   }
 
   /// - Parameters:
-  ///   - route: the template of a path; `none` where the router found none.
+  ///   - route: the template of a path; `none` where there is none.
   ///   - seconds: how long it took.
   func record(_ method: HTTPRequest.Method, route: String, status: Int, seconds: Double) {
     count(method, route: route, status: status)
     durations.observe(seconds, route)
   }
 
-  /// A request that came to no router.
+  /// A request that came to no route.
   func recordRefusal(_ method: HTTPRequest.Method?, status: Int) { count(method, route: "none", status: status) }
 
   func recordDecision(of limiter: Route.Limits, isAllowed: Bool) { decisions.increment("\(limiter)", isAllowed ? "allowed" : "throttled") }

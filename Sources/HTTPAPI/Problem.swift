@@ -110,7 +110,7 @@ struct Problem: Error {
     return response
   }
 
-  /// The reply of a connection that comes to no router, and is closed.
+  /// The reply of a connection that comes to no route, and is closed.
   func rawResponse() -> (HTTPResponseHead, ByteBuffer) {
     let requestID = RequestID.make()
     let body = encoded(document(requestID)) ?? ByteBuffer()

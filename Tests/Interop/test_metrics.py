@@ -1,5 +1,6 @@
 """What Prometheus reads: right after known traffic, silent about accounts, and for the operator alone."""
 
+import json
 import os
 import shutil
 import socket
@@ -257,7 +258,9 @@ def test_the_admin_listener_answers_to_its_own_names_only(path: str, flow: Flow)
 
 @pytest.mark.parametrize("path", ["/password-reset", "/mailbox", "/openapi.yaml", "/"])
 def test_the_admin_listener_has_nothing_else(path: str, flow: Flow) -> None:
-    assert ask_admin(flow.service, path).status == 404
+    reply = ask_admin(flow.service, path)
+    assert (reply.status, reply.content_type) == (404, "application/problem+json")
+    assert json.loads(reply.body)["code"] == "not_found"
 
 
 def test_strangers_make_no_series(serve: Callable[..., Service]) -> None:

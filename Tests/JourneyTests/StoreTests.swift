@@ -114,8 +114,12 @@ import Testing
   @Test func `with a damaged user works for the others, and that one gets nothing`() async throws {
     let store = try open()
     for name in ["a", "b"] { _ = try await store.addUser(username: name, email: "\(name)@example.com", password: "x", at: Date()) }
-    for damage in ["password = x'00ff'", "last_login = 'never'", "last_login = 12345", "is_active = 'maybe'", "email = x'61'", "last_login = x'00'"] {
-      try harness.execute("UPDATE auth_user SET password = 'x', last_login = NULL, is_active = 1, email = 'a@example.com' WHERE id = 1")
+    for damage in [
+      "password = x'00ff'", "last_login = 'never'", "last_login = 12345", "is_active = 'maybe'", "email = x'61'", "last_login = x'00'",
+      "username = 'a' || char(0) || 'b'", "email = 'a@example.com' || char(0)", "password = 'x' || char(0)",
+    ] {
+      try harness.execute(
+        "UPDATE auth_user SET username = 'a', password = 'x', last_login = NULL, is_active = 1, email = 'a@example.com' WHERE id = 1")
       #expect(try await store.user(id: 1) != nil)
       try harness.execute("UPDATE auth_user SET \(damage) WHERE id = 1")
       #expect(try await store.user(id: 1) == nil, "\(damage)")

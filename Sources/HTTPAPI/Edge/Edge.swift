@@ -16,7 +16,7 @@ public struct Edge: Sendable {
 
   /// - Parameters:
   ///   - certificate: for HTTP/2 and HTTP/1.1 over TLS; nil for HTTP/1.1 in the clear.
-  ///   - metrics: where requests that come to no router are counted.
+  ///   - metrics: where requests that come to no route are counted.
   public init(limits: EdgeLimits, certificate: ServerCertificate?, metrics: HTTPMetrics?, logger: Logger) {
     self.limits = limits
     self.certificate = certificate
@@ -70,6 +70,10 @@ private struct GuardedChannel<Base: ServerChildChannel>: ServerChildChannel {
 
   func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
     channel.eventLoop.makeCompletedFuture {
+      // What is parsed of requests that a client sends ahead is bounded by a read.
+      try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
+      try channel.syncOptions?.setOption(
+        .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: EdgeLimits.readBytes))
       let connection = ConnectionGuard(limits: limits, count: count)
       try channel.pipeline.syncOperations.addHandler(connection)
       clocks.clock(of: channel.eventLoop).watch(connection, on: channel.eventLoop)
@@ -112,7 +116,7 @@ private final class GuardInstaller: ChannelInboundHandler, RemovableChannelHandl
     let meter = FramingMeter()
     let connection = try pipeline.handler(type: ConnectionGuard.self)
     try pipeline.addHandler(meter, position: .before(parser))
-    // One request at a time: what a client sends ahead waits, unread, until the response before it is out.
+    // One request at a time: what a client sends ahead waits, unread but for one read, until the response before it is out.
     let guards: [any ChannelHandler] = [
       HTTPServerPipelineHandler(), HTTP1Guard(connection: connection, meter: meter, metrics: metrics, logger: logger),
     ]

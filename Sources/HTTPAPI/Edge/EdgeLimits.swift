@@ -24,6 +24,8 @@ public struct EdgeLimits: Sendable {
 
   /// How many connections may wait in the kernel's queue; no more than net.core.somaxconn.
   static let backlog = 4096
+  /// Taken from a socket at once.
+  static let readBytes = 16 * 1024
   static let uriBytes = 4096
   static let fieldBytes = 8 * 1024
   static let fieldsBytes = 16 * 1024

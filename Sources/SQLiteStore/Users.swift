@@ -79,6 +79,9 @@ extension SQLiteStore: UserStore {
 enum QuickQuery {
   case userByID, usersByEmail, usersByUsername
 
+  /// How many rows are read. To look for one more of a user that was found is a search that one who was not found does not take: the time would tell.
+  var limit: Int { self == .userByID ? 1 : .max }
+
   var sql: String {
     switch self {
     case .userByID: SQLiteStore.userOrNobody

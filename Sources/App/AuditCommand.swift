@@ -120,7 +120,7 @@ private func moment(_ text: String) throws -> Date {
   let time = text.count == 10 ? text + "T00:00" : text
   let shape = /([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]{1,9})?)?(Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?/
   guard let match = time.wholeMatch(of: shape), case let clock = "\(match.1)T\(match.2)\((match.3 ?? ":00").prefix(3))Z",
-    // The parser takes 30 February for 2 March.
+    // What does not parse is no time, and neither is what comes back as another one: the parser takes 30 February for 2 March.
     let date = try? Date(clock, strategy: .iso8601), date.ISO8601Format() == clock
   else { throw ValidationError("it must be 90m, 24h, 7d, a day such as 2026-11-01, or a time such as 2026-11-01T09:30:00Z.") }
   return date.addingTimeInterval(-seconds(of: match.4 ?? "Z"))

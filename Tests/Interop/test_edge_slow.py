@@ -176,11 +176,42 @@ def read_nothing(service: Service) -> Deaf:
     with Connection(service.port) as connection:
         connection.send(CONTRACT * 200)
         connection.end_sending()
-        assert connection.listen(10).statuses == [200] * 200
+        talk = connection.listen(60)
+        assert set(talk.statuses) == {200} and len(talk.statuses) == 200 and talk.closed
     growth = service.watch_memory()
     with Connection(service.port, receive_buffer=4 * KIB) as connection:
         last = stuff(connection, CONTRACT, quiet=LONGEST + 3)
         return Deaf(not connection.is_held, time.monotonic() - last, growth())
+
+
+@dataclass(frozen=True)
+class Late:
+    """What a client got that began to read late."""
+
+    asked: int
+    talk: Talk
+
+
+def read_late(service: Service) -> list[Late]:
+    """Has the end of the last response wait in the service, as the kernel takes no more, while the client reads nothing."""
+    with Connection(service.port, receive_buffer=4 * KIB) as connection:
+        connection.send(CONTRACT * 200)
+        connection.end_sending()
+        answered = 0
+        while answered == 0 or answered < service.log.read_bytes().count(b'"Request"'):
+            answered = service.log.read_bytes().count(b'"Request"')
+            time.sleep(1)
+    with ExitStack() as stack:
+        # The kernel takes a few more, or a few less: those that fill it by less than a response are among them.
+        late = {asked: stack.enter_context(Connection(service.port, receive_buffer=4 * KIB)) for asked in range(answered - 5, answered + 1)}
+        for asked, connection in late.items():
+            connection.send(CONTRACT * asked)
+            connection.end_sending()
+        # Longer than a client may take that has been sent all, and less than one that has not.
+        time.sleep(5)
+        for connection in late.values():
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
+        return [Late(asked, connection.listen(60)) for asked, connection in late.items()]
 
 
 @dataclass(frozen=True)
@@ -342,6 +373,7 @@ class Plays:
     guests: dict[Guest, Future[End]]
     request_under_way: Future[tuple[End, Talk]]
     deaf: Future[Deaf]
+    late: Future[list[Late]]
     full: Future[Full]
     limits: Future[tuple[str, str]]
     idle: Future[Talk]
@@ -362,11 +394,16 @@ def plays(module_service: Service, migrated_file: Path, tmp_path_factory: pytest
         with serving(database, database.parent) as service:
             return read_nothing(service)
 
+    def play_late(database: Path) -> list[Late]:
+        with serving(database, database.parent) as service:
+            return read_late(service)
+
     with ThreadPoolExecutor(max_workers=64) as pool:
         yield Plays(
             # The longest first.
             drips={slow: pool.submit(drip, port, slow) for slow in DRIPS},
             deaf=pool.submit(play_deaf, fresh()),
+            late=pool.submit(play_late, fresh()),
             guests={guest: pool.submit(end_beside, guest, fresh()) for guest in GUESTS},
             request_under_way=pool.submit(end_with_a_request_under_way, fresh()),
             full=pool.submit(fill, fresh()),
@@ -400,6 +437,12 @@ def test_a_client_that_reads_nothing_is_left(plays: Plays) -> None:
     print(f"closed after {deaf.seconds:.1f} s, {deaf.growth / MIB:.1f} MiB")
     assert deaf.was_closed and deaf.seconds <= LONGEST
     assert deaf.growth < 32 * MIB
+
+
+def test_a_client_that_reads_late_gets_all(plays: Plays) -> None:
+    for late in plays.late.result():
+        assert set(late.talk.statuses) == {200} and len(late.talk.statuses) == late.asked
+        assert late.talk.rest == b"" and late.talk.closed
 
 
 def test_a_client_may_be_idle_for_a_while(plays: Plays) -> None:

@@ -30,8 +30,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
   private var isAhead = false
   /// When all must be over; set when the service stops.
   private var end: NIODeadline?
-  /// Whether our side is closed.
+  /// Whether nothing more is to be written, and whether all that was written is out.
   private var hasEnded = false
+  private var isOut = false
+  /// Whether the client has closed its side.
+  private var hasClientEnded = false
   /// When the last request of HTTP/2 was let in.
   private var lastStream: NIODeadline?
   private var written = 0
@@ -130,7 +133,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if event is ChannelShouldQuiesceEvent { end = .now() + limits.stop }
-    if hasEnded, event as? ChannelEvent == .inputClosed { return context.close(promise: nil) }
+    if event as? ChannelEvent == .inputClosed {
+      hasClientEnded = true
+      if isOut { return context.close(promise: nil) }
+      if hasEnded { return }
+    }
     context.fireUserInboundEventTriggered(event)
   }
 
@@ -140,14 +147,25 @@ final class ConnectionGuard: ChannelDuplexHandler {
   }
 
   func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
-    if mode == .all, unsent(in: context) > 0 { takeLeave() }
-    guard mode == .all, case .leaving = phase else { return context.close(mode: mode, promise: promise) }
-    promise?.succeed()
-    if hasEnded { return }
+    guard !hasEnded else {
+      promise?.succeed()
+      return
+    }
+    if unsent(in: context) > 0 { takeLeave() }
+    guard case .leaving = phase else { return context.close(mode: mode, promise: promise) }
     hasEnded = true
-    // After what is still to be sent.
-    context.close(mode: .output, promise: nil)
+    promise?.succeed()
+    // The channel itself drops what is unsent when the other side is closed already.
+    let out = context.eventLoop.makePromise(of: Void.self)
+    out.futureResult.assumeIsolated().whenComplete { _ in self.closeOutput() }
+    context.writeAndFlush(wrapOutboundOut(.byteBuffer(ByteBuffer())), promise: out)
     context.read()
+  }
+
+  /// Closes our side, when all that was written is out.
+  private func closeOutput() {
+    isOut = true
+    context?.close(mode: hasClientEnded ? .all : .output, promise: nil)
   }
 
   // MARK: The clock
@@ -155,6 +173,10 @@ final class ConnectionGuard: ChannelDuplexHandler {
   /// Closes what has taken too long; false when there is nothing more to look at.
   func look(at now: NIODeadline) -> Bool {
     guard let context else { return false }
+    // Its time to go begins when it has been sent all.
+    if case .leaving(_, let bytesLeft) = phase, end == nil, unsent(in: context) > 0 {
+      phase = .leaving(until: now + limits.farewell, bytesLeft: bytesLeft)
+    }
     guard !isOverdue(at: now), !isStalled(at: now, in: context) else {
       context.close(promise: nil)
       return false

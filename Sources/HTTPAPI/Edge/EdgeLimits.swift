@@ -10,7 +10,7 @@ public struct EdgeLimits: Sendable {
   let crowdedIdle = TimeAmount.seconds(10)
   /// How long the client may leave a response where it is.
   let unread = TimeAmount.seconds(10)
-  /// How long whoever is told to close may go on sending: a connection that is closed at once would take the response with it.
+  /// How long whoever is told to close, and has been sent all, may go on sending: a connection that is closed at once would take the response with it.
   let farewell = TimeAmount.seconds(2)
   /// How many bytes it may send meanwhile.
   let farewellBytes = 64 * 1024

@@ -66,7 +66,7 @@ private final class QuickReader: @unchecked Sendable {
   init(_ connection: DatabaseQueue) { self.connection = connection }
 
   func rows<Result>(_ query: QuickQuery, _ parameter: QuickParameter, _ result: (QuickRow) -> Result) throws -> [Result] {
-    try compiled(query).rows([parameter], limit: query.limit, result)
+    try compiled(query).rows([parameter], result)
   }
 
   private func compiled(_ query: QuickQuery) throws -> Statement {

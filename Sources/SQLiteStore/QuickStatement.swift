@@ -41,10 +41,10 @@ extension Statement {
   /// - Throws: `DatabaseError`.
   func run(_ parameters: QuickParameter...) throws { _ = try rows(parameters) { _ in () } }
 
-  /// What `result` makes of the rows, in their order, or of the first `limit` of them. Only whoever alone uses the connection may call it.
+  /// What `result` makes of the rows, in their order. Only whoever alone uses the connection may call it.
   ///
   /// - Throws: `DatabaseError`.
-  func rows<Result>(_ parameters: [QuickParameter], limit: Int = .max, _ result: (QuickRow) -> Result) throws -> [Result] {
+  func rows<Result>(_ parameters: [QuickParameter], _ result: (QuickRow) -> Result) throws -> [Result] {
     defer {
       // Which ends the read; its result only repeats that of the last step.
       sqlite3_reset(sqliteStatement)
@@ -52,7 +52,7 @@ extension Statement {
     }
     for (index, parameter) in parameters.enumerated() { try check(bind(parameter, at: CInt(index + 1)), SQLITE_OK) }
     var results: [Result] = []
-    while results.count < limit {
+    while true {
       let code = sqlite3_step(sqliteStatement)
       guard code == SQLITE_ROW else {
         try check(code, SQLITE_DONE)
@@ -60,7 +60,6 @@ extension Statement {
       }
       results.append(result(QuickRow(statement: sqliteStatement)))
     }
-    return results
   }
 
   private func bind(_ parameter: QuickParameter, at index: CInt) -> CInt {

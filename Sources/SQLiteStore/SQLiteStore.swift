@@ -67,7 +67,7 @@ public struct SQLiteStore: Sendable {
       throw StoreError(error)
     }
     // Whoever holds a lock is waited for elsewhere.
-    return try await read { db in try db.cachedStatement(sql: query.sql).rows([parameter], limit: query.limit, result) }
+    return try await read { db in try db.cachedStatement(sql: query.sql).rows([parameter], result) }
   }
 
   /// All or nothing, and on disk when it returns. Unlike GRDB's `async` calls it does not stop half-way when the caller is cancelled.

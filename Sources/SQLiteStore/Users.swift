@@ -7,7 +7,7 @@ extension SQLiteStore: UserStore {
 
   /// The places of the columns.
   private enum Column: CInt {
-    case id, username, email, firstName, lastName, password, lastLogin, isActive, isSomebody
+    case id, username, email, firstName, lastName, password, lastLogin, isActive
   }
 
   public func users(matching identifier: Identifier) async throws(StoreError) -> [User] {
@@ -17,20 +17,15 @@ extension SQLiteStore: UserStore {
     }
   }
 
-  /// Where there is no user, a row of the usual lengths is found and read in its place: the time must not tell.
-  fileprivate static let userOrNobody = """
-    SELECT \(columns), true AS is_somebody FROM auth_user WHERE id = ?1
-    UNION ALL
-    SELECT \(columns), false FROM (
-      SELECT 0 AS id, 'nobody' AS username, 'nobody@example.com' AS email, 'No' AS first_name, 'Body' AS last_name,
-        'pbkdf2_sha256$1500000$0123456789abcdefghijkl$0123456789abcdefghijklmnopqrstuvwxyzABCDEFG=' AS password,
-        '2001-01-01 00:00:00.000000' AS last_login, 1 AS is_active)
-    WHERE NOT EXISTS (SELECT 1 FROM auth_user WHERE id = ?1)
+  /// The user with the key, or else with the next lower one, or with the lowest: whatever is asked for, one user is searched for and read, as the time must
+  /// not tell.
+  fileprivate static let userOrNeighbour = """
+    SELECT \(columns) FROM auth_user
+    WHERE id = ifnull((SELECT max(id) FROM auth_user WHERE id <= ?1), (SELECT min(id) FROM auth_user))
     """
 
   public func user(id: Int64) async throws(StoreError) -> User? {
-    let found = try await rows(.userByID, .integer(id)) { row in (user: Self.user(row), isSomebody: row.integer(Column.isSomebody.rawValue) == 1) }
-    return found.first { $0.isSomebody }?.user
+    try await rows(.userByID, .integer(id), Self.user).compactMap(\.self).first { $0.id == id }
   }
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> Bool {
@@ -79,12 +74,9 @@ extension SQLiteStore: UserStore {
 enum QuickQuery {
   case userByID, usersByEmail, usersByUsername
 
-  /// How many rows are read. To look for one more of a user that was found is a search that one who was not found does not take: the time would tell.
-  var limit: Int { self == .userByID ? 1 : .max }
-
   var sql: String {
     switch self {
-    case .userByID: SQLiteStore.userOrNobody
+    case .userByID: SQLiteStore.userOrNeighbour
     // SQLite's NOCASE folds ASCII only, as the LIKE does that Django's `iexact` becomes; the index serves it, which it could not do for LIKE.
     case .usersByEmail: "SELECT \(SQLiteStore.columns) FROM auth_user WHERE email = ?1 COLLATE NOCASE ORDER BY id"
     case .usersByUsername: "SELECT \(SQLiteStore.columns) FROM auth_user WHERE username = ?1 ORDER BY id"

@@ -5,7 +5,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 SWIFT_BUILD := SWIFT_DETERMINISTIC_HASHING=1 swift build
 PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
 # As the releases are built, each product by its name: without one, products of the dependencies may be built as well, of which not all can be linked so.
-SWIFT_RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib $(SWIFT_FLAGS) --product
+SWIFT_RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib $(SWIFT_FLAGS)
 BINARY      := .build/debug/password-reset
 
 .PHONY: help run test build format lint interop image bench bench-mail bench-passwords timing packages
@@ -37,22 +37,22 @@ image: ## Build the container image and try it, without Docker; as root
 
 bench: packages ## Measure beside bare routes, plain SQLite and Django; BENCH="--help" tells the options
 	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix python3-venv"
-	$(SWIFT_RELEASE) password-reset
-	$(SWIFT_RELEASE) Bench
+	$(SWIFT_RELEASE) --product password-reset
+	$(SWIFT_RELEASE) --product Bench
 	Tests/Bench/run $(BENCH)
 
 bench-mail: packages ## Measure mail beside Postfix's load generator
 	@command -v /usr/sbin/smtp-sink >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=postfix
-	$(SWIFT_RELEASE) password-reset
+	$(SWIFT_RELEASE) --product password-reset
 	Tests/Interop/run .build/release/password-reset --benchmark-mail
 
 bench-passwords: packages ## Measure hashing beside Python's
-	$(SWIFT_RELEASE) password-reset
+	$(SWIFT_RELEASE) --product password-reset
 	Tests/Interop/run .build/release/password-reset --benchmark
 
 timing: packages ## Measure whether the time of a reply tells accounts apart
-	$(SWIFT_RELEASE) password-reset
-	$(SWIFT_RELEASE) Timing
+	$(SWIFT_RELEASE) --product password-reset
+	$(SWIFT_RELEASE) --product Timing
 	.build/release/Timing
 
 # Debian's packages, if one is missing; sudo if need be.

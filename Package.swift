@@ -10,7 +10,7 @@ let strict: [SwiftSetting] = [
 ]
 
 /// A release is linked with one short table in the place of 140,000 entries of what depends on where the program is loaded, and without names for others to
-/// link to, of which there are none: all of that would be read at the start, and stay in memory.
+/// link to, of which there are none: all of that would be read at the start, and stay in memory. It needs glibc 2.36, as Debian 12 has.
 let small: [LinkerSetting] = [
   .unsafeFlags(
     ["-use-ld=lld"] + ["-z", "pack-relative-relocs", "--no-export-dynamic", "--icf=safe"].flatMap { ["-Xlinker", $0] },

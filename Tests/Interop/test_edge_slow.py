@@ -28,6 +28,7 @@ LONGEST_END = 10
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAST = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+LAST_CONTRACT = b"GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 CONTRACT = b"GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\n\r\n"
 ASK = b"POST /password-reset HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 NOWHERE = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\n"
@@ -189,29 +190,33 @@ class Late:
     """What a client got that began to read late."""
 
     asked: int
+    # Whether the service still had something for it by then.
+    was_held: bool
     talk: Talk
 
 
-def read_late(service: Service) -> list[Late]:
+def read_late(service: Service, *, breaks_off: bool) -> list[Late]:
     """Has the end of the last response wait in the service, as the kernel takes no more, while the client reads nothing."""
     with Connection(service.port, receive_buffer=4 * KIB) as connection:
         connection.send(CONTRACT * 200)
-        connection.end_sending()
-        answered = 0
-        while answered == 0 or answered < service.log.read_bytes().count(b'"Request"'):
+        answered = before = 0
+        while answered == 0 or answered > before:
+            before = answered
+            time.sleep(3)
             answered = service.log.read_bytes().count(b'"Request"')
-            time.sleep(1)
+    # The kernel takes a few more, or a few less: those that fill it by less than a response are among them.
     with ExitStack() as stack:
-        # The kernel takes a few more, or a few less: those that fill it by less than a response are among them.
-        late = {asked: stack.enter_context(Connection(service.port, receive_buffer=4 * KIB)) for asked in range(answered - 5, answered + 1)}
-        for asked, connection in late.items():
-            connection.send(CONTRACT * asked)
-            connection.end_sending()
+        clients = {asked: stack.enter_context(Connection(service.port, receive_buffer=4 * KIB)) for asked in range(answered - 5, answered + 1)}
+        for asked, client in clients.items():
+            client.send(CONTRACT * asked if breaks_off else CONTRACT * (asked - 1) + LAST_CONTRACT)
+            if breaks_off:
+                client.end_sending()
         # Longer than a client may take that has been sent all, and less than one that has not.
         time.sleep(5)
-        for connection in late.values():
-            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
-        return [Late(asked, connection.listen(60)) for asked, connection in late.items()]
+        were_held = {asked: client.is_held for asked, client in clients.items()}
+        for client in clients.values():
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
+        return [Late(asked, were_held[asked], client.listen(60)) for asked, client in clients.items()]
 
 
 @dataclass(frozen=True)
@@ -373,7 +378,7 @@ class Plays:
     guests: dict[Guest, Future[End]]
     request_under_way: Future[tuple[End, Talk]]
     deaf: Future[Deaf]
-    late: Future[list[Late]]
+    late: dict[bool, Future[list[Late]]]
     full: Future[Full]
     limits: Future[tuple[str, str]]
     idle: Future[Talk]
@@ -394,16 +399,16 @@ def plays(module_service: Service, migrated_file: Path, tmp_path_factory: pytest
         with serving(database, database.parent) as service:
             return read_nothing(service)
 
-    def play_late(database: Path) -> list[Late]:
+    def play_late(database: Path, breaks_off: bool) -> list[Late]:
         with serving(database, database.parent) as service:
-            return read_late(service)
+            return read_late(service, breaks_off=breaks_off)
 
     with ThreadPoolExecutor(max_workers=64) as pool:
         yield Plays(
             # The longest first.
             drips={slow: pool.submit(drip, port, slow) for slow in DRIPS},
             deaf=pool.submit(play_deaf, fresh()),
-            late=pool.submit(play_late, fresh()),
+            late={breaks_off: pool.submit(play_late, fresh(), breaks_off) for breaks_off in (False, True)},
             guests={guest: pool.submit(end_beside, guest, fresh()) for guest in GUESTS},
             request_under_way=pool.submit(end_with_a_request_under_way, fresh()),
             full=pool.submit(fill, fresh()),
@@ -439,8 +444,11 @@ def test_a_client_that_reads_nothing_is_left(plays: Plays) -> None:
     assert deaf.growth < 32 * MIB
 
 
-def test_a_client_that_reads_late_gets_all(plays: Plays) -> None:
-    for late in plays.late.result():
+@pytest.mark.parametrize("breaks_off", [False, True], ids=["and asks for the end", "and breaks off"])
+def test_a_client_gets_all_that_reads_late(breaks_off: bool, plays: Plays) -> None:
+    clients = plays.late[breaks_off].result()
+    assert any(late.was_held for late in clients), "the kernel took all"
+    for late in clients:
         assert set(late.talk.statuses) == {200} and len(late.talk.statuses) == late.asked
         assert late.talk.rest == b"" and late.talk.closed
 

@@ -30,7 +30,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
   private var isAhead = false
   /// When all must be over; set when the service stops.
   private var end: NIODeadline?
-  /// Whether nothing more is to be written, and whether all that was written is out.
+  /// Since when it is to be closed.
+  private var left: NIODeadline?
+  /// Whether nothing more is to be written, and whether the kernel has taken all that was.
   private var hasEnded = false
   private var isOut = false
   /// Whether the client has closed its side.
@@ -95,6 +97,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
   /// The connection is about to be closed while the client may still be sending: it is to get the response nevertheless.
   func takeLeave() {
     if case .leaving = phase { return }
+    left = .now()
     phase = .leaving(until: .now() + limits.farewell, bytesLeft: limits.farewellBytes)
   }
 
@@ -147,6 +150,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
   }
 
   func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+    guard mode != .input else { return context.close(mode: mode, promise: promise) }
     guard !hasEnded else {
       promise?.succeed()
       return
@@ -162,10 +166,12 @@ final class ConnectionGuard: ChannelDuplexHandler {
     context.read()
   }
 
-  /// Closes our side, when all that was written is out.
+  /// Closes our side, when the kernel has taken all that was written.
   private func closeOutput() {
+    // If the channel was closed meanwhile, it was not taken.
+    guard let context, context.channel.isActive else { return }
     isOut = true
-    context?.close(mode: hasClientEnded ? .all : .output, promise: nil)
+    context.close(mode: hasClientEnded ? .all : .output, promise: nil)
   }
 
   // MARK: The clock
@@ -173,8 +179,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
   /// Closes what has taken too long; false when there is nothing more to look at.
   func look(at now: NIODeadline) -> Bool {
     guard let context else { return false }
-    // Its time to go begins when it has been sent all.
-    if case .leaving(_, let bytesLeft) = phase, end == nil, unsent(in: context) > 0 {
+    // Its time to go begins when the kernel has taken all, however slowly it reads; but some time must be the end.
+    if case .leaving(_, let bytesLeft) = phase, end == nil, unsent(in: context) > 0, let left, now - left < EdgeLimits.stream {
       phase = .leaving(until: now + limits.farewell, bytesLeft: bytesLeft)
     }
     guard !isOverdue(at: now), !isStalled(at: now, in: context) else {

@@ -10,7 +10,7 @@ public struct EdgeLimits: Sendable {
   let crowdedIdle = TimeAmount.seconds(10)
   /// How long the client may leave a response where it is.
   let unread = TimeAmount.seconds(10)
-  /// How long whoever is told to close, and has been sent all, may go on sending: a connection that is closed at once would take the response with it.
+  /// How long whoever is told to close may go on sending when the kernel has taken the response: a connection that is closed at once would take it along.
   let farewell = TimeAmount.seconds(2)
   /// How many bytes it may send meanwhile.
   let farewellBytes = 64 * 1024
@@ -32,7 +32,7 @@ public struct EdgeLimits: Sendable {
   static let fields = 64
   /// What the framing of a chunked body may take beside the data, roughly.
   static let framingBytes = 8 * 1024
-  /// A stream of HTTP/2 is closed after so long, whatever it waits for.
+  /// A stream of HTTP/2, or a connection that is to be closed, is closed after so long, whatever it waits for.
   static let stream = TimeAmount.seconds(60)
 
   public init(connections: Int) { self.connections = connections }

@@ -17,8 +17,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
     case idle(NIODeadline)
     /// HTTP/2: so many requests at once, each watched by an ``HTTP2StreamGuard``; since when there are so many.
     case multiplexed(Int, NIODeadline)
-    /// It is to be closed, and until then the client may notice.
-    case leaving(until: NIODeadline, bytesLeft: Int)
+    /// It is to be closed, and until then the client may notice; never later than at the latest.
+    case leaving(until: NIODeadline, latest: NIODeadline, bytesLeft: Int)
   }
 
   private let limits: EdgeLimits
@@ -30,8 +30,6 @@ final class ConnectionGuard: ChannelDuplexHandler {
   private var isAhead = false
   /// When all must be over; set when the service stops.
   private var end: NIODeadline?
-  /// Since when it is to be closed.
-  private var left: NIODeadline?
   /// Whether nothing more is to be written, and whether the kernel has taken all that was.
   private var hasEnded = false
   private var isOut = false
@@ -97,8 +95,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
   /// The connection is about to be closed while the client may still be sending: it is to get the response nevertheless.
   func takeLeave() {
     if case .leaving = phase { return }
-    left = .now()
-    phase = .leaving(until: .now() + limits.farewell, bytesLeft: limits.farewellBytes)
+    let now = NIODeadline.now()
+    phase = .leaving(until: now + limits.farewell, latest: now + EdgeLimits.stream, bytesLeft: limits.farewellBytes)
   }
 
   // MARK: The channel
@@ -114,9 +112,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     switch phase {
-    case .leaving(let until, let bytesLeft):
+    case .leaving(let until, let latest, let bytesLeft):
       let left = bytesLeft - unwrapInboundIn(data).readableBytes
-      phase = .leaving(until: until, bytesLeft: left)
+      phase = .leaving(until: until, latest: latest, bytesLeft: left)
       if left < 0 { return context.close(promise: nil) }
       // TLS waits for the end of the other side, and what is above it takes no more.
       if hasEnded { return }
@@ -180,8 +178,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
   func look(at now: NIODeadline) -> Bool {
     guard let context else { return false }
     // Its time to go begins when the kernel has taken all, however slowly it reads; but some time must be the end.
-    if case .leaving(_, let bytesLeft) = phase, end == nil, unsent(in: context) > 0, let left, now - left < EdgeLimits.stream {
-      phase = .leaving(until: now + limits.farewell, bytesLeft: bytesLeft)
+    if case .leaving(_, let latest, let bytesLeft) = phase, end == nil, unsent(in: context) > 0 {
+      phase = .leaving(until: min(now + limits.farewell, latest), latest: latest, bytesLeft: bytesLeft)
     }
     guard !isOverdue(at: now), !isStalled(at: now, in: context) else {
       context.close(promise: nil)
@@ -194,7 +192,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     switch phase {
     case .receiving(let start): now - start > limits.request || isOver(now)
     case .idle(let start): now - start > longestIdle || isOver(now)
-    case .leaving(let until, _): now >= until
+    case .leaving(let until, _, _): now >= until
     case .multiplexed(0, let start): now - start > longestIdle + limits.farewell || isOver(now - limits.farewell) || isPast(now)
     case .multiplexed: isOver(now - limits.farewell) || isPast(now)
     case .answering: false

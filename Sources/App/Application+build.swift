@@ -33,7 +33,9 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
   let backend = try world.mailBackend ?? settings.email.makeBackend(now: world.now())
   let certificate = try settings.edge.loadCertificate(logger: logger)
   // Last of what may refuse the start: a start that is refused leaves the schema as it was.
-  let store = try SQLiteStore(path: settings.databasePath, onStatement: world.onStatement)
+  let store = try SQLiteStore(path: settings.databasePath, onStatement: world.onStatement) { reason in
+    logger.error("The database cannot be used any more", metadata: ["reason": "\(reason)"])
+  }
   try store.migrate()
   let bell = Bell()
   let tokenGenerator = settings.tokenGenerator

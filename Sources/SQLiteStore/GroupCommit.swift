@@ -25,10 +25,11 @@ final class GroupCommit: Sendable {
   private static let batchLimit = 1_000
 
   private let pool: DatabasePool
+  private let files: DatabaseFiles
   private let queue = DispatchQueue(label: "password-reset.group-commit")
   private let state = Mutex(State())
 
-  init(pool: DatabasePool) { self.pool = pool }
+  init(pool: DatabasePool, files: DatabaseFiles) { (self.pool, self.files) = (pool, files) }
 
   /// Returns the result of `work` when it is on disk.
   /// - Parameter isRefusable: whether it is refused as ``StoreError/overloaded`` when too much waits.
@@ -62,17 +63,30 @@ final class GroupCommit: Sendable {
   private func writeAll() {
     while let batch = takeBatch() {
       do {
-        let outcomes = try pool.write { db in try batch.map { try $0.run(db) } }
-        for tell in outcomes { tell() }
+        for tell in try commit(batch) { tell() }
       } catch let error where Self.isOfOneJob(error) {
         // The others must not suffer for it.
         if batch.count == 1 { batch[0].fail(StoreError(error)) } else { writeEach(of: batch) }
       } catch {
         takeBack(after: error)
-        for job in batch { job.fail(StoreError(error)) }
-        failPending(StoreError(error))
+        let error = reason(for: error)
+        for job in batch { job.fail(error) }
+        failPending(error)
       }
     }
+  }
+
+  /// Writes the jobs in one transaction, and returns what tells their callers.
+  ///
+  /// The files are checked before the commit, so that nothing is added to a file that was moved away, and after it, as it may have been moved meanwhile.
+  private func commit(_ jobs: [Job]) throws -> [@Sendable () -> Void] {
+    let outcomes = try pool.write { db in
+      let outcomes = try jobs.map { try $0.run(db) }
+      try files.check()
+      return outcomes
+    }
+    try files.check()
+    return outcomes
   }
 
   /// What could not be synced stands in the log all the same, whole as far as anybody can see: whoever opens the file after a crash would find it, and
@@ -89,21 +103,29 @@ final class GroupCommit: Sendable {
   private func writeEach(of batch: [Job]) {
     for (index, job) in batch.enumerated() {
       do {
-        try pool.write(job.run)()
+        for tell in try commit([job]) { tell() }
       } catch let error where Self.isOfOneJob(error) {
         job.fail(StoreError(error))
       } catch {
         takeBack(after: error)
-        for job in batch[index...] { job.fail(StoreError(error)) }
-        return failPending(StoreError(error))
+        let error = reason(for: error)
+        for job in batch[index...] { job.fail(error) }
+        return failPending(error)
       }
     }
   }
 
   /// Whether what was to be written is at fault, and not the disk.
   private static func isOfOneJob(_ error: any Error) -> Bool {
+    if error is StoreError { return false }
     guard let error = error as? DatabaseError else { return true }
     return [.SQLITE_CONSTRAINT, .SQLITE_ERROR, .SQLITE_MISMATCH, .SQLITE_TOOBIG].contains(error.resultCode)
+  }
+
+  /// What the callers get for an error of a whole batch: that the file is gone says more than how SQLite failed because of it.
+  private func reason(for error: any Error) -> StoreError {
+    do { try files.check() } catch { return error }
+    return StoreError(error)
   }
 
   /// What came while the disk or a lock kept a batch waiting in vain has waited as long; it must not wait that long again.

@@ -14,11 +14,16 @@ final class QuickReaders: Sendable {
   }
 
   private let path: String
+  private let files: DatabaseFiles
   private let configuration: Configuration
   private let state = Mutex(State())
 
-  init(path: String, _ configuration: Configuration) throws {
+  init(path: String, _ configuration: Configuration, _ files: DatabaseFiles) throws {
     self.path = path
+    self.files = files
+    var configuration = configuration
+    // One that may write would make a new file where the database was removed.
+    configuration.readonly = true
     self.configuration = configuration
     let first = try DatabaseQueue(path: path, configuration: configuration)
     try first.read { db in try SQLiteStore.checkPragmas(db, busyTimeout: 0) }
@@ -28,12 +33,16 @@ final class QuickReaders: Sendable {
 
   /// What `result` makes of the rows of a query, in their order; nil where another connection would wait, or if all are in use.
   ///
-  /// - Throws: `DatabaseError`.
+  /// - Throws: `DatabaseError`, or `StoreError` if the file is no longer the one that was opened.
   func rows<Result>(_ query: QuickQuery, _ parameter: QuickParameter, _ result: (QuickRow) -> Result) throws -> [Result]? {
     guard let reader = take() else { return nil }
     defer { state.withLock { $0.idle.append(reader) } }
     do {
-      return try reader.rows(query, parameter, result)
+      let rows = try reader.rows(query, parameter, result)
+      // A new connection may have opened another file.
+      if reader.isNew { try files.check() } else { try files.checkRecently() }
+      reader.isNew = false
+      return rows
     } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
       return nil
     }
@@ -60,6 +69,8 @@ final class QuickReaders: Sendable {
 ///
 /// Unchecked, as only the thread that has taken it from ``QuickReaders`` uses it.
 private final class QuickReader: @unchecked Sendable {
+  /// Whether it is not yet known that it has the same file open as the others.
+  var isNew = true
   private var statements: [QuickQuery: Statement] = [:]
   private let connection: DatabaseQueue
 

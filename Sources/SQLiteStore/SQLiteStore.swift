@@ -7,11 +7,15 @@ public struct SQLiteStore: Sendable {
   let pool: DatabasePool
   let commits: GroupCommit
   private let readers: QuickReaders
+  private let files: DatabaseFiles
 
   /// Opens the file, makes it (readable by its owner only) if there is none, and checks that every safety setting took hold.
   ///
   /// - Parameter onStatement: sees every SQL statement before it runs, without its values.
-  public init(path: String, onStatement: (@Sendable (String) -> Void)? = nil) throws(StoreOpenError) {
+  /// - Parameter onReplaced: gets the reason, once, when the file is found to be removed or replaced. From then on every call fails as unavailable.
+  public init(
+    path: String, onStatement: (@Sendable (String) -> Void)? = nil, onReplaced: (@Sendable (String) -> Void)? = nil
+  ) throws(StoreOpenError) {
     do {
       try Self.preflight(path)
       try Self.createOwnerOnly(path)
@@ -20,11 +24,13 @@ public struct SQLiteStore: Sendable {
       try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
       try pool.read { db in try Self.checkPragmas(db) }
       try pool.barrierWriteWithoutTransaction { db in try Self.checkPragmas(db) }
-      readers = try QuickReaders(path: path, Self.configuration(busyTimeout: 0, onStatement: onStatement))
+      files = try pool.writeWithoutTransaction { db in try DatabaseFiles(of: db, path: path, onReplaced: onReplaced) }
+      readers = try QuickReaders(path: path, Self.configuration(busyTimeout: 0, onStatement: onStatement), files)
+      try files.check()
     } catch {
       throw StoreOpenError(error, path)
     }
-    commits = GroupCommit(pool: pool)
+    commits = GroupCommit(pool: pool, files: files)
   }
 
   /// SQLite does not wait for whoever else turns WAL on at the same moment, so it is waited for here.
@@ -48,13 +54,19 @@ public struct SQLiteStore: Sendable {
 
   /// Reads outside any transaction of the writer.
   func read<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
+    let result: Result
     do {
-      return try await withCheckedThrowingContinuation { continuation in
+      result = try await withCheckedThrowingContinuation { continuation in
         pool.asyncRead { db in continuation.resume(with: Swift.Result { try work(db.get()) }) }
       }
     } catch {
+      // What was read may have failed because the file is gone, which says more.
+      try files.check()
       throw StoreError(error)
     }
+    // After the read, as it may have opened a connection.
+    try files.check()
+    return result
   }
 
   /// The rows of a query that takes no longer than a change of threads: it blocks the thread for as long.

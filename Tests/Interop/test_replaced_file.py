@@ -1,0 +1,223 @@
+"""The database file is removed or replaced while the service runs: nothing is answered from a file that no longer has that name."""
+
+import json
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from django_site import add_user, link_for
+from mail_server import MailServer
+from metrics import ask_admin, scrape
+from outbox import audited, connected, pending
+from processes import wait_until
+from raw_http import Connection
+from service import Link, Service, run_command, serving
+
+pytestmark = pytest.mark.operations
+
+SUFFIXES = ("", "-wal", "-shm")
+CHEAP = {"PASSWORD_HASHER_OPTIONS": "iterations=10"}
+CLIENTS = 16
+
+
+def copy_of(database: Path) -> Path:
+    """A consistent copy next to the database, as a restore has it."""
+    copy = database.with_name("restored.sqlite3")
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
+
+
+def remove(database: Path) -> None:
+    for suffix in SUFFIXES:
+        Path(f"{database}{suffix}").unlink()
+
+
+def remove_alone(database: Path) -> None:
+    database.unlink()
+
+
+def make_anew(database: Path) -> None:
+    copy = copy_of(database)
+    remove(database)
+    shutil.copy(copy, database)
+
+
+def rename_over(database: Path) -> None:
+    copy_of(database).replace(database)
+
+
+def rename_over_without_a_log(database: Path) -> None:
+    copy_of(database).replace(database)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{database}{suffix}").unlink()
+
+
+def remove_the_log(database: Path) -> None:
+    Path(f"{database}-wal").unlink()
+
+
+def remove_the_index_of_the_log(database: Path) -> None:
+    Path(f"{database}-shm").unlink()
+
+
+def truncate(database: Path) -> None:
+    os.truncate(database, 0)
+
+
+def replace_the_folder(database: Path) -> None:
+    """With one that has a whole database."""
+    folder, copy = database.parent, copy_of(database)
+    folder.rename(folder.with_name("before"))
+    folder.mkdir()
+    shutil.copy(folder.with_name("before") / copy.name, database)
+
+
+Happen = Callable[[Path], None]
+HAPPENINGS: list[Happen] = [
+    remove, remove_alone, make_anew, rename_over, rename_over_without_a_log, remove_the_log, remove_the_index_of_the_log, truncate,
+    replace_the_folder,
+]
+
+
+@pytest.fixture
+def site(database: Path, tmp_path: Path) -> Path:
+    """The database in a folder of its own, apart from the log of the service."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return Path(shutil.copy(database, folder / "db.sqlite3"))
+
+
+def at_once(service: Service, request: bytes, method: str) -> list[int]:
+    """The statuses of as many requests at one time as make the service use all its connections to the database."""
+    barrier = threading.Barrier(CLIENTS)
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with Connection(service.port) as client:
+            barrier.wait()
+            client.send(request)
+            statuses.extend(client.listen(30, methods=[method]).statuses)
+
+    threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statuses
+
+
+def check_of(link: Link) -> bytes:
+    return f"GET /password-reset/{link.uid}/{link.token} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+
+
+def request_for(address: str) -> bytes:
+    body = json.dumps({"email": address})
+    head = "POST /password-reset HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def reports(service: Service) -> list[dict[str, str]]:
+    """The lines of the log that say that the file was replaced."""
+    lines = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["message"] == "The database cannot be used any more"]
+
+
+@pytest.mark.parametrize("happen", HAPPENINGS, ids=lambda happen: happen.__name__)
+def test_nothing_is_answered_from_a_file_that_was_replaced(happen: Happen, database: Path, site: Path, tmp_path: Path) -> None:
+    link = link_for(add_user("alice", "alice@example.com"))
+    shutil.copy(database, site)
+    with serving(site, tmp_path, **CHEAP) as service:
+        assert at_once(service, check_of(link), "GET") == [HTTPStatus.OK] * CLIENTS
+        assert service.request_reset(email="alice@example.com").status == HTTPStatus.ACCEPTED
+        happen(site)
+        there = site.exists()
+        refused = [HTTPStatus.SERVICE_UNAVAILABLE] * CLIENTS
+        assert at_once(service, check_of(link), "GET") == refused
+        assert at_once(service, request_for("alice@example.com"), "POST") == refused
+        assert service.set_password(link, "battery-staple-92-new", "battery-staple-92-new").status == HTTPStatus.SERVICE_UNAVAILABLE
+        assert [ask_admin(service, f"/health/{name}").status for name in ("live", "ready")] == [200, 503]
+        assert service._call("GET", "/health/ready").status == HTTPStatus.SERVICE_UNAVAILABLE
+        assert scrape(service).value("password_reset_database_up") == 0
+        (report,) = reports(service)
+        assert report["level"] == "error"
+        assert str(site) in report["reason"] and "replaced or removed" in report["reason"]
+        # The service must not make a file of its own there.
+        assert site.exists() == there
+
+
+def test_a_link_to_another_database_replaces_it(database: Path, site: Path, tmp_path: Path) -> None:
+    """As a symbolic link to the current release may do; no open file has changed then."""
+    name = tmp_path / "current.sqlite3"
+    name.symlink_to(site)
+    with serving(name, tmp_path) as service:
+        assert service.request_reset(email="a@example.com").status == HTTPStatus.ACCEPTED
+        name.unlink()
+        name.symlink_to(database)
+        assert service.request_reset(email="a@example.com").status == HTTPStatus.SERVICE_UNAVAILABLE
+        assert ask_admin(service, "/health/ready").status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert audited(site, "requested") == 1
+
+
+def test_what_was_refused_is_not_in_the_file_that_was_moved_away(site: Path, tmp_path: Path) -> None:
+    away = site.parent / "away"
+    with serving(site, tmp_path) as service:
+        assert service.request_reset(email="a@example.com").status == HTTPStatus.ACCEPTED
+        for suffix in SUFFIXES:
+            Path(f"{site}{suffix}").rename(f"{away}{suffix}")
+        for _ in range(3):
+            assert service.request_reset(email="a@example.com").status == HTTPStatus.SERVICE_UNAVAILABLE
+        # A file that comes back is not trusted: another program may have used it under the other name.
+        for suffix in SUFFIXES:
+            Path(f"{away}{suffix}").rename(f"{site}{suffix}")
+        assert service.request_reset(email="a@example.com").status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert audited(site, "requested") == 1
+    with serving(site, tmp_path) as service:
+        assert service.request_reset(email="a@example.com").status == HTTPStatus.ACCEPTED
+    assert audited(site, "requested") == 2
+
+
+def test_the_worker_sends_nothing_from_a_file_that_was_replaced(
+    database: Path, mail_server: MailServer, serve_with_mail: Callable[..., Service]
+) -> None:
+    """Nor from the new one: the job in it is for the process that opens it next."""
+    add_user("alice", "alice@example.com")
+    service = serve_with_mail()
+    rename_over(database)
+    run_command(database, "outbox", "list")
+    with connected(database) as connection:
+        (user,) = connection.execute("SELECT id FROM auth_user").fetchone()
+        connection.execute(
+            "INSERT INTO password_reset_outbox (kind, user_id, request_id, created_at, due_at)"
+            " VALUES ('reset_mail', ?, 'r', unixepoch() * 1000, unixepoch() * 1000)",
+            [user],
+        )
+    assert service.request_reset(email="alice@example.com").status == HTTPStatus.SERVICE_UNAVAILABLE
+    wait_until(lambda: "The outbox cannot be" in service.log.read_text(), "the worker to look at the outbox")
+    assert pending(database) == 1
+    assert mail_server.deliveries == []
+
+
+def test_what_other_programs_do_to_the_database_replaces_nothing(site: Path, tmp_path: Path) -> None:
+    with serving(site, tmp_path) as service:
+        assert service.request_reset(email="a@example.com").status == HTTPStatus.ACCEPTED
+        with closing(sqlite3.connect(site, isolation_level=None)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            assert Path(f"{site}-wal").stat().st_size == 0
+            assert ask_admin(service, "/health/ready").status == HTTPStatus.OK
+            other.execute("VACUUM")
+            other.execute("CREATE TABLE notes AS SELECT randomblob(1000000) AS note")
+        run_command(site, "users", "list")
+        os.link(site, site.with_name("another_name"))
+        os.utime(site)
+        assert service.request_reset(email="a@example.com").status == HTTPStatus.ACCEPTED
+        assert ask_admin(service, "/health/ready").status == HTTPStatus.OK
+        assert reports(service) == []
+    assert audited(site, "requested") == 2

@@ -60,13 +60,13 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
     passwords: settings.passwordPolicy(hasher: world.hasher), hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry),
     notifiesOfChange: settings.email.notifiesOfChange, bell: bell, now: world.now)
   let metrics = HTTPMetrics(registry)
-  let isReady: @Sendable () async -> Bool = { await store.isReady() }
+  let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
   let api = API(
     service: service, languages: settings.languages, policy: settings.edge.policy, metrics: metrics, now: world.now, isReady: isReady)
   let edge = Edge(limits: world.edgeLimits, certificate: certificate, metrics: metrics, logger: logger)
   edge.measureConnections(in: registry)
   store.measureOutbox(in: registry, now: world.now)
-  registry.gauge("password_reset_database_up", "Whether the database answers, as /health/ready tells.") { await isReady() ? 1 : 0 }
+  registry.gauge("password_reset_database_up", "Whether the database answers and can be written, as /health/ready tells.") { await isReady() ? 1 : 0 }
   let admin = AdminListener(
     registry: registry, mailbox: settings.isDevelopment ? backend as? any Mailbox : nil, settings, world, logger: logger, isReady: isReady)
   let reloader = world.reloadsOnHangup ? TemplateReloader(settings, current: templates, logger: logger) : nil
@@ -120,11 +120,12 @@ extension SQLiteStore {
     }
   }
 
-  fileprivate func isReady() async -> Bool {
+  fileprivate func isReady(_ logger: Logger) async -> Bool {
     do {
-      try await ping()
+      try await checkReadiness()
       return true
     } catch {
+      logger.warning("The service is not ready", metadata: ["reason": "\(error)"])
       return false
     }
   }

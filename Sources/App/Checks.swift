@@ -101,10 +101,8 @@ enum Checks {
       }
       return [Finding(.noDatabase, "there is no database yet", hint: "`password-reset migrate` or the first start makes it.")]
     }
-    guard FileManager.default.isWritableFile(atPath: path) else {
-      return [Finding(.unusableDatabase, "DATABASE_URL names a file that cannot be written; check its owner and mode, and whether this is its user")]
-    }
     do {
+      try SQLiteStore.checkWritable(path: path)
       let hasPending = try SQLiteStore.inspect(path: path, isThorough: isThorough)
       let hint = "`password-reset migrate` or the next start applies them; `password-reset backup` before."
       return hasPending ? [Finding(.pendingMigrations, "the database has migrations pending", hint: hint)] : []
@@ -140,7 +138,7 @@ extension Finding {
   init(_ error: StoreOpenError) {
     let kind: Kind =
       switch error {
-      case .cannotOpen, .unsafeSetting: .unusableDatabase
+      case .cannotOpen, .notWritable, .unsafeSetting: .unusableDatabase
       case .locked: .lockedDatabase
       case .unfinished: .unfinishedTransaction
       case .damaged: .damagedDatabase

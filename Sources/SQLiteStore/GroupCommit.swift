@@ -17,6 +17,8 @@ final class GroupCommit: Sendable {
   private struct State {
     var pending: [Job] = []
     var isWriting = false
+    /// Whether a batch has failed because of the disk, and no write of a page has succeeded since.
+    var hasDiskFailed = false
   }
 
   /// More than this many that wait mean that the disk has fallen seconds behind.
@@ -43,6 +45,31 @@ final class GroupCommit: Sendable {
       enqueue(job, isRefusable: isRefusable)
     }
     return try result.get()
+  }
+
+  /// After a failure of the disk, writes a page that changes nothing. Otherwise it does nothing.
+  ///
+  /// Other commits do not show that the disk works again: one that changes no row writes nothing.
+  func writeIfDiskFailed() async throws(StoreError) {
+    guard state.withLock({ $0.hasDiskFailed }) else { return }
+    let result: Result<Void, StoreError> = await withCheckedContinuation { caller in
+      let job = Job(
+        run: { db in
+          try Self.writePage(in: db)
+          return {
+            self.state.withLock { $0.hasDiskFailed = false }
+            caller.resume(returning: .success(()))
+          }
+        }, fail: { caller.resume(returning: .failure($0)) })
+      enqueue(job, isRefusable: false)
+    }
+    try result.get()
+  }
+
+  /// Writes the first page as it is; the log takes it all the same.
+  private static func writePage(in db: Database) throws {
+    let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+    try db.execute(sql: "PRAGMA user_version = \(version)")
   }
 
   private func enqueue(_ job: Job, isRefusable: Bool) {
@@ -91,13 +118,13 @@ final class GroupCommit: Sendable {
 
   /// What could not be synced stands in the log all the same, whole as far as anybody can see: whoever opens the file after a crash would find it, and
   /// what was refused would happen after all. What is written next takes its place, so something is written that changes nothing.
+  /// It also notes that the disk has failed, for ``writeIfDiskFailed()``.
   private func takeBack(after error: any Error) {
-    guard let error = error as? DatabaseError, [.SQLITE_IOERR, .SQLITE_FULL].contains(error.resultCode) else { return }
+    guard let error = error as? DatabaseError else { return }
+    if ![.SQLITE_BUSY, .SQLITE_LOCKED].contains(error.resultCode) { state.withLock { $0.hasDiskFailed = true } }
+    guard [.SQLITE_IOERR, .SQLITE_FULL].contains(error.resultCode) else { return }
     // Should this fail too, it is in the log nevertheless; there is nothing else to be done.
-    try? pool.write { db in
-      let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
-      try db.execute(sql: "PRAGMA user_version = \(version)")
-    }
+    try? pool.write { db in try Self.writePage(in: db) }
   }
 
   private func writeEach(of batch: [Job]) {

@@ -38,11 +38,12 @@ extension SQLiteStore {
     return isInUse ? path : URL(fileURLWithPath: path).absoluteString + "?immutable=1"
   }
 
-  /// Throws if there is a file that must not be touched: opening it for good would turn its journal to WAL.
+  /// Throws if there is a file that cannot be written, or must not be touched: opening it for good would turn its journal to WAL.
   static func preflight(_ path: String) throws(StoreOpenError) {
     let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     // One that is empty, or not there, is about to be made.
     guard let size = try? FileManager.default.attributesOfItem(atPath: target)[.size] as? Int, size > 0 else { return }
+    try checkWritable(path: path)
     do {
       _ = try inspect(path: path, isThorough: false)
     } catch .unfinished {

@@ -1,6 +1,6 @@
 import Foundation
 import GRDB
-public import PasswordReset
+import PasswordReset
 
 /// Users, outbox and audit in one SQLite file, alone or beside an existing Django site.
 public struct SQLiteStore: Sendable {
@@ -24,6 +24,7 @@ public struct SQLiteStore: Sendable {
       try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
       try pool.read { db in try Self.checkPragmas(db) }
       try pool.barrierWriteWithoutTransaction { db in try Self.checkPragmas(db) }
+      try pool.writeWithoutTransaction { db in try Self.checkWritable(db, path: path) }
       files = try pool.writeWithoutTransaction { db in try DatabaseFiles(of: db, path: path, onReplaced: onReplaced) }
       readers = try QuickReaders(path: path, Self.configuration(busyTimeout: 0, onStatement: onStatement), files)
       try files.check()
@@ -46,11 +47,6 @@ public struct SQLiteStore: Sendable {
   }
 
   private static let openingWait = Duration.seconds(5)
-
-  /// Throws unless the database answers; it reads a page of the file.
-  public func ping() async throws(StoreError) {
-    try await read { db in _ = try Int.fetchOne(db, sql: "SELECT 1 FROM password_reset_outbox LIMIT 1") }
-  }
 
   /// Reads outside any transaction of the writer.
   func read<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
@@ -91,6 +87,8 @@ public struct SQLiteStore: Sendable {
 /// Why the database cannot be used. The texts are for the operator.
 public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
   case cannotOpen(path: String, reason: String)
+  /// It can be read, but not written.
+  case notWritable(path: String, reason: String)
   /// Somebody else holds it for too long; trying again may help.
   case locked(path: String)
   /// A transaction in it was cut off, and must be taken back by whoever may write.
@@ -108,6 +106,8 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .cannotOpen(let path, let reason): "cannot open the database \(path): \(reason); check DATABASE_URL"
+    case .notWritable(let path, let reason):
+      "the database \(path) cannot be written (\(reason)); check owner and mode of the file and its folder, the user that this runs as, and DATABASE_URL"
     case .locked(let path): "the database \(path) is locked by another program; see which has it open (`fuser`), and try again"
     case .unfinished(let path):
       "the last transaction in the database \(path) was cut off, and must be taken back: `password-reset migrate`, or whatever else writes to it"

@@ -16,6 +16,7 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 
 from django_site import add_user, add_users, link_for
+from metrics import ask_admin
 from outbox import connected
 from processes import wait_until
 from raw_http import Connection, Response
@@ -395,3 +396,16 @@ def test_a_link_outlives_a_fault(fault: str, disk: Disk, serve: Callable[..., Se
     assert len(promised) == 1
     assert complaints(disk.notes, promised) == []
     assert authenticate(username="alice", password=NEW) == User.objects.get()
+
+
+def test_a_service_is_not_ready_while_its_disk_fails(fault: str, disk: Disk, serve: Callable[..., Service], no_mail_server: dict[str, str]) -> None:
+    service = serve(**disk.settings, **no_mail_server)
+    assert ask_admin(service, "/health/ready").status == 200
+    disk.fail(fault)
+    assert_is_refused(all_at_once(service, [[reset_request(0)]]))
+    # Each look writes as long as that fails.
+    assert [ask_admin(service, "/health/ready").status for _ in range(3)] == [503] * 3
+    assert ask_admin(service, "/health/live").status == 200
+    disk.heal(fault)
+    assert ask_admin(service, "/health/ready").status == 200
+    assert len(promises(all_at_once(service, [[reset_request(0)]]), 202)) == 1

@@ -138,7 +138,7 @@ extension Finding {
   init(_ error: StoreOpenError) {
     let kind: Kind =
       switch error {
-      case .cannotOpen, .notWritable, .unsafeSetting: .unusableDatabase
+      case .cannotOpen, .notWritable, .unreadableSchema, .unsafeSetting: .unusableDatabase
       case .locked: .lockedDatabase
       case .unfinished: .unfinishedTransaction
       case .damaged: .damagedDatabase

@@ -40,7 +40,7 @@ extension SQLiteStore {
     } catch let error as BackupError {
       throw error
     } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {
-      throw .database(.damaged(path: path))
+      throw .database(StoreOpenError(error, path))
     } catch {
       throw .failed(file: file, reason: "\(error)")
     }
@@ -55,10 +55,8 @@ extension SQLiteStore {
       let users = try count(in: source, path)
       let copy = try DatabaseQueue(path: partial)
       try copy.inDatabase { copy in
-        // Half a copy is thrown away, so none of its steps need be safe. And damage is what is looked for, not whether rows keep the CHECKs of the
-        // Django site, for which SQLite may lack functions.
-        try copy.execute(
-          sql: "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA trusted_schema = OFF; PRAGMA ignore_check_constraints = ON")
+        // Half a copy is thrown away, so none of its steps need be safe.
+        try copy.execute(sql: "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; \(trustsSchema)")
         try source.backup(to: copy, pagesPerStep: pagesPerStep) { progress in
           onProgress?(Double(progress.completedPageCount) / Double(max(1, progress.totalPageCount)))
         }
@@ -66,7 +64,7 @@ extension SQLiteStore {
         guard try String.fetchOne(copy, sql: "PRAGMA journal_mode = DELETE") == "delete" else {
           throw StoreOpenError.unsafeSetting("journal_mode=delete")
         }
-        guard try String.fetchOne(copy, sql: "PRAGMA quick_check(1)") == "ok" else { throw BackupError.database(.damaged(path: path)) }
+        if try isDamaged(copy) { throw BackupError.database(.damaged(path: path)) }
       }
       try copy.close()
       return users
@@ -77,10 +75,11 @@ extension SQLiteStore {
     var configuration = Configuration()
     configuration.readonly = true
     configuration.busyMode = .timeout(5)
+    configuration.prepareDatabase { db in try db.execute(sql: trustsSchema) }
     do {
       return try DatabaseQueue(path: path, configuration: configuration)
     } catch {
-      throw unreadable(path, error)
+      throw .database(StoreOpenError(error, path))
     }
   }
 
@@ -88,13 +87,8 @@ extension SQLiteStore {
     do {
       return try Int.fetchOne(db, sql: "SELECT count(*) FROM auth_user") ?? 0
     } catch {
-      throw unreadable(path, error)
+      throw .database(StoreOpenError(error, path))
     }
-  }
-
-  private static func unreadable(_ path: String, _ error: any Error) -> BackupError {
-    let isDamaged = (error as? DatabaseError)?.resultCode == .SQLITE_CORRUPT
-    return .database(isDamaged ? .damaged(path: path) : .cannotOpen(path: path, reason: "\(error)"))
   }
 }
 

@@ -4,8 +4,12 @@ import GRDB
 /// How each connection is set up, and how that is checked.
 extension SQLiteStore {
   /// What must be read back from every kind of connection. WAL lets readers and the writer work side by side; `synchronous=FULL` syncs the log on
-  /// each commit, without which an accepted request could be lost with the power; `trusted_schema=OFF` keeps a doctored file from calling functions.
-  private static let pragmas: KeyValuePairs = ["journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "trusted_schema": "0"]
+  /// each commit, without which an accepted request could be lost with the power.
+  private static let pragmas: KeyValuePairs = ["journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "trusted_schema": "1"]
+
+  /// Lets the schema of a Django site use what Django's own connections let it use. With OFF, SQLite 3.40 cannot load a schema in which a CHECK calls
+  /// JSON_VALID, as that of each JSONField does, and runs no trigger that fills an FTS5 table (docs/decisions/0019-trust-the-schema.md).
+  static let trustsSchema = "PRAGMA trusted_schema = ON"
 
   /// Milliseconds for which a lock is waited for.
   static let busyTimeout = 5000
@@ -19,7 +23,7 @@ extension SQLiteStore {
     configuration.busyMode = busyTimeout == 0 ? .immediateError : .timeout(TimeInterval(busyTimeout) / 1000)
     configuration.prepareDatabase { db in
       // GRDB gives its readers a time-out of its own, hence the third.
-      try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA busy_timeout = \(busyTimeout)")
+      try db.execute(sql: "PRAGMA synchronous = FULL; \(trustsSchema); PRAGMA busy_timeout = \(busyTimeout)")
       if let onStatement {
         db.trace { event in
           if case .statement(let statement) = event { onStatement(statement.sql) }

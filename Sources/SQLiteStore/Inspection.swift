@@ -15,17 +15,35 @@ extension SQLiteStore {
       var configuration = Configuration()
       configuration.readonly = true
       configuration.busyMode = .timeout(5)
+      configuration.prepareDatabase { db in try db.execute(sql: trustsSchema) }
       return try DatabaseQueue(path: isThorough ? unlocked(path) : path, configuration: configuration).read { db in
         try checkVersion(db)
         // From here on the tables stay as they are, for this transaction: another process may be about to make them.
         _ = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master")
-        // Damage is what is looked for, not whether rows keep the CHECKs of the Django site, for which SQLite may lack functions.
-        try db.execute(sql: "PRAGMA ignore_check_constraints = ON")
-        if isThorough, try String.fetchOne(db, sql: "PRAGMA quick_check(1)") != "ok" { throw StoreOpenError.damaged(path: path) }
+        if isThorough, try isDamaged(db) { throw StoreOpenError.damaged(path: path) }
         return try !checkSchema(db)
       }
     } catch {
       throw StoreOpenError(error, path)
+    }
+  }
+
+  /// Whether SQLite finds damage in the file, all of which it reads.
+  static func isDamaged(_ db: Database) throws -> Bool {
+    // Damage is what the check looks for, not whether rows keep the CHECKs of the Django site, for which SQLite may lack functions.
+    try db.execute(sql: "PRAGMA ignore_check_constraints = ON")
+    do {
+      return try String.fetchOne(db, sql: "PRAGMA quick_check(1)") != "ok"
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
+      // A table needs a function or a collation that only the site's own connections have. The others can be checked one by one.
+      let tables = try String.fetchAll(db, sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0")
+      return try tables.contains { table in
+        do {
+          return try String.fetchOne(db, sql: "PRAGMA quick_check(\(table.quotedDatabaseIdentifier))") != "ok"
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
+          return false
+        }
+      }
     }
   }
 

@@ -48,10 +48,13 @@ extension SQLiteStore {
     return try migrator.hasCompletedMigrations(db)
   }
 
-  /// Append only: a migration that was released is never changed.
+  /// Append only: what a released migration leaves behind never changes.
+  ///
+  /// A migration must not depend on the rest of the site's schema, or on its rows. `immediate`, as GRDB otherwise checks all foreign keys of the
+  /// database afterwards, and refuses the migration for a row of the site's that refers to nothing. No table here has a foreign key.
   private static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
-    migrator.registerMigration("1 auth_user") { db in
+    migrator.registerMigration("1 auth_user", foreignKeyChecks: .immediate) { db in
       // As Django's own migrations leave it on SQLite.
       try db.execute(
         sql: """
@@ -70,7 +73,7 @@ extension SQLiteStore {
           )
           """)
     }
-    migrator.registerMigration("2 outbox") { db in
+    migrator.registerMigration("2 outbox", foreignKeyChecks: .immediate) { db in
       try db.execute(
         sql: """
           CREATE TABLE password_reset_outbox (
@@ -101,7 +104,7 @@ extension SQLiteStore {
           CREATE INDEX password_reset_mail_window_at ON password_reset_mail_window (at);
           """)
     }
-    migrator.registerMigration("3 audit") { db in
+    migrator.registerMigration("3 audit", foreignKeyChecks: .immediate) { db in
       try db.execute(
         sql: """
           CREATE TABLE password_reset_audit (
@@ -115,7 +118,7 @@ extension SQLiteStore {
           CREATE INDEX password_reset_audit_at ON password_reset_audit (at);
           """)
     }
-    migrator.registerMigration("4 outbox keys") { db in
+    migrator.registerMigration("4 outbox keys", foreignKeyChecks: .immediate) { db in
       try db.execute(
         sql: """
           CREATE TABLE password_reset_outbox_4 (
@@ -140,7 +143,10 @@ extension SQLiteStore {
             (id, kind, identifier, user_id, locale, request_id, created_at, due_at, attempts, last_error, buried_at)
             SELECT id, kind, identifier, user_id, locale, request_id, created_at, due_at, attempts, last_error, buried_at FROM password_reset_outbox;
           DROP TABLE password_reset_outbox;
+          -- Otherwise a RENAME parses each view and trigger of the database, and fails for one that refers to a table that is no more.
+          PRAGMA legacy_alter_table = ON;
           ALTER TABLE password_reset_outbox_4 RENAME TO password_reset_outbox;
+          PRAGMA legacy_alter_table = OFF;
           CREATE INDEX password_reset_outbox_due ON password_reset_outbox (due_at) WHERE buried_at IS NULL;
           CREATE INDEX password_reset_outbox_buried ON password_reset_outbox (buried_at) WHERE buried_at IS NOT NULL;
           """)

@@ -96,6 +96,8 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
   /// A setting that keeps promises did not take hold.
   case unsafeSetting(String)
   case damaged(path: String)
+  /// SQLite does not understand the schema, which is no sign of damage: a newer SQLite may have written it.
+  case unreadableSchema(path: String, reason: String)
   /// The file was written by a newer release.
   case newerSchema
   /// The library lacks what the tables need.
@@ -113,6 +115,8 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
       "the last transaction in the database \(path) was cut off, and must be taken back: `password-reset migrate`, or whatever else writes to it"
     case .unsafeSetting(let setting): "the database does not keep the setting \(setting)"
     case .damaged(let path): "the database \(path) is damaged; restore a backup"
+    case .unreadableSchema(let path, let reason):
+      "SQLite cannot read the schema of the database \(path): \(reason); see whether the program that made it has a newer SQLite than this one"
     case .newerSchema: "the database was written by a newer release of password-reset; run that release, or restore a backup"
     case .oldSQLite(let version): "SQLite \(version) is too old; at least \(SQLiteStore.minimumVersion) is needed: update the package libsqlite3-0"
     case .foreignUserTable(let missing):
@@ -132,6 +136,8 @@ extension StoreOpenError {
         default:
           switch error.resultCode {
           case .SQLITE_BUSY, .SQLITE_LOCKED: .locked(path: path)
+          case .SQLITE_CORRUPT where error.message?.hasPrefix("malformed database schema") == true:
+            .unreadableSchema(path: path, reason: "\(error.message ?? "")")
           case .SQLITE_CORRUPT: .damaged(path: path)
           default: .cannotOpen(path: path, reason: "\(error)")
           }

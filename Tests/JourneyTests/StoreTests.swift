@@ -53,7 +53,7 @@ import Testing
 
   @Test func `has every safety setting on every connection`() throws {
     let store = try open()
-    let expected = ["journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000", "foreign_keys": "1", "trusted_schema": "0"]
+    let expected = ["journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000", "foreign_keys": "1", "trusted_schema": "1"]
     for (name, value) in expected {
       let read: @Sendable (Database) throws -> String? = { db in try String.fetchOne(db, sql: "PRAGMA \(name)") }
       #expect(try store.pool.read(read) == value)

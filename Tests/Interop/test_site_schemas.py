@@ -1,0 +1,117 @@
+"""The service works next to any schema that Django and SQLite accept, and never calls such a database damaged."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import authenticate
+
+from django_site import add_user, link_for
+from rich_site import Preference, enrich
+from service import Service, command, run_command
+
+NEW = "battery-staple-92-new"
+QUICK = {"PASSWORD_HASHER_OPTIONS": "iterations=10"}
+
+# The outbox as the release before migration 4 left it.
+BEFORE_MIGRATION_4 = """
+CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY);
+INSERT INTO grdb_migrations VALUES ('1 auth_user'), ('2 outbox'), ('3 audit');
+CREATE TABLE password_reset_outbox (
+  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, identifier TEXT, user_id INTEGER, locale TEXT, request_id TEXT NOT NULL,
+  created_at INTEGER NOT NULL, due_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, last_error TEXT, buried_at INTEGER
+) STRICT;
+CREATE INDEX password_reset_outbox_due ON password_reset_outbox (due_at) WHERE buried_at IS NULL;
+CREATE TABLE password_reset_mail_window (
+  address_key TEXT NOT NULL, request_id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (address_key, request_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE password_reset_audit (
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, event TEXT NOT NULL, user_id INTEGER, identifier_key TEXT, request_id TEXT NOT NULL
+) STRICT;
+INSERT INTO password_reset_outbox VALUES (7, 'request_email', 'a@example.com', NULL, 'de', 'r7', 1, 2, 3, '451', 9);
+"""
+
+
+def execute(database: Path, script: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executescript(script)
+
+
+def errors(database: Path) -> list[str]:
+    """The errors that `check` finds in the database."""
+    done = command(database, "check", "--json")
+    return [finding["message"] for finding in json.loads(done.stdout) if finding["level"] == "error"]
+
+
+def test_each_command_works_next_to_a_rich_schema(database: Path, tmp_path: Path) -> None:
+    enrich(database)
+    assert errors(database) == []
+    run_command(database, "migrate")
+    assert errors(database) == []
+    assert "1" in run_command(database, "users", "add", "alice", "--email", "alice@example.com")
+    assert "alice@example.com" in run_command(database, "users", "list")
+    backup = tmp_path / "backup.sqlite3"
+    run_command(database, "backup", str(backup))
+    with closing(sqlite3.connect(backup)) as connection:
+        assert connection.execute("SELECT count(*) FROM prefs_preference").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("has_site", [False, True], ids=["plain tables", "a rich schema"])
+def test_a_database_from_before_the_rename_is_migrated(has_site: bool, database: Path) -> None:
+    if has_site:
+        enrich(database)
+    execute(database, BEFORE_MIGRATION_4)
+    run_command(database, "migrate")
+    rows = json.loads(run_command(database, "outbox", "list", "--json"))
+    assert rows["id"] == 7
+
+
+def test_a_view_of_the_outbox_does_not_stop_the_migration(database: Path) -> None:
+    """A site may look at the service's tables."""
+    execute(database, BEFORE_MIGRATION_4 + "CREATE VIEW site_outbox AS SELECT id FROM password_reset_outbox;")
+    run_command(database, "migrate")
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT id FROM site_outbox").fetchall() == [(7,)]
+
+
+def test_a_password_is_set_next_to_a_rich_schema(database: Path, serve: Callable[..., Service]) -> None:
+    enrich(database)
+    alice = add_user("alice", "alice@example.com")
+    service = serve(**QUICK)
+    assert service.request_reset(email="alice@example.com").status == 202
+    assert service.set_password(link_for(alice), NEW, NEW).status == 200
+    assert authenticate(username="alice", password=NEW) is not None
+
+
+def test_the_site_may_be_migrated_to_a_rich_schema_under_the_service(database: Path, serve: Callable[..., Service]) -> None:
+    """Every connection loads the schema again after such a change."""
+    alice = add_user("alice", "alice@example.com")
+    service = serve(**QUICK)
+    assert service.check_link(link_for(alice)).status == 200
+    enrich(database)
+    assert service.check_link(link_for(alice)).status == 200
+    assert service.request_reset(email="alice@example.com").status == 202
+    assert service.set_password(link_for(alice), NEW, NEW).status == 200
+    assert Preference.objects.count() == 1
+
+
+def test_a_schema_that_this_sqlite_cannot_read_is_not_called_damage(database: Path, tmp_path: Path) -> None:
+    """A newer SQLite may have written it; the owner of a healthy site must not restore a backup for it."""
+    execute(
+        database,
+        """
+        CREATE VIEW site_view AS SELECT 1;
+        PRAGMA writable_schema = ON;
+        UPDATE sqlite_master SET sql = 'CREATE VIEW site_view AS SELECT 1 OF THE FUTURE' WHERE name = 'site_view';
+        PRAGMA writable_schema = OFF;
+        """,
+    )
+    for arguments in (["check"], ["serve"], ["migrate"], ["users", "list"], ["backup", str(tmp_path / "backup.sqlite3")]):
+        done = command(database, *arguments)
+        said = done.stdout + done.stderr
+        assert done.returncode == 78, said
+        assert "malformed database schema (site_view)" in said
+        assert "damaged" not in said and "restore" not in said

@@ -146,7 +146,8 @@ struct UsersExportCommand: AsyncParsableCommand {
         let page = try await store.page(after: after, limit: 1000)
         do { try writer.write(page.records.map(UserFields.init)) } catch { throw Failure(message: "cannot write: \(error.localizedDescription)") }
         for id in page.damaged { printError("The row of user \(id) is damaged, and was left out.") }
-        (written, damaged, last) = (written + page.records.count, damaged + page.damaged.count, page.last)
+        if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is no whole number, and were left out.") }
+        (written, damaged, last) = (written + page.records.count, damaged + page.damaged.count + page.withoutKey, page.last)
         progress.show(written, "\(written) users")
       }
       try writer.finish()

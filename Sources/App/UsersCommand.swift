@@ -31,7 +31,8 @@ struct UsersListCommand: AsyncParsableCommand {
         let page = try await store.page(after: after, limit: 500)
         for record in page.records { print(json ? try UserSummary(record).json() : line(record)) }
         for id in page.damaged { printError("The row of user \(id) is damaged.") }
-        damaged += page.damaged.count
+        if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is no whole number.") }
+        damaged += page.damaged.count + page.withoutKey
         last = page.last
       }
       if damaged > 0 { throw ExitCode.failure }

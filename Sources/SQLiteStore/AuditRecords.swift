@@ -63,8 +63,8 @@ extension SQLiteStore {
   }
 
   private static func auditRow(_ row: Row) -> AuditRow {
-    func number(_ column: String) -> Int64? { row[column] as? Int64 }
-    func text(_ column: String) -> String? { row[column] as? String }
+    func number(_ column: String) -> Int64? { row.integer(column) }
+    func text(_ column: String) -> String? { row.text(column) }
     return AuditRow(
       id: number("id") ?? 0, at: Date(milliseconds: number("at") ?? 0), event: text("event") ?? "?", userID: number("user_id"),
       identifierKey: text("identifier_key"), requestID: text("request_id") ?? "?")

@@ -18,16 +18,16 @@ enum OutboxRow {
       let createdAt = try? row.decode(Int64.self, forColumn: "created_at"),
       let attempts = try? row.decode(Int.self, forColumn: "attempts")
     else { return nil }
-    let retriedAt = row["retried_at"] as? Int64
+    let retriedAt = row.integer("retried_at")
     return OutboxEntry(
-      id: id, item: item, locale: row["locale"] as? String, requestID: requestID, createdAt: Date(milliseconds: createdAt),
+      id: id, item: item, locale: row.text("locale"), requestID: requestID, createdAt: Date(milliseconds: createdAt),
       livesFrom: Date(milliseconds: retriedAt ?? createdAt), attempts: attempts)
   }
 
   private static func item(_ row: Row) -> OutboxItem? {
-    let identifier = row["identifier"] as? String
-    let userID = row["user_id"] as? Int64
-    return switch (row["kind"] as? String, identifier, userID) {
+    let identifier = row.text("identifier")
+    let userID = row.integer("user_id")
+    return switch (row.text("kind"), identifier, userID) {
     case ("request_email", let address?, _): .request(.email(address))
     case ("request_username", let name?, _): .request(.username(name))
     case ("reset_mail", _, let userID?): .resetMail(userID: userID)

@@ -38,7 +38,9 @@ extension SQLiteStore {
           SELECT count(*) - count(buried_at) AS waiting, count(buried_at) AS dead, min(created_at) FILTER (WHERE buried_at IS NULL) AS oldest
           FROM password_reset_outbox
           """)
-      return (counts?["waiting"] ?? 0, (counts?["oldest"] as Int64?).map(Date.init(milliseconds:)), counts?["dead"] ?? 0)
+      return (
+        Int(counts?.integer("waiting") ?? 0), counts?.integer("oldest").map(Date.init(milliseconds:)), Int(counts?.integer("dead") ?? 0)
+      )
     }
   }
 
@@ -88,8 +90,8 @@ extension SQLiteStore {
   }
 
   private static func outboxRecord(_ row: Row) -> OutboxRecord {
-    func number(_ column: String) -> Int64? { row[column] as? Int64 }
-    func text(_ column: String) -> String? { row[column] as? String }
+    func number(_ column: String) -> Int64? { row.integer(column) }
+    func text(_ column: String) -> String? { row.text(column) }
     return OutboxRecord(
       id: number("id") ?? 0, kind: text("kind") ?? "?", identifier: text("identifier"), userID: number("user_id"), locale: text("locale"),
       requestID: text("request_id") ?? "?", createdAt: Date(milliseconds: number("created_at") ?? 0),

@@ -143,7 +143,7 @@ extension StoreOpenError {
           }
         }
     } else {
-      self = .cannotOpen(path: path, reason: "\(error)")
+      self = .cannotOpen(path: path, reason: withoutValues(error))
     }
   }
 }
@@ -156,14 +156,32 @@ extension StoreError {
       // The message and the code, without the statement's values.
       self = .unavailable(reason: "SQLite error \(error.extendedResultCode.rawValue): \(error.message ?? "unknown")")
     } else {
-      self = .unavailable(reason: "\(error)")
+      self = .unavailable(reason: withoutValues(error))
     }
   }
+}
+
+/// What GRDB says of a value that it cannot convert has the whole row, with hash and address.
+private func withoutValues(_ error: any Error) -> String {
+  error is RowDecodingError ? "a value in the database is not of the type that it must have" : "\(error)"
+}
+
+extension Row {
+  // The typed subscripts of GRDB end the process for a value that they cannot convert, and print the row.
+
+  /// Nil if the column holds no integer.
+  func integer(_ column: String) -> Int64? { (self[column] as (any DatabaseValueConvertible)?) as? Int64 }
+
+  /// Nil if the column holds no text.
+  func text(_ column: String) -> String? { (self[column] as (any DatabaseValueConvertible)?) as? String }
+
+  func isNull(_ column: String) -> Bool { (self[column] as (any DatabaseValueConvertible)?) == nil }
 }
 
 /// Times are kept as whole milliseconds since 1970. A damaged one must not trap, hence the clamp.
 extension Date {
   var milliseconds: Int64 { Int64(min(max((timeIntervalSince1970 * 1000).rounded(.down), -0x1p53), 0x1p53)) }
 
-  init(milliseconds: Int64) { self.init(timeIntervalSince1970: Double(milliseconds) / 1000) }
+  /// In the years 1 to 9999, beyond which texts of dates go wrong.
+  init(milliseconds: Int64) { self.init(timeIntervalSince1970: Double(min(max(milliseconds, -62_135_596_800_000), 253_402_300_799_999)) / 1000) }
 }

@@ -9,6 +9,8 @@ extension SQLiteStore {
     public var records: [UserRecord]
     /// The keys of rows that no release of Django wrote.
     public var damaged: [Int64]
+    /// How many rows have a key that is no whole number; told with the last page.
+    public var withoutKey = 0
     /// Where the next page begins; nil after the last.
     public var last: Int64?
   }
@@ -20,12 +22,16 @@ extension SQLiteStore {
   public func page(after id: Int64, limit: Int) async throws(StoreError) -> Page {
     try await read { db in
       let rows = try Row.fetchAll(
-        db.cachedStatement(sql: "SELECT \(Self.recordColumns) FROM auth_user WHERE id > ? ORDER BY id LIMIT ?"), arguments: [id, limit])
+        db.cachedStatement(sql: "SELECT \(Self.recordColumns) FROM auth_user WHERE id > ? AND typeof(id) = 'integer' ORDER BY id LIMIT ?"),
+        arguments: [id, limit])
       var page = Page(records: [], damaged: [], last: nil)
       for row in rows {
-        let id: Int64 = row["id"]
+        guard let id = row.integer("id") else { continue }
         page.last = id
         if let record = Self.record(row) { page.records.append(record) } else { page.damaged.append(id) }
+      }
+      if page.last == nil {
+        page.withoutKey = try Int.fetchOne(db, sql: "SELECT count(*) FROM auth_user WHERE typeof(id) <> 'integer'") ?? 0
       }
       return page
     }
@@ -99,11 +105,11 @@ extension SQLiteStore {
   }
 
   private static func record(_ row: Row) -> UserRecord? {
-    func text(_ column: String) -> String? { row[column] as? String }
-    func flag(_ column: String) -> Bool? { (row[column] as? Int64).map { $0 != 0 } }
-    guard let id = row["id"] as? Int64, let username = text("username"), let email = text("email"), let firstName = text("first_name"),
+    func text(_ column: String) -> String? { row.text(column) }
+    func flag(_ column: String) -> Bool? { row.integer(column).map { $0 != 0 } }
+    guard let id = row.integer("id"), let username = text("username"), let email = text("email"), let firstName = text("first_name"),
       let lastName = text("last_name"), let password = text("password"), let isActive = flag("is_active"), let isStaff = flag("is_staff"),
-      let isSuperuser = flag("is_superuser"), let dateJoined = text("date_joined"), row["last_login"] == nil || text("last_login") != nil
+      let isSuperuser = flag("is_superuser"), let dateJoined = text("date_joined"), row.isNull("last_login") || text("last_login") != nil
     else { return nil }
     return UserRecord(
       id: id, username: username, email: email, firstName: firstName, lastName: lastName, password: password, isActive: isActive, isStaff: isStaff,

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.db import connection
 
 from django_site import add_user, migrate, on_database
-from service import run_command
+from service import command, run_command
 
 INDEX = "password_reset_auth_user_email"
 PASSWORD = "correct-horse-71-old"
@@ -134,3 +134,75 @@ def test_django_can_go_on_altering_its_table(database: Path) -> None:
     run_command(database, "migrate")
     assert any(entry[1] == INDEX for entry in schema(database))
     assert "alice@example.com" in run_command(database, "users", "list")
+
+
+# What no release of Django wrote, and what the row then is.
+DAMAGE = [
+    "password = x'00ff'",
+    "password = 17.5",
+    "email = 7",
+    "email = x'c3'",
+    "username = x'616c'",
+    "first_name = 1e300",
+    "last_login = 9223372036854775807",
+    "last_login = x'00'",
+    "last_login = ''",
+    "date_joined = 'never'",
+    "date_joined = -1",
+    "is_active = 'maybe'",
+    "is_staff = x'01'",
+    "is_superuser = 1e300",
+    "id = -9223372036854775807",
+    "id = 9223372036854775807",
+]
+SECRET = "pbkdf2_sha256$1$salt$a-hash-that-nobody-may-see"
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_no_value_in_a_row_crashes_a_command_or_is_shown_as_an_error(damage: str, service_database: Path) -> None:
+    add_user("alice", "alice@example.com", password=SECRET)
+    with closing(sqlite3.connect(service_database)) as plain, plain:
+        plain.execute(f"UPDATE auth_user SET {damage}")
+    for arguments in (
+        ["check"],
+        ["users", "list"],
+        ["users", "list", "--json"],
+        ["users", "show", "alice"],
+        ["users", "link", "alice"],
+        ["users", "deactivate", "alice"],
+        ["users", "export"],
+        ["users", "export", "--format", "dumpdata"],
+    ):
+        done = command(service_database, *arguments)
+        assert done.returncode in (0, 1, 67), (arguments, done.stderr)
+        assert "nobody-may-see" not in done.stderr and "alice@example.com" not in done.stderr, (arguments, done.stderr)
+
+
+def test_a_key_that_is_no_whole_number_is_named_and_left_out(service_database: Path) -> None:
+    """SQLite keeps a text in a column of whole numbers, unless the column is the number of its rows."""
+    add_user("alice", "alice@example.com", password=SECRET)
+    add_user("bob", "bob@example.com", password=SECRET)
+    with closing(sqlite3.connect(service_database)) as plain, plain:
+        ((table,),) = plain.execute("SELECT sql FROM sqlite_master WHERE name = 'auth_user'").fetchall()
+        table = table.replace('"id" integer NOT NULL PRIMARY KEY AUTOINCREMENT', '"id" bigint NOT NULL PRIMARY KEY')
+        plain.executescript(f"ALTER TABLE auth_user RENAME TO old_user; {table}; INSERT INTO auth_user SELECT * FROM old_user")
+        plain.execute("UPDATE auth_user SET id = '8f14e45fceea467fa8d79b1f0c2d3e4f' WHERE username = 'alice'")
+        plain.execute("DROP TABLE old_user")
+    for arguments in (["users", "list"], ["users", "export"]):
+        done = command(service_database, *arguments)
+        assert (done.returncode, "bob@example.com" in done.stdout) == (1, True), done.stderr
+        assert "1 rows have an id that is no whole number" in done.stderr
+        assert "nobody-may-see" not in done.stderr and "alice@example.com" not in done.stderr
+
+
+@pytest.mark.parametrize("at", [-(2**63), -1, 2**63 - 1])
+def test_no_time_in_a_row_of_the_service_crashes_a_command(at: int, service_database: Path) -> None:
+    with closing(sqlite3.connect(service_database)) as plain, plain:
+        plain.execute("INSERT INTO password_reset_audit VALUES (1, ?, 'no event', NULL, NULL, 'r')", [at])
+        plain.execute(
+            "INSERT INTO password_reset_outbox (id, kind, identifier, request_id, created_at, due_at, buried_at)"
+            " VALUES (1, 'request_email', 'a@b.co', 'r', 1, 1, ?)", [at],
+        )
+    for arguments in (["audit"], ["audit", "--json"], ["outbox", "list"], ["outbox", "list", "--json"], ["outbox", "show", "1"]):
+        done = command(service_database, *arguments)
+        assert done.returncode == 0, (arguments, done.stderr)

@@ -143,7 +143,7 @@ extension Finding {
       case .unfinished: .unfinishedTransaction
       case .damaged: .damagedDatabase
       case .newerSchema: .newerSchema
-      case .foreignUserTable: .foreignUserTable
+      case .foreignUserTable, .unusableUserTable, .missingUserTable: .foreignUserTable
       case .oldSQLite: .oldSQLite
       }
     self.init(kind, "\(error)")

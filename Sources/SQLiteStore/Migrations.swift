@@ -41,11 +41,52 @@ extension SQLiteStore {
   /// - Returns: whether the schema is up to date.
   @discardableResult static func checkSchema(_ db: Database) throws -> Bool {
     if try migrator.hasBeenSuperseded(db) { throw StoreOpenError.newerSchema }
-    guard try db.tableExists("auth_user") else { return false }
-    let present = Set(try db.columns(in: "auth_user").map(\.name))
+    guard let type = try String.fetchOne(db, sql: "SELECT type FROM sqlite_master WHERE name = 'auth_user' COLLATE NOCASE") else {
+      try checkThatNoSiteIsThere(db)
+      return false
+    }
+    guard type == "table" else { throw StoreOpenError.unusableUserTable(reason: "it is a \(type) and no table") }
+    let columns = try db.columns(in: "auth_user")
+    let present = Set(columns.map(\.name))
     let missing = userColumns.filter { !present.contains($0) }
     guard missing.isEmpty else { throw StoreOpenError.foreignUserTable(missing: missing) }
+    try checkKey(columns)
+    try checkStatements(db)
     return try migrator.hasCompletedMigrations(db)
+  }
+
+  /// Throws if the tables are those of a site, whose users must be somewhere else: an empty `auth_user` would be of no use to anyone.
+  private static func checkThatNoSiteIsThere(_ db: Database) throws {
+    let tables = try String.fetchAll(
+      db, sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'password\\_reset\\_%' ESCAPE '\\'")
+    let users = try tables.first { table in
+      let names = Set(try db.columns(in: table).map { $0.name.lowercased() })
+      return names.isSuperset(of: ["password", "last_login"])
+    }
+    if let users { throw StoreOpenError.missingUserTable(found: users, hasUsers: true) }
+    if let table = ["django_migrations", "django_content_type"].first(where: tables.contains) {
+      throw StoreOpenError.missingUserTable(found: table, hasUsers: false)
+    }
+  }
+
+  /// Throws unless `id` alone is the key, and a whole number as far as SQLite sees to it.
+  private static func checkKey(_ columns: [ColumnInfo]) throws(StoreOpenError) {
+    let key = columns.filter { $0.primaryKeyIndex > 0 }
+    guard key.count == 1, key[0].name == "id" else { throw .unusableUserTable(reason: "its primary key is not the column id") }
+    // SQLite's own rule for the affinity INTEGER.
+    guard key[0].type.uppercased().contains("INT") else {
+      throw .unusableUserTable(reason: "its key id is \(key[0].type.isEmpty ? "of no type" : key[0].type), and must be an integer")
+    }
+  }
+
+  /// Throws if SQLite cannot compile what reads and changes users: a trigger may need a function that only the site's own connections have.
+  private static func checkStatements(_ db: Database) throws {
+    do {
+      for query in [QuickQuery.userByID, .usersByEmail, .usersByUsername] { _ = try db.makeStatement(sql: query.sql) }
+      _ = try db.makeStatement(sql: setPasswordSQL)
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
+      throw StoreOpenError.unusableUserTable(reason: error.message ?? "SQLite error \(error.extendedResultCode.rawValue)")
+    }
   }
 
   /// Append only: what a released migration leaves behind never changes.

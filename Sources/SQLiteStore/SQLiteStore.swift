@@ -104,6 +104,10 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
   case oldSQLite(version: String)
   /// There is an `auth_user` that is not Django's.
   case foreignUserTable(missing: [String])
+  /// There is an `auth_user` that cannot serve.
+  case unusableUserTable(reason: String)
+  /// The database is a site's, as the table `found` shows, and has no `auth_user`. `hasUsers`: whether `found` looks like the site's own users.
+  case missingUserTable(found: String, hasUsers: Bool)
 
   public var description: String {
     switch self {
@@ -121,6 +125,15 @@ public enum StoreOpenError: Error, Sendable, CustomStringConvertible {
     case .oldSQLite(let version): "SQLite \(version) is too old; at least \(SQLiteStore.minimumVersion) is needed: update the package libsqlite3-0"
     case .foreignUserTable(let missing):
       "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", ")); check DATABASE_URL"
+    case .unusableUserTable(let reason):
+      "the table auth_user cannot be used: \(reason); the service needs the auth_user of django.contrib.auth. Nothing was changed"
+    case .missingUserTable(let found, hasUsers: true):
+      "the database has users in the table \(found), but no table auth_user, which the service needs; a user model of the site's own is not supported"
+    case .missingUserTable(let found, hasUsers: false):
+      """
+      the database is a Django site's, as it has the table \(found), but it has no table auth_user, which the service needs; run `manage.py migrate` \
+      first, or check DATABASE_URL
+      """
     }
   }
 }

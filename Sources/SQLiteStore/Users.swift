@@ -28,15 +28,17 @@ extension SQLiteStore: UserStore {
     try await rows(.userByID, .integer(id), Self.user).compactMap(\.self).first { $0.id == id }
   }
 
+  static let setPasswordSQL = """
+    UPDATE auth_user SET password = ?
+    WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND replace(substr(last_login, 1, 19), 'T', ' ') IS ? AND is_active
+    """
+
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> Bool {
     let user = change.user
     return try await write { db in
       // Everything the token is bound to must still be as it was when the token was checked. Text is compared by its bytes.
       try db.execute(
-        sql: """
-          UPDATE auth_user SET password = ?
-          WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND replace(substr(last_login, 1, 19), 'T', ' ') IS ? AND is_active
-          """, arguments: [change.encoded, user.id, user.password, user.email, user.lastLogin])
+        sql: Self.setPasswordSQL, arguments: [change.encoded, user.id, user.password, user.email, user.lastLogin])
       guard db.changesCount == 1 else { return false }
       try Self.insert(AuditRecord(change.event, userID: user.id), requestID: change.requestID, at: now, in: db)
       if change.isNotified, !user.email.isEmpty { try Self.insertNotice(of: change, at: now, in: db) }

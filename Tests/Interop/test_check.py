@@ -161,6 +161,31 @@ def put_foreign_users(site: Site) -> None:
     site.database.chmod(0o600)
 
 
+# What Django's table has but for its key.
+OTHER_COLUMNS = (
+    "password varchar(128) NOT NULL, last_login datetime, is_superuser bool NOT NULL, username varchar(150) NOT NULL UNIQUE,"
+    " last_name varchar(150) NOT NULL, email varchar(254) NOT NULL, is_staff bool NOT NULL, is_active bool NOT NULL,"
+    " date_joined datetime NOT NULL, first_name varchar(150) NOT NULL"
+)
+
+
+def made_by(script: str) -> Prepare:
+    """A database of another program, with these tables alone."""
+
+    def prepare(site: Site) -> None:
+        site.database.unlink()
+        with connected(site.database) as connection:
+            connection.executescript(script)
+        site.database.chmod(0o600)
+
+    return prepare
+
+
+def with_key(key: str) -> Prepare:
+    """An `auth_user` with another key."""
+    return made_by(f"CREATE TABLE auth_user ({OTHER_COLUMNS}, {key})")
+
+
 def put_garbage(site: Site) -> None:
     site.database.write_bytes(b"this is no database, " * 1000)
 
@@ -213,6 +238,27 @@ ERRORS: dict[str, tuple[str, str, Prepare]] = {
     "a damaged database": ("E012", "damaged", damage),
     "a newer schema": ("E013", "newer", age),
     "users that are not Django's": ("E014", "auth_user", put_foreign_users),
+    "users of the site's own model": (
+        "E014", "accounts_user", made_by(f"CREATE TABLE django_migrations (id integer); CREATE TABLE accounts_user (id uuid, {OTHER_COLUMNS})"),
+    ),
+    "users of a site that is not Django's": (
+        "E014", "members", made_by("CREATE TABLE members (id integer PRIMARY KEY, Password text, Last_Login text)"),
+    ),
+    "a site that is not migrated yet": ("E014", "manage.py migrate", made_by("CREATE TABLE django_migrations (id integer PRIMARY KEY)")),
+    "a site with content types alone": ("E014", "django_content_type", made_by("CREATE TABLE django_content_type (id integer PRIMARY KEY)")),
+    "users that are a view": ("E014", "view", made_by("CREATE TABLE u (id integer); CREATE VIEW auth_user AS SELECT * FROM u")),
+    "a UUID as key": ("E014", "char(32)", with_key("id char(32) NOT NULL PRIMARY KEY")),
+    "a text as key": ("E014", "TEXT", with_key("id text NOT NULL PRIMARY KEY")),
+    "a key without a type": ("E014", "no type", with_key("id PRIMARY KEY")),
+    "no key": ("E014", "primary key", with_key("id integer NOT NULL")),
+    "a key of two columns": ("E014", "primary key", with_key("id integer NOT NULL, PRIMARY KEY (id, username)")),
+    "a trigger that only the site can run": (
+        "E014", "of_the_site",
+        made_by(
+            f"CREATE TABLE auth_user (id integer PRIMARY KEY, {OTHER_COLUMNS});"
+            " CREATE TRIGGER changed AFTER UPDATE ON auth_user BEGIN SELECT of_the_site(new.id); END"
+        ),
+    ),
 }
 WARNINGS: dict[str, tuple[str, str, Prepare]] = {
     "mails for nobody": ("W001", "EMAIL_BACKEND", settings(EMAIL_BACKEND="dummy")),
@@ -268,6 +314,19 @@ def test_the_service_refuses_to_start_with(what: str, site: Site) -> None:
     assert words in done.stderr
     # A database that is not to be touched is not.
     assert number not in ("E011", "E013", "E014") or site.still_has(before)
+
+
+@pytest.mark.parametrize("what", [what for what, (number, _, _) in ERRORS.items() if number == "E014"])
+@pytest.mark.parametrize("arguments", [["serve", "--dev"], ["migrate"], ["users", "list"], ["users", "add", "a", "--email", "a@b.co"]], ids=" ".join)
+def test_no_command_changes_a_database_whose_users_cannot_serve(arguments: list[str], what: str, site: Site) -> None:
+    _, words, prepare = ERRORS[what]
+    prepare(site)
+    before = site.files
+    done = site.run(*arguments, seconds=20)
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert words in done.stderr
+    # `--dev` keeps its secret key next to the database.
+    assert site.still_has(before)
 
 
 @pytest.mark.parametrize("what", WARNINGS)

@@ -42,11 +42,14 @@ struct Finding: Error, Equatable, Sendable {
   var message: String
   /// What to do, where the message does not say so.
   var hint: String?
+  /// The setting whose value is at fault, if it is one setting's.
+  var setting: SettingName?
 
-  init(_ kind: Kind, _ message: String, hint: String? = nil) {
+  init(_ kind: Kind, _ message: String, hint: String? = nil, setting: SettingName? = nil) {
     self.kind = kind
     self.message = message
     self.hint = hint
+    self.setting = setting
   }
 
   /// As Django writes it.

@@ -105,8 +105,8 @@ struct Settings: Sendable {
   private static func secretKey(_ reader: inout SettingsReader, database: String, keepsKey: Bool = true) -> String {
     if reader.isDevelopment, !reader.isSet(.secretKey) { return keptSecretKey(beside: database, keepsKey: keepsKey, &reader) }
     guard let key = reader.text(.secretKey) else {
-      // A file that cannot be read has been told of.
-      if !reader.findings.contains(where: { $0.message.hasPrefix(SettingName.secretKey.rawValue) }) {
+      // A file that cannot be read already has a finding.
+      if !reader.findings.contains(where: { $0.setting == .secretKey }) {
         reader.fault(.secretKey, "is required: the Django site's, or a new one from `openssl rand -base64 48`", .missingSetting)
       }
       return ""

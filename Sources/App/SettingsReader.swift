@@ -7,7 +7,9 @@ struct SettingsError: Error, CustomStringConvertible, Equatable {
 
   init(_ findings: [Finding]) { self.findings = findings }
 
-  init(_ name: SettingName, _ remedy: String, _ kind: Finding.Kind) { findings = [Finding(kind, "\(name.rawValue) \(remedy)")] }
+  init(_ name: SettingName, _ remedy: String, _ kind: Finding.Kind) {
+    findings = [Finding(kind, "\(name.rawValue) \(remedy)", setting: name)]
+  }
 
   var faults: [String] { findings.map(\.message) }
   var description: String { findings.map { "configuration: \($0.message)\($0.hint.map { ". \($0)" } ?? "")" }.joined(separator: "\n") }
@@ -58,7 +60,7 @@ struct SettingsReader {
   }
 
   mutating func fault(_ name: SettingName, _ remedy: String, _ kind: Finding.Kind = .invalidSetting) {
-    findings.append(Finding(kind, "\(name.rawValue) \(remedy)"))
+    findings.append(Finding(kind, "\(name.rawValue) \(remedy)", setting: name))
   }
 
   /// Throws if anything read so far was at fault.
@@ -172,7 +174,8 @@ struct SettingsReader {
     guard let data = try? FileHandle(forReadingFrom: URL(fileURLWithPath: path)).read(upToCount: Self.secretLimit) ?? Data(),
       let text = String(data: data, encoding: .utf8)
     else {
-      findings.append(Finding(.unreadableFile, "\(name.file) names a file that cannot be read; check the path and its permissions"))
+      let message = "\(name.file) names a file that cannot be read; check the path and its permissions"
+      findings.append(Finding(.unreadableFile, message, setting: name))
       return nil
     }
     secretFiles.append((name.file, path))

@@ -46,7 +46,15 @@ struct JSONBody {
   private static func isJSON(_ contentType: String?) -> Bool {
     // What nearly all clients send.
     if contentType == "application/json" { return true }
-    let parts = (contentType ?? "").lowercased().split(separator: ";").map { $0.filter { $0 != " " && $0 != "\"" } }
-    return parts.first == "application/json" && parts.dropFirst().allSatisfy { !$0.hasPrefix("charset=") || $0 == "charset=utf-8" }
+    // Blanks and tabs count around a part only: inside it, they make it another type or parameter.
+    let parts = (contentType ?? "").lowercased().split(separator: ";", omittingEmptySubsequences: false).map(\.trimmed)
+    return parts[0] == "application/json" && parts.dropFirst().allSatisfy(isHarmless)
+  }
+
+  /// Whether a parameter of the media type leaves the body UTF-8; one may be empty (RFC 9110, section 5.6.6).
+  private static func isHarmless(_ parameter: Substring) -> Bool {
+    let name = parameter.prefix { $0 != "=" }
+    if name == "charset" { return parameter == "charset=utf-8" || parameter == "charset=\"utf-8\"" }
+    return !name.contains { $0 == " " || $0 == "\t" || $0 == "\"" }
   }
 }

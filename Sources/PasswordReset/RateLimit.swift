@@ -14,8 +14,9 @@ public struct RateLimit: Sendable, Equatable {
     let units = ["s": 1, "m": 60, "h": 3600, "d": 86400]
     var limits: [RateLimit] = []
     for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-      let fields = part.split(separator: "/", omittingEmptySubsequences: false).map { $0.filter { $0 != " " } }
-      guard fields.count == 2, let count = Int(fields[0]), (1...1_000_000).contains(count), let seconds = units[fields[1]] else { return nil }
+      guard let match = part.wholeMatch(of: #/ *([0-9]+)/([smhd]) */#), let count = Int(match.1), (1...1_000_000).contains(count),
+        let seconds = units[String(match.2)]
+      else { return nil }
       limits.append(RateLimit(count: count, seconds: seconds))
     }
     return Set(limits.map(\.seconds)).count == limits.count ? limits : nil

@@ -116,6 +116,7 @@ BAD = [
     bad("HTTP_SSL_KEYFILE", "", "is required by HTTP_SSL_CERTFILE", HTTP_SSL_CERTFILE=NOWHERE),
     bad("LOG_LEVEL", "canary", "must be one of"),
     bad("LOG_FORMAT", "canary", "must be one of"),
+    bad("RATE_LIMIT_REQUESTS", "7 77/m", LIMITS, canary="7 77"),
     bad("EMAIL_HOSTS", "canary", "is not a setting"),
     bad("SECRET_KEYS", "canary", "is not a setting"),
 ]

@@ -34,6 +34,25 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    ("app lication/json", 415), ("appli\"cation/json", 415), ("\"application/json\"", 415), (";application/json", 415),
+    ("application/json;charset=utf-16", 415), ("application/json; charset=u tf-8", 415), ("application/json; char set=utf-16", 415),
+    ("application/json; charset =utf-16", 415), ("application/json; charset=utf\"-8", 415), ("application/json; charset=\"utf-16\"", 415),
+    ("text/plain", 415), ("application/json", 202), ("Application/JSON", 202), ("application/json;", 202), ("application/json ; charset=UTF-8", 202),
+    ("application/json; charset=\"utf-8\"", 202), ("application/json; profile=x;charset=utf-8", 202),
+  ])
+  func `of another media type is refused, even if removing blanks and quotation marks would make it JSON`(_ type: String, _ status: Int)
+    async throws
+  {
+    let harness = try Harness()
+    try await harness.run { client in
+      let body = ByteBuffer(string: #"{"email":"a@example.com"}"#)
+      let reply = try await client.execute(uri: "/password-reset", method: .post, headers: [.contentType: type], body: body) { Reply($0) }
+      #expect(reply.status == status)
+      if status == 415 { #expect(reply.code == "unsupported_media_type") }
+    }
+  }
+
   @Test func `that is not UTF-8 is refused`() async throws {
     let harness = try Harness()
     try await harness.run { client in

@@ -6,6 +6,17 @@ import Testing
 
 @testable import HTTPAPI
 
+@Suite struct `A limit in the settings` {
+  @Test(arguments: ["1 0/m", "1/ m", "1 /m", "+1/m", "1/m,5 0/h", "1/m,,5/h", "1", "1/m/h", ""])
+  func `is refused when it is not a count and a unit`(_ text: String) {
+    #expect(RateLimit.parse(text) == nil)
+  }
+
+  @Test func `may have blanks after its commas`() {
+    #expect(RateLimit.parse("1/m, 50/h") == [RateLimit(count: 1, seconds: 60), RateLimit(count: 50, seconds: 3600)])
+  }
+}
+
 @Suite struct `The limit of a client` {
   private static let overProxy = ["TRUSTED_PROXIES": "127.0.0.1,::1,10.0.0.0/8"]
 

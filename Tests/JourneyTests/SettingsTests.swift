@@ -119,6 +119,12 @@ import Testing
     #expect(error?.faults.count == 4)
   }
 
+  @Test(arguments: ["SECRET_KEY_FALLBACK", "SECRET_KEYS", "SECRET_KEY_FIEL"])
+  func `names a missing secret key next to a setting that begins with its name`(_ unknown: String) {
+    let error = #expect(throws: SettingsError.self) { try Settings(environment: ["EMAIL_BACKEND": "smtp", unknown: "x"]) }
+    #expect(error?.findings.map(\.kind) == [.unknownSetting, .missingSetting])
+  }
+
   @Test func `takes a secret from a file, and not from both places`() throws {
     let path = FileManager.default.temporaryDirectory.appendingPathComponent("secret-\(UUID().uuidString)").path
     defer { try? FileManager.default.removeItem(atPath: path) }

@@ -9,7 +9,7 @@ import SQLiteStore
 enum Checks {
   /// What may be meant so, but seldom is.
   static func ofSettings(_ settings: Settings) -> [Finding] {
-    ofSecrets(settings) + ofMail(settings) + ofEdge(settings)
+    settings.warnings + ofSecrets(settings) + ofMail(settings) + ofEdge(settings)
   }
 
   private static func ofSecrets(_ settings: Settings) -> [Finding] {

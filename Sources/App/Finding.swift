@@ -33,6 +33,7 @@ struct Finding: Error, Equatable, Sendable {
     case openAdminListener = "W013"
     case unfinishedTransaction = "W014"
     case lockedDatabase = "W015"
+    case doubtfulValue = "W016"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

@@ -37,6 +37,8 @@ struct Settings: Sendable {
   var wording: WordingSettings
   /// The files that hold secrets, with the setting that names each.
   var secretFiles: [(name: String, path: String)]
+  /// Values that are used, although their form suggests that they are not meant so.
+  var warnings: [Finding]
   /// Every setting as it is in force, without secrets.
   var effective: [SettingName: EffectiveSetting]
 
@@ -70,6 +72,7 @@ struct Settings: Sendable {
     auditDays = reader.integer(.auditDays, in: 1...3650)
     log = LogSettings(&reader)
     secretFiles = reader.secretFiles
+    warnings = reader.warnings
     effective = reader.effective
     self.wording = wording
     try reader.check()

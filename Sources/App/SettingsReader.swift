@@ -28,6 +28,10 @@ struct EffectiveSetting: Sendable, Equatable {
 /// swift-configuration's typed getters take a value that does not parse for one that is absent; so only texts are read from it, and parsed here.
 struct SettingsReader {
   private(set) var findings: [Finding] = []
+  /// Values that are used, although their form suggests that they are not meant so.
+  private(set) var warnings: [Finding] = []
+  /// The settings whose value is refused for its form. They count as absent, and get no second finding.
+  private var refused: Set<SettingName> = []
   private(set) var effective: [SettingName: EffectiveSetting] = [:]
   /// Whether development's defaults hold.
   let isDevelopment: Bool
@@ -47,7 +51,11 @@ struct SettingsReader {
       Finding(.unknownSetting, "\($0) is not a setting", hint: "See docs/configuration.md for those there are, or unset it.")
     }
     let path = environment[SettingName.config.rawValue] ?? ""
-    if !path.isEmpty { file = SettingsFile(path: path) }
+    if case .refused(let remedy) = ValueForm(of: path, for: .config) {
+      findings.append(Finding(.invalidSetting, "\(SettingName.config.rawValue) \(remedy)", setting: .config))
+    } else if !path.isEmpty {
+      file = SettingsFile(path: path)
+    }
     findings += file.findings
     // The environment goes before the file.
     config = ConfigReader(providers: [
@@ -60,6 +68,7 @@ struct SettingsReader {
   }
 
   mutating func fault(_ name: SettingName, _ remedy: String, _ kind: Finding.Kind = .invalidSetting) {
+    guard !refused.contains(name) else { return }
     findings.append(Finding(kind, "\(name.rawValue) \(remedy)", setting: name))
   }
 
@@ -155,8 +164,31 @@ struct SettingsReader {
   private mutating func setText(_ name: SettingName) -> String? {
     if name.isSecret, value(name.file) != nil { return secret(name) }
     guard let text = value(name.rawValue) else { return nil }
-    note(name, text, from: source(name.rawValue))
+    return accept(text, for: name, from: source(name.rawValue))
+  }
+
+  /// Returns `text`, or nil with a finding if its form is refused.
+  /// - Parameter path: the file that holds the text, for a secret in a file.
+  private mutating func accept(_ text: String, for name: SettingName, from source: String, path: String? = nil) -> String? {
+    let subject = path == nil ? name.rawValue : "\(name.file) names a file whose content"
+    let place = path.map { " The file is \($0)." } ?? ""
+    switch ValueForm(of: text, for: name) {
+    case .plain: break
+    case .refused(let remedy):
+      let hint = path.map { "Write the value alone, on one line, into \($0)." }
+      refuse(name, Finding(.invalidSetting, "\(subject) \(remedy)", hint: hint, setting: name))
+      return nil
+    case .doubtful(let reason):
+      let hint = "Remove it, unless the same value has it elsewhere, as in the Django site or the mail server.\(place)"
+      warnings.append(Finding(.doubtfulValue, "\(subject) \(reason)", hint: hint, setting: name))
+    }
+    note(name, text, from: source)
     return text
+  }
+
+  private mutating func refuse(_ name: SettingName, _ finding: Finding) {
+    guard refused.insert(name).inserted else { return }
+    findings.append(finding)
   }
 
   private mutating func secret(_ name: SettingName) -> String? {
@@ -167,8 +199,11 @@ struct SettingsReader {
       return nil
     }
     if let text = value(name.rawValue), source(name.rawValue) == "environment" {
-      note(name, text, from: "environment")
-      return text
+      return accept(text, for: name, from: "environment")
+    }
+    if case .refused(let remedy) = ValueForm(of: path, for: .config) {
+      refuse(name, Finding(.invalidSetting, "\(name.file) \(remedy)", setting: name))
+      return nil
     }
     // Not only of a regular file: a shell's `<(…)` is a pipe. Why it cannot be read would name the path, which may be a secret put in the wrong place.
     guard let data = try? FileHandle(forReadingFrom: URL(fileURLWithPath: path)).read(upToCount: Self.secretLimit) ?? Data(),
@@ -179,10 +214,15 @@ struct SettingsReader {
       return nil
     }
     secretFiles.append((name.file, path))
+    guard data.count < Self.secretLimit else {
+      let message = "\(name.file) names a file that is too long to hold the value alone"
+      refuse(name, Finding(.invalidSetting, message, hint: "Check what is in \(path).", setting: name))
+      return nil
+    }
+    // Editors and `echo` end the file with a line end, which is never part of the value.
     let secret = text.trimmingCharacters(in: .newlines)
     guard !secret.isEmpty else { return nil }
-    note(name, secret, from: name.file)
-    return secret
+    return accept(secret, for: name, from: name.file, path: path)
   }
 
   private mutating func defaultText(_ name: SettingName, _ fallback: String?) -> String? {

@@ -13,7 +13,7 @@ struct WordingSettings: Sendable {
   private let timeZone: TimeZone
 
   init(_ reader: inout SettingsReader, timeZone: TimeZone) {
-    siteName = reader.parsed(.siteName, remedy: "must be one line of text") { $0.contains(where: \.isNewline) ? nil : $0 }
+    siteName = reader.usualText(.siteName)
     sender = reader.parsed(.defaultFromEmail, remedy: "must be one mailbox such as noreply@example.com") {
       Sender.accepts($0) ? $0 : nil
     }

@@ -204,6 +204,11 @@ def with_file(name: str, text: str, mode: int = 0o600, **others: str) -> Prepare
     return lambda site: site.set(**{name: site.file(name.lower(), text, mode)}, **others)
 
 
+def with_secret(text: str) -> Prepare:
+    """The secret key in a file that is called "key file"."""
+    return lambda site: site.set(SECRET_KEY="", SECRET_KEY_FILE=site.file("key file", text))
+
+
 def templates(text: str) -> Prepare:
     def prepare(site: Site) -> None:
         (site.folder / "templates").mkdir()
@@ -220,6 +225,14 @@ ERRORS: dict[str, tuple[str, str, Prepare]] = {
     "no secret key": ("E002", "SECRET_KEY", settings(SECRET_KEY="")),
     "no mail backend": ("E002", "EMAIL_BACKEND", settings(EMAIL_BACKEND="")),
     "a port that is none": ("E003", "HTTP_PORT", settings(HTTP_PORT="http")),
+    "a key with a line end": ("E003", "SECRET_KEY", settings(SECRET_KEY=f"{KEY}\n")),
+    "a file with a key and its name": ("E003", "key file", with_secret(f"SECRET_KEY={KEY}\n")),
+    "a file of a shell with a key": ("E003", "key file", with_secret(f"export DJANGO_SECRET_KEY='{KEY}'\n")),
+    "a file of Python with a key": ("E003", "key file", with_secret(f"SECRET_KEY = '{KEY}'\n")),
+    "a file of JSON with a key": ("E003", "key file", with_secret(json.dumps({"key": KEY}))),
+    "a file of several lines with a key": ("E003", "key file", with_secret(f"{KEY}\n\nanother line\n")),
+    "a file that is too long for a key": ("E003", "key file", with_secret(KEY * 2000)),
+    "a name of a key file with a line end": ("E003", "SECRET_KEY_FILE", settings(SECRET_KEY="", SECRET_KEY_FILE="/dev/null\n")),
     "a short secret key": ("E004", "SECRET_KEY", settings(SECRET_KEY=KEY[:31])),
     "a short former key": ("E004", "SECRET_KEY_FALLBACKS", settings(SECRET_KEY_FALLBACKS=KEY[:31])),
     "a link in the clear": ("E005", "RESET_URL", settings(RESET_URL="http://frontend.example.com/{uid}/{token}")),
@@ -282,6 +295,7 @@ WARNINGS: dict[str, tuple[str, str, Prepare]] = {
     "a key of few characters": ("W012", "SECRET_KEY", settings(SECRET_KEY="abcd" * 15)),
     "a key of Django's template": ("W012", "SECRET_KEY", settings(SECRET_KEY=f"django-insecure-{KEY}")),
     "an admin listener for everybody": ("W013", "ADMIN_HOST", settings(ADMIN_HOST="0.0.0.0")),
+    "a key with blanks in a file": ("W016", "key file", with_secret(f"{KEY} \n")),
 }
 
 
@@ -337,6 +351,7 @@ def test_a_warning_is_given(what: str, site: Site) -> None:
     findings = site.check()
     assert [finding.level for finding in findings] == ["warning"], findings
     assert_is_found(findings, "warning", number, words)
+    assert not any(secret in str(findings) for secret in (KEY[:31], "of-the-mailer"))
     assert site.still_has(before)
 
 

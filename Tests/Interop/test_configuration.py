@@ -48,6 +48,9 @@ WHOLE = "must be a whole number from"
 FLAG = "must be true or false"
 FILE = "names a file that cannot be read"
 LIMITS = "must be limits such as"
+LINE = "must be one line, without line ends"
+BLANKS = "must not begin or end with white space"
+ALONE = "must be the value alone"
 
 BAD = [
     bad("HTTP_PORT", "canary-8080", WHOLE),
@@ -117,6 +120,18 @@ BAD = [
     bad("LOG_LEVEL", "canary", "must be one of"),
     bad("LOG_FORMAT", "canary", "must be one of"),
     bad("RATE_LIMIT_REQUESTS", "7 77/m", LIMITS, canary="7 77"),
+    bad("SECRET_KEY", f"{KEY}\n", LINE),
+    bad("SECRET_KEY", f"{KEY}\r\n", LINE),
+    bad("SECRET_KEY", f"{KEY}\n{KEY}", LINE),
+    bad("SECRET_KEY", f"SECRET_KEY={KEY}", ALONE),
+    bad("SECRET_KEY", json.dumps({"SECRET_KEY": KEY}), ALONE),
+    bad("SECRET_KEY_FALLBACKS", f"{KEY},{KEY}\n", LINE),
+    bad("EMAIL_HOST_PASSWORD", "canary-password\n", LINE, EMAIL_HOST_USER="mailer"),
+    bad("EMAIL_HOST_USER", "canary\n", LINE, EMAIL_HOST_PASSWORD="canary-password"),
+    bad("DATABASE_URL", "sqlite:canary.sqlite3\n", LINE),
+    bad("DATABASE_URL", "sqlite:canary.sqlite3 ", BLANKS),
+    bad("EMAIL_FILE_PATH", "canary\n", LINE, EMAIL_BACKEND="file"),
+    bad("EMAIL_HOST", "canary.example.com\t", LINE),
     bad("EMAIL_HOSTS", "canary", "is not a setting"),
     bad("SECRET_KEYS", "canary", "is not a setting"),
 ]

@@ -140,6 +140,78 @@ import Testing
     return ["PASSWORD_RESET_CONFIG": path]
   }
 
+  /// Settings that hold `value`, from the environment and from a file.
+  private func places(_ name: SettingName, _ value: String) throws -> [[String: String]] {
+    let environment = Self.good.merging([name.rawValue: value]) { $1 }
+    guard name != .config else { return [environment] }
+    let data = try JSONSerialization.data(withJSONObject: environment)
+    return [environment, try file(String(decoding: data, as: UTF8.self))]
+  }
+
+  @Test(arguments: SettingName.allCases.filter { !$0.isJSON })
+  func `refuses a line end or another control character in any value, once`(_ name: SettingName) throws {
+    let lines = ["hunter2\n", "hunter2\r\n", "hunter2\r", "\nhunter2", "hunter2\nhunter2", "\thunter2"]
+    // YAML folds these two itself.
+    let ofTheEnvironment = ["hunter2\u{85}", "\u{FEFF}hunter2"]
+    for value in lines + ofTheEnvironment {
+      for environment in try places(name, value).prefix(ofTheEnvironment.contains(value) ? 1 : 2) {
+        let error = #expect(throws: SettingsError.self) { try Settings(environment: environment) }
+        #expect(error?.findings.map(\.setting) == [name] && error?.findings.map(\.kind) == [.invalidSetting], "\(error?.description ?? "")")
+        #expect(error?.description.contains("hunter2") == false)
+      }
+    }
+  }
+
+  @Test(arguments: SettingName.allCases.filter { !$0.isJSON })
+  func `accepts blanks around a value only where it may be any text, and warns`(_ name: SettingName) throws {
+    for (before, after) in [(" ", ""), ("", " "), ("", "\u{A0}")] {
+      // Former keys have no blanks in them.
+      if name == .secretKeyFallbacks { continue }
+      let value = "\(before)hunter2-0123456789-0123456789-0123456789\(after)"
+      for var environment in try places(name, value) {
+        if name == .emailHostPassword { environment["EMAIL_HOST_USER"] = "mailer" }
+        if name.isSecret || name == .siteName {
+          let settings = try Settings(environment: environment)
+          #expect(settings.warnings.map(\.setting) == [name] && settings.warnings.map(\.kind) == [.doubtfulValue])
+          #expect(!"\(settings.warnings)".contains("hunter2"))
+          if name == .secretKey { #expect(settings.secretKey == value) }
+        } else {
+          let error = #expect(throws: SettingsError.self) { try Settings(environment: environment) }
+          #expect(error?.findings.map(\.setting) == [name], "\(error?.description ?? "")")
+          #expect(error?.description.contains("hunter2") == false)
+        }
+      }
+    }
+  }
+
+  @Test(arguments: SettingName.allCases.filter(\.isSecret))
+  func `reads the same secret from a file with line ends as from the environment without`(_ name: SettingName) throws {
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent("secret-\(UUID().uuidString)").path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    var environment = Self.good.merging([name.file: path]) { $1 }
+    environment[name.rawValue] = nil
+    if name == .emailHostPassword { environment["EMAIL_HOST_USER"] = "mailer" }
+    let secret = "hunter2=0123456789:[0123456789-0123456789],{0123456789-0123456789-0123456789}"
+    // The first is the byte order mark that some editors write.
+    for (start, end) in [("\u{FEFF}", ""), ("", ""), ("", "\n"), ("", "\r\n"), ("", "\n\n")] {
+      try (start + secret + end).write(toFile: path, atomically: true, encoding: .utf8)
+      let settings = try Settings(environment: environment)
+      #expect(settings.effective[name] == EffectiveSetting(value: "********", source: name.file) && settings.warnings.isEmpty)
+      if name == .secretKey { #expect(settings.secretKey == secret) }
+    }
+    for content in [
+      "\(name.rawValue)=\(secret)", "export \(name.rawValue)='\(secret)'", "\(name.rawValue): \(secret)", "\"\(name.rawValue)\": \"\(secret)\"",
+      "{\"key\": \"\(secret)\"}", "\(secret)\n\(secret)",
+      String(repeating: secret, count: 2000),
+    ] {
+      try content.write(toFile: path, atomically: true, encoding: .utf8)
+      let error = #expect(throws: SettingsError.self) { try Settings(environment: environment) }
+      #expect(error?.findings.map(\.setting) == [name] && error?.findings.map(\.kind) == [.invalidSetting], "\(error?.description ?? "")")
+      #expect(error?.description.contains(name.file) == true && error?.description.contains(path) == true)
+      #expect(error?.description.contains("hunter2") == false)
+    }
+  }
+
   @Test(arguments: [
     """
     SECRET_KEY: \(Harness.secretKey)

@@ -1,8 +1,8 @@
 import Foundation
 
-/// Detects what came along with a value: line ends, white space, or the syntax of another format.
+/// Detects what came along with a value: line ends, white space, quotation marks, or the syntax of another format.
 ///
-/// Editors, `echo` and Kubernetes secrets add these, often unnoticed. A key with a line end is
+/// Editors, `echo`, Kubernetes secrets and `docker run --env-file` add these, often unnoticed. A key with a line end is
 /// another key, and makes all links of the Django site next to the service invalid.
 enum ValueForm: Equatable {
   case plain
@@ -13,7 +13,7 @@ enum ValueForm: Equatable {
 
   init(of text: String, for name: SettingName) {
     // JSON may have several lines; its own reader refuses everything else.
-    self = name.isJSON ? .plain : Self.lineFault(text) ?? Self.syntaxFault(text, name) ?? Self.blankFault(text, name) ?? .plain
+    self = name.isJSON ? .plain : Self.lineFault(text) ?? Self.syntaxFault(text, name) ?? Self.markFault(text, name) ?? .plain
   }
 
   private static func lineFault(_ text: String) -> ValueForm? {
@@ -25,13 +25,23 @@ enum ValueForm: Equatable {
   }
 
   private static func syntaxFault(_ text: String, _ name: SettingName) -> ValueForm? {
-    if name.isSecret, isJSONObject(text) || isAssignment(text, to: name) {
+    if name.isList, isJSONList(text) { return .refused("must be separated by commas, not a JSON list") }
+    if name.isSecret, isJSONList(text) || isJSONObject(text) || isAssignment(text, to: name) {
       return .refused("must be the value alone, without its name and not as JSON")
     }
     return nil
   }
 
-  private static func blankFault(_ text: String, _ name: SettingName) -> ValueForm? {
+  private static func markFault(_ text: String, _ name: SettingName) -> ValueForm? {
+    if name.isHost, text.contains(where: { "\"'".contains($0) }) {
+      return .refused("must be a name or an address, without quotation marks")
+    }
+    let items = name.isList ? text.split(separator: ",").map(String.init) : []
+    if ([text] + items).contains(where: isQuoted) {
+      return name.isFreeText
+        ? .doubtful("begins and ends with a quotation mark, which is part of the value")
+        : .refused("must not begin and end with a quotation mark")
+    }
     if text.first?.isWhitespace == true || text.last?.isWhitespace == true {
       return name.isFreeText
         ? .doubtful("begins or ends with white space, which is part of the value")
@@ -39,6 +49,13 @@ enum ValueForm: Equatable {
     }
     return nil
   }
+
+  private static func isQuoted(_ text: String) -> Bool {
+    text.count > 1 && text.first == text.last && (text.hasPrefix("\"") || text.hasPrefix("'"))
+  }
+
+  /// Whether `text` is a list of quoted items in brackets, as JSON and Python write it.
+  private static func isJSONList(_ text: String) -> Bool { text.wholeMatch(of: /\s*\[\s*["'].*["']\s*,?\s*\]\s*/) != nil }
 
   private static func isJSONObject(_ text: String) -> Bool {
     text.first == "{" && (try? JSONSerialization.jsonObject(with: Data(text.utf8))) is [String: Any]
@@ -52,6 +69,17 @@ enum ValueForm: Equatable {
 }
 
 extension SettingName {
-  /// Whether its value may be any text, so that blanks around it may be meant.
+  /// Whether its value may be any text, so that quotation marks and blanks around it may be meant.
   fileprivate var isFreeText: Bool { isSecret || self == .siteName }
+
+  fileprivate var isHost: Bool { [.httpHost, .adminHost, .emailHost].contains(self) }
+
+  /// Whether its value is a list separated by commas.
+  fileprivate var isList: Bool {
+    switch self {
+    case .trustedProxies, .corsAllowedOrigins, .secretKeyFallbacks, .passwordHasherOptions, .emailRateLimit: true
+    case .rateLimitRequests, .rateLimitLinks, .rateLimitMails, .rateLimitMailsTotal: true
+    default: false
+    }
+  }
 }

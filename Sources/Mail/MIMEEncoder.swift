@@ -13,7 +13,14 @@ struct EncodedMessage: Sendable {
 /// What a sender may be.
 public enum Sender {
   /// Whether `text` is exactly one mailbox: `noreply@example.com` or `Site <noreply@example.com>`.
-  public static func accepts(_ text: String) -> Bool { MIMEEncoder.address(of: text) != nil }
+  ///
+  /// Quotation marks may be around the name only, and in pairs. GMime is lenient: it reads
+  /// `"Site <noreply@example.com>"` as a local part in quotes.
+  public static func accepts(_ text: String) -> Bool {
+    guard let address = MIMEEncoder.address(of: text) else { return false }
+    let marks = text.replacingOccurrences(of: "\\\"", with: "").count { $0 == "\"" }
+    return marks.isMultiple(of: 2) && !address.contains("\"") && !address.hasPrefix("'") && !address.hasSuffix("'")
+  }
 }
 
 /// Puts messages into MIME, by GMime.

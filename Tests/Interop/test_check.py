@@ -225,6 +225,8 @@ ERRORS: dict[str, tuple[str, str, Prepare]] = {
     "no secret key": ("E002", "SECRET_KEY", settings(SECRET_KEY="")),
     "no mail backend": ("E002", "EMAIL_BACKEND", settings(EMAIL_BACKEND="")),
     "a port that is none": ("E003", "HTTP_PORT", settings(HTTP_PORT="http")),
+    "a sender in quotation marks": ("E003", "DEFAULT_FROM_EMAIL", settings(DEFAULT_FROM_EMAIL='"Example <noreply@example.com>"')),
+    "a mail server in quotation marks": ("E003", "EMAIL_HOST", settings(EMAIL_HOST='"localhost"')),
     "a key with a line end": ("E003", "SECRET_KEY", settings(SECRET_KEY=f"{KEY}\n")),
     "a file with a key and its name": ("E003", "key file", with_secret(f"SECRET_KEY={KEY}\n")),
     "a file of a shell with a key": ("E003", "key file", with_secret(f"export DJANGO_SECRET_KEY='{KEY}'\n")),
@@ -233,6 +235,7 @@ ERRORS: dict[str, tuple[str, str, Prepare]] = {
     "a file of several lines with a key": ("E003", "key file", with_secret(f"{KEY}\n\nanother line\n")),
     "a file that is too long for a key": ("E003", "key file", with_secret(KEY * 2000)),
     "a name of a key file with a line end": ("E003", "SECRET_KEY_FILE", settings(SECRET_KEY="", SECRET_KEY_FILE="/dev/null\n")),
+    "a name of the settings file in quotation marks": ("E003", "PASSWORD_RESET_CONFIG", settings(PASSWORD_RESET_CONFIG='"/dev/null"')),
     "a short secret key": ("E004", "SECRET_KEY", settings(SECRET_KEY=KEY[:31])),
     "a short former key": ("E004", "SECRET_KEY_FALLBACKS", settings(SECRET_KEY_FALLBACKS=KEY[:31])),
     "a link in the clear": ("E005", "RESET_URL", settings(RESET_URL="http://frontend.example.com/{uid}/{token}")),
@@ -295,7 +298,16 @@ WARNINGS: dict[str, tuple[str, str, Prepare]] = {
     "a key of few characters": ("W012", "SECRET_KEY", settings(SECRET_KEY="abcd" * 15)),
     "a key of Django's template": ("W012", "SECRET_KEY", settings(SECRET_KEY=f"django-insecure-{KEY}")),
     "an admin listener for everybody": ("W013", "ADMIN_HOST", settings(ADMIN_HOST="0.0.0.0")),
+    "a key in quotation marks": ("W016", "SECRET_KEY", settings(SECRET_KEY=f'"{KEY}"')),
+    "a key in quotation marks in a file": ("W016", "key file", with_secret(f"'{KEY}'\n")),
     "a key with blanks in a file": ("W016", "key file", with_secret(f"{KEY} \n")),
+    "former keys in quotation marks": ("W016", "SECRET_KEY_FALLBACKS", settings(SECRET_KEY_FALLBACKS=f'"{KEY},{KEY}x"')),
+    "a former key in quotation marks": ("W016", "SECRET_KEY_FALLBACKS", settings(SECRET_KEY_FALLBACKS=f"{KEY}x,'{KEY}'")),
+    "a password in quotation marks": (
+        "W016", "EMAIL_HOST_PASSWORD",
+        settings(EMAIL_HOST_USER="mailer", EMAIL_HOST_PASSWORD="'of-the-mailer'", EMAIL_USE_TLS="true"),
+    ),
+    "a site name in quotation marks": ("W016", "SITE_NAME", settings(SITE_NAME='"Example"')),
 }
 
 

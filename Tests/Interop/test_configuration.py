@@ -50,6 +50,8 @@ FILE = "names a file that cannot be read"
 LIMITS = "must be limits such as"
 LINE = "must be one line, without line ends"
 BLANKS = "must not begin or end with white space"
+QUOTES = "must not begin and end with a quotation mark"
+LIST = "must be separated by commas, not a JSON list"
 ALONE = "must be the value alone"
 
 BAD = [
@@ -126,12 +128,23 @@ BAD = [
     bad("SECRET_KEY", f"SECRET_KEY={KEY}", ALONE),
     bad("SECRET_KEY", json.dumps({"SECRET_KEY": KEY}), ALONE),
     bad("SECRET_KEY_FALLBACKS", f"{KEY},{KEY}\n", LINE),
+    bad("SECRET_KEY_FALLBACKS", json.dumps([KEY, KEY]), LIST),
+    bad("SECRET_KEY_FALLBACKS", f"['{KEY}', '{KEY}']", LIST),
     bad("EMAIL_HOST_PASSWORD", "canary-password\n", LINE, EMAIL_HOST_USER="mailer"),
     bad("EMAIL_HOST_USER", "canary\n", LINE, EMAIL_HOST_PASSWORD="canary-password"),
     bad("DATABASE_URL", "sqlite:canary.sqlite3\n", LINE),
     bad("DATABASE_URL", "sqlite:canary.sqlite3 ", BLANKS),
+    bad("DATABASE_URL", '"sqlite:canary.sqlite3"', QUOTES),
     bad("EMAIL_FILE_PATH", "canary\n", LINE, EMAIL_BACKEND="file"),
     bad("EMAIL_HOST", "canary.example.com\t", LINE),
+    bad("EMAIL_HOST", '"canary.example.com"', "without quotation marks"),
+    bad("EMAIL_HOST", "'canary.example.com'", "without quotation marks"),
+    bad("HTTP_HOST", '"canary.example.com', "without quotation marks"),
+    bad("DEFAULT_FROM_EMAIL", '"Canary <canary@example.com>"', QUOTES),
+    bad("DEFAULT_FROM_EMAIL", "'canary@example.com'", QUOTES),
+    bad("DEFAULT_FROM_EMAIL", '"Canary <canary@example.com>', "must be one mailbox"),
+    bad("DEFAULT_FROM_EMAIL", "Canary <'canary@example.com'>", "must be one mailbox"),
+    bad("CORS_ALLOWED_ORIGINS", '["https://canary.example.com"]', LIST),
     bad("EMAIL_HOSTS", "canary", "is not a setting"),
     bad("SECRET_KEYS", "canary", "is not a setting"),
 ]

@@ -163,10 +163,10 @@ import Testing
   }
 
   @Test(arguments: SettingName.allCases.filter { !$0.isJSON })
-  func `accepts blanks around a value only where it may be any text, and warns`(_ name: SettingName) throws {
-    for (before, after) in [(" ", ""), ("", " "), ("", "\u{A0}")] {
+  func `accepts quotation marks and blanks around a value only where it may be any text, and warns`(_ name: SettingName) throws {
+    for (before, after) in [("\"", "\""), ("'", "'"), (" ", ""), ("", " "), ("", "\u{A0}")] {
       // Former keys have no blanks in them.
-      if name == .secretKeyFallbacks { continue }
+      if name == .secretKeyFallbacks, after != before { continue }
       let value = "\(before)hunter2-0123456789-0123456789-0123456789\(after)"
       for var environment in try places(name, value) {
         if name == .emailHostPassword { environment["EMAIL_HOST_USER"] = "mailer" }
@@ -201,7 +201,7 @@ import Testing
     }
     for content in [
       "\(name.rawValue)=\(secret)", "export \(name.rawValue)='\(secret)'", "\(name.rawValue): \(secret)", "\"\(name.rawValue)\": \"\(secret)\"",
-      "{\"key\": \"\(secret)\"}", "\(secret)\n\(secret)",
+      "{\"key\": \"\(secret)\"}", "[\"\(secret)\"]", "['\(secret)']", "\(secret)\n\(secret)",
       String(repeating: secret, count: 2000),
     ] {
       try content.write(toFile: path, atomically: true, encoding: .utf8)
@@ -264,6 +264,14 @@ import Testing
     let error = #expect(throws: SettingsError.self) { try Settings(environment: environment) }
     #expect(error?.findings.map(\.kind.rawValue) == [kind])
     #expect(error?.description.contains("hunter2") == false, "\(error?.description ?? "")")
+  }
+
+  @Test(arguments: [
+    "noreply@example.com", "Example <noreply@example.com>", #""Example, Inc." <noreply@example.com>"#, #""The \"Site\"" <o'brien@example.com>"#,
+    "Site's <noreply@example.com>",
+  ])
+  func `accepts a sender with quotation marks in its name`(_ sender: String) throws {
+    #expect(try Settings(environment: Self.good.merging(["DEFAULT_FROM_EMAIL": sender]) { $1 }).email.sender == sender)
   }
 
   @Test func `of TLS sets the port that goes with it`() throws {

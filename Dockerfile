@@ -3,7 +3,8 @@
 ARG BUILD_IMAGE=swift:6.3-bookworm
 ARG RUNTIME_IMAGE=debian:bookworm-slim
 
-# The dependencies, built with an empty source in the place of each of ours: only a change of Package.swift or of a C header builds them anew.
+# Builds the dependencies, with empty files instead of this project's sources, so that only a change to Package.swift or to a
+# C header rebuilds them.
 FROM ${BUILD_IMAGE} AS dependencies
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
@@ -15,10 +16,10 @@ COPY Sources/CArgon2 Sources/CArgon2
 COPY Sources/CCrypt Sources/CCrypt
 COPY Sources/CCurl Sources/CCurl
 COPY Sources/CGMime Sources/CGMime
-# Without the second, the flags of packages with traits change their order from build to build, and these are built anew.
+# Without SWIFT_DETERMINISTIC_HASHING, packages with traits get their flags in a different order each time, and are rebuilt.
 ENV SWIFT_FLAGS="-c release --static-swift-stdlib --explicit-target-dependency-import-check error --product password-reset" \
     SWIFT_DETERMINISTIC_HASHING=1
-# The build compares times to the nanosecond, and a layer may keep seconds only: this tar keeps them all.
+# The build compares modification times to the nanosecond, but a layer may keep only seconds. This tar archive keeps them.
 RUN swift package dump-package | jq --raw-output '.targets[] | select(.type != "system") \
       | (if .type == "test" then "Tests" else "Sources" end + "/" + .name) as $folder \
       | $folder + (if .type == "executable" then "/main.swift" else "/empty.swift" end), $folder + "/" + .resources[].path' > /tmp/empty \
@@ -35,7 +36,7 @@ RUN tar --extract --file=/dependencies.tar \
  && install -D --strip .build/release/password-reset /out/password-reset \
  && rm -r .build
 
-# Gathers in /image what the program loads and reads of Debian: no shell, no package manager.
+# Collects in /image the files of Debian that the program loads and reads: no shell, no package manager.
 FROM ${RUNTIME_IMAGE} AS runtime
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcurl4 libgmime-3.0-0 libsqlite3-0 tzdata \
@@ -43,7 +44,7 @@ RUN apt-get update \
 COPY --from=build /out/password-reset /usr/local/bin/password-reset
 COPY LICENSE NOTICE /usr/share/doc/password-reset/
 WORKDIR /image
-# status.d tells scanners which packages these files are of.
+# Scanners read in status.d which packages the files belong to.
 RUN mkdir -p usr/lib usr/lib64 var/lib/dpkg/status.d \
  && ln -s usr/lib usr/lib64 . \
  && ldd /usr/local/bin/password-reset | grep --only-matching '/[^ ]*' > /tmp/files \

@@ -1,7 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// Every target of ours: Swift 6 mode comes with the tools version, imports are private to the file unless said, and a warning fails the build.
+/// Settings for every target in this package, in addition to Swift 6 mode, which the tools version selects: imports are
+/// internal by default and apply only to the file that declares them, and a warning fails the build.
 let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
   .enableUpcomingFeature("InternalImportsByDefault"),
@@ -9,15 +10,16 @@ let strict: [SwiftSetting] = [
   .treatAllWarnings(as: .error),
 ]
 
-/// A release is linked with one short table in the place of 140,000 entries of what depends on where the program is loaded, and without names for others to
-/// link to, of which there are none: all of that would be read at the start, and stay in memory. It needs glibc 2.36, as Debian 12 has.
+/// Keeps releases small in memory. They have one short table instead of 140,000 relocation entries, and no exported symbol
+/// names, because nothing links to the program. Otherwise the process would read all of that at startup and keep it in
+/// memory. This needs glibc 2.36, which Debian 12 has.
 let small: [LinkerSetting] = [
   .unsafeFlags(
     ["-use-ld=lld"] + ["-z", "pack-relative-relocs", "--no-export-dynamic", "--icf=safe"].flatMap { ["-Xlinker", $0] },
     .when(platforms: [.linux], configuration: .release))
 ]
 
-/// Tests read better without a list of every module whose members they touch.
+/// Tests read better if they need not import every module whose members they use.
 let testing: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny"), .treatAllWarnings(as: .error)]
 
 // A target exists to forbid an import: docs/architecture.md draws the arrows, and the build's

@@ -15,7 +15,7 @@ public struct FormErrors: Error, Sendable, Equatable {
 
   public init(_ fields: [String: [FieldError]]) { self.fields = fields }
 
-  static let wrongType = FieldError(code: "invalid", Phrase("Enter a text."))
+  static let wrongType = FieldError(code: "invalid", Phrase("Not a valid string."))
 }
 
 /// Django's `PasswordResetForm`, which also takes a user name.
@@ -47,7 +47,7 @@ public struct PasswordResetForm: Sendable {
       let name = cleanText(username, field: "username", maximumLength: Self.usernameMaximumLength, &errors) { _ in nil }
       if errors.isEmpty { return .username(name.nfkc) }
     default:
-      errors["username"] = [FieldError(code: "ambiguous", Phrase("Give either an email address or a username, not both."))]
+      errors["username"] = [FieldError(code: "ambiguous", Phrase("Enter either an email address or a username, not both."))]
     }
     throw FormErrors(errors)
   }
@@ -125,7 +125,7 @@ private func checkLocale(_ locale: FieldInput, _ errors: inout [String: [FieldEr
   switch locale {
   case .missing: return
   case .text(let tag) where (1...35).contains(tag.utf8.count) && tag.utf8.allSatisfy(isTagCharacter): return
-  case .text, .wrongType: errors["locale"] = [FieldError(code: "invalid", Phrase("Enter a language tag such as “en” or “pt-BR”."))]
+  case .text, .wrongType: errors["locale"] = [FieldError(code: "invalid", Phrase("Enter a valid language tag, such as “en” or “pt-BR”."))]
   }
 }
 

@@ -2,7 +2,7 @@ public import Credentials
 
 /// What passwords may be set, and how they are kept.
 public struct PasswordPolicy: Sendable {
-  private static let unchanged = FieldError(code: "password_unchanged", Phrase("The new password must differ from the present one."))
+  private static let unchanged = FieldError(code: "password_unchanged", Phrase("Your new password must be different from your current password."))
 
   private let hashers: PasswordHashers
   let validators: [any PasswordValidator]
@@ -19,7 +19,7 @@ public struct PasswordPolicy: Sendable {
 
   /// The rules for new passwords, a sentence each.
   public var rules: [Phrase] {
-    validators.map(\.helpText) + (refusesCurrentPassword ? [Phrase("Your password must differ from your present one.")] : [])
+    validators.map(\.helpText) + (refusesCurrentPassword ? [Phrase("Your password can’t be the same as your current password.")] : [])
   }
 
   /// What `password` breaks of the rules that cost nothing to check.

@@ -74,7 +74,7 @@ import Testing
       _ = try await client.setPassword(link, "a-Fine-pass-77")
       try await eventually("the notice") { harness.mails.sent.count == 2 }
       let notice = harness.mails.sent[1]
-      #expect(notice.subject == "Your password on Example was changed")
+      #expect(notice.subject == "Your Example password was changed")
       #expect(notice.recipient == "alice@example.com")
       #expect(!notice.body.contains("http"))
       #expect(!notice.body.contains("a-Fine-pass-77"))
@@ -145,7 +145,7 @@ import Testing
       #expect(
         try await client.get(link).json["password_rules"] as? [String] == [
           "Your password must contain at least 8 characters.", "Your password must contain at most 1024 characters.",
-          "Your password must differ from your present one.",
+          "Your password can’t be the same as your current password.",
         ])
       let refused = try await client.setPassword(link, Harness.oldPassword)
       #expect(refused.status == 400 && refused.fieldCodes == ["new_password2": ["password_unchanged"]])

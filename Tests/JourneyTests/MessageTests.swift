@@ -70,7 +70,7 @@ import Testing
       recipient: "alice@example.com",
       link: nil, locale: nil, time: Date(), messageKey: "r1.1", date: Date())
     let composed = templates.compose(mail)
-    #expect(composed.body.contains("Hello {{site_name}}{{{email}}},"))
+    #expect(composed.body.contains("Hi {{site_name}}{{{email}}},"))
     let headers = try #require(try wire(composed).components(separatedBy: "\r\n\r\n").first).components(separatedBy: "\r\n")
     let names = headers.filter { !$0.hasPrefix(" ") && !$0.hasPrefix("\t") }.compactMap { $0.split(separator: ":").first.map(String.init) }
     #expect(

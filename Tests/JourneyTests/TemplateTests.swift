@@ -42,7 +42,7 @@ import Testing
     #expect(try mail(.passwordReset, "en").subject == "Example: all")
     #expect(try mail(.passwordReset, "de-AT").subject == "Example: de")
     #expect(try mail(.passwordReset, "pt-BR").subject == "Example: pt")
-    #expect(try mail(.passwordChanged, "en").subject == "Your password on Example was changed")
+    #expect(try mail(.passwordChanged, "en").subject == "Your Example password was changed")
     let dutch = try mail(.passwordReset, "nl")
     #expect(dutch.language == "nl" && dutch.body.hasPrefix("Hallo alice, 1 uur: https://example.com/reset/"))
     #expect(try settings(["LANGUAGE_CODE": "nl"]).languages.default.tag == "nl")

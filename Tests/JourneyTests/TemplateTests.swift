@@ -49,7 +49,7 @@ import Testing
     #expect(try mail(.passwordReset, "fr").body.contains("https://example.com/reset/"))
     try write(["de-AT/password_changed_subject.txt": "Servus"])
     let austrian = try mail(.passwordChanged, "de-AT")
-    #expect(austrian.subject == "Servus" && austrian.body.contains("Guten Tag") && austrian.language == "de-AT")
+    #expect(austrian.subject == "Servus" && austrian.body.contains("Hallo alice,") && austrian.language == "de-AT")
     #expect(try settings().languages.choose(locale: "de-AT", acceptLanguage: nil).messagesTag == "de")
   }
 
@@ -123,7 +123,7 @@ import Testing
     let own = try mail()
     #expect(own.subject == builtIn.subject && own.body == builtIn.body && own.html == builtIn.html)
     let preview = try await place.run(["mail", "preview", "--language", "de"], ["EMAIL_TEMPLATES_DIR": folder, "SITE_NAME": "Example"])
-    #expect(preview.status == 0 && preview.output.contains("Subject: Ihr Passwort bei Example zurücksetzen\n"))
+    #expect(preview.status == 0 && preview.output.contains("Subject: Passwort für Example zurücksetzen\n"))
     let html = try await place.run(["mail", "preview", "password_changed", "--html", "mail.html"])
     #expect(html.status == 0)
     #expect(try String(contentsOfFile: place.path + "/mail.html", encoding: .utf8).hasPrefix("<!DOCTYPE html>"))

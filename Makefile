@@ -9,7 +9,7 @@ PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev l
 SWIFT_RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib $(SWIFT_FLAGS)
 BINARY      := .build/debug/password-reset
 
-.PHONY: help run test build format lint interop image bench bench-mail bench-passwords timing packages
+.PHONY: help run test build format lint system bench bench-mail bench-passwords timing packages
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -17,7 +17,7 @@ help: ## List all targets
 run: build ## Try the service: demo user, emails printed to this terminal
 	$(BINARY) serve --dev
 
-# Limit the parallelism: all tests at once starve each other, and Foundation's Process has crashed twice that way.
+# Limit the parallelism: all tests at once starve each other.
 test: packages ## Build and run the tests
 	SWIFT_DETERMINISTIC_HASHING=1 SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=16 swift test $(SWIFT_FLAGS)
 
@@ -30,11 +30,8 @@ format: ## Format the code
 lint: ## Check the format of the code
 	swift format lint --strict --recursive Package.swift Sources Tests
 
-interop: build ## Test against Django (from PyPI), mail servers and browsers
-	Tests/Interop/run $(BINARY)
-
-image: ## Build and test the container image, without Docker; as root
-	Tests/Image/run
+system: build ## Test the program from outside: with Django, mail servers, HTTP clients; PYTEST="-k tokens" passes arguments
+	Tests/System/run $(BINARY) $(PYTEST)
 
 bench: packages ## Benchmark against bare routes, plain SQLite and Django; BENCH="--help" lists the options
 	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix python3-venv"
@@ -45,11 +42,11 @@ bench: packages ## Benchmark against bare routes, plain SQLite and Django; BENCH
 bench-mail: packages ## Benchmark sending email against Postfix's load generator
 	@command -v /usr/sbin/smtp-sink >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=postfix
 	$(SWIFT_RELEASE) --product password-reset
-	Tests/Interop/run .build/release/password-reset --benchmark-mail
+	Tests/System/run .build/release/password-reset --benchmark-mail
 
 bench-passwords: packages ## Benchmark password hashing against Python
 	$(SWIFT_RELEASE) --product password-reset
-	Tests/Interop/run .build/release/password-reset --benchmark
+	Tests/System/run .build/release/password-reset --benchmark
 
 timing: packages ## Measure whether response times reveal which accounts exist
 	$(SWIFT_RELEASE) --product password-reset

@@ -170,6 +170,7 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "Yams", package: "Yams"),
       ],
+      resources: [.copy("json")],
       swiftSettings: testing
     ),
   ]

@@ -1,6 +1,6 @@
 import Credentials
 
-/// What `Tests/Bench` and `Tests/Interop` measure the service beside.
+/// What `Tests/Bench` and `Tests/System` measure the service beside.
 @main
 struct Bench {
   static func main() async throws {

@@ -229,4 +229,17 @@ import Testing
     #expect(isWaiting && status == 202)
     return true
   }
+
+  @Test func `deletes audit rows from before a date, the oldest first, a batch at a time`() async throws {
+    let store = try open()
+    let now = Date()
+    for age in 1...5 {
+      try await store.record(AuditRecord(.reset, userID: 1), requestID: "r\(age)", at: now.addingTimeInterval(-86400 * Double(age)))
+    }
+    let date = now.addingTimeInterval(-86400 * 2.5)
+    for (deleted, left) in [(2, ["r3", "r2", "r1"]), (1, ["r2", "r1"]), (0, ["r2", "r1"])] {
+      #expect(try await store.purgeAudit(before: date, limit: 2) == deleted)
+      #expect(try harness.sql { db in try String.fetchAll(db, sql: "SELECT request_id FROM password_reset_audit ORDER BY at") } == left)
+    }
+  }
 }

@@ -112,24 +112,6 @@ import Testing
       error?.description.contains(name.split(separator: "/")[0]) == true && error?.description.contains(fault) == true, "\(error?.description ?? "")")
   }
 
-  @Test func `begin with those built in, which are as good as none`() async throws {
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    let builtIn = try mail()
-    let place = try Folder()
-    let run = try await place.run(["mail", "templates", folder])
-    #expect(run.status == 0)
-    let again = try await place.run(["mail", "templates", folder])
-    #expect(again.status == 1 && again.errors.contains(folder))
-    let own = try mail()
-    #expect(own.subject == builtIn.subject && own.body == builtIn.body && own.html == builtIn.html)
-    let preview = try await place.run(["mail", "preview", "--language", "de"], ["EMAIL_TEMPLATES_DIR": folder, "SITE_NAME": "Example"])
-    #expect(preview.status == 0 && preview.output.contains("Subject: Passwort für Example zurücksetzen\n"))
-    let html = try await place.run(["mail", "preview", "password_changed", "--html", "mail.html"])
-    #expect(html.status == 0)
-    #expect(try String(contentsOfFile: place.path + "/mail.html", encoding: .utf8).hasPrefix("<!DOCTYPE html>"))
-    #expect(try await place.run(["mail", "preview", "--language", "tlh"]).status == 64)
-  }
-
   @Test(arguments: Languages.builtIn) func `in HTML fetch nothing from anywhere`(_ tag: String) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for kind in MailContext.Kind.allCases {

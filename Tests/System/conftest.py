@@ -1,0 +1,93 @@
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import django
+import pytest
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
+django.setup()
+# pytest explains the assertions in these modules like those of tests.
+pytest.register_assert_rewrite(
+    "mail_folder", "mail_server", "mail_sink", "metrics", "outbox", "processes", "raw_requests", "scripted_server", "service"
+)
+
+# These imports need Django's models or the rewritten assertions above.
+import service  # noqa: E402
+from certificates import Authority  # noqa: E402
+from django_site import migrate, on_database  # noqa: E402
+from mail_server import MailServer, receiving  # noqa: E402
+from service import Service, serving  # noqa: E402
+
+
+# Modules that measure what the service costs.
+MEASURING = {"test_crowd", "test_slow"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log_level(request: pytest.FixtureRequest) -> None:
+    """Logs at trace level, because `serving` searches every log for what must never be in it."""
+    service.default_log_level = "info" if request.module.__name__ in MEASURING else "trace"
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a database that Django migrated, to be copied."""
+    path = tmp_path_factory.mktemp("django") / "migrated.sqlite3"
+    with on_database(path):
+        migrate()
+    return path
+
+
+@pytest.fixture
+def database(migrated_file: Path, tmp_path: Path) -> Iterator[Path]:
+    """Returns a new database of the Django site, which Django uses."""
+    path = tmp_path / "db.sqlite3"
+    shutil.copy(migrated_file, path)
+    with on_database(path):
+        yield path
+
+
+@pytest.fixture(scope="module")
+def module_database(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Like `database`, for a module whose tests do not depend on each other's changes."""
+    path = tmp_path_factory.mktemp("module") / "db.sqlite3"
+    shutil.copy(migrated_file, path)
+    with on_database(path):
+        yield path
+
+
+@pytest.fixture(scope="module")
+def module_service(module_database: Path) -> Iterator[Service]:
+    """The service on `module_database`. It sends no email, and hashes passwords quickly."""
+    with serving(module_database, module_database.parent, PASSWORD_HASHER_OPTIONS="iterations=10") as service:
+        yield service
+
+
+@pytest.fixture
+def serve(database: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Returns a function that starts the service on `database` with the given settings. Call it once per test."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(serving(database, tmp_path, **settings))
+
+
+@pytest.fixture
+def mail_server(tmp_path: Path) -> Iterator[MailServer]:
+    """A mail server without TLS or login."""
+    with receiving(tmp_path / "mail") as server:
+        yield server
+
+
+@pytest.fixture
+def serve_with_mail(serve: Callable[..., Service], mail_server: MailServer) -> Callable[..., Service]:
+    """Like `serve`, for a service that sends through `mail_server`."""
+    smtp = {"EMAIL_BACKEND": "smtp", "EMAIL_HOST": "localhost", "EMAIL_PORT": str(mail_server.port)}
+    return lambda **settings: serve(**smtp, **settings)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The certificate authority that the service trusts."""
+    return Authority(tmp_path_factory.mktemp("authority"), "authority")

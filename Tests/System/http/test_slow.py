@@ -1,0 +1,487 @@
+"""Clients that are slow, endless, numerous, or do not read cost bounded time and memory, and do not delay the shutdown."""
+
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from processes import settled, wait_until
+from raw_http import ASK, CONTRACT, LIVE, Connection, Talk, exchange, is_alive, stuff
+from service import Service, command, serving
+
+pytestmark = pytest.mark.slow
+
+KIB = 1024
+MIB = 1024 * KIB
+# The service gives ten seconds to a request; the rest is for a busy machine.
+LONGEST = 15
+LONGEST_END = 10
+
+LAST = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+LAST_CONTRACT = b"GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+NOWHERE = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+BODY = b'{"email": "nobody@example.com"}'
+
+
+@dataclass(frozen=True)
+class Drip:
+    """A client that begins at once, and then sends a piece every now and then."""
+
+    what: str
+    beginning: bytes = field(repr=False)
+    piece: bytes = b""
+    # What it is told before the connection ends.
+    statuses: tuple[int, ...] = ()
+    # Whether that may be left unsaid, as the request is not read to its end.
+    may_be_silent: bool = False
+
+    def __str__(self) -> str:
+        return self.what
+
+
+DRIPS = [
+    Drip("nothing at all", b""),
+    Drip("a letter and nothing more", b"G"),
+    Drip("empty lines", b"\r\n", b"\r\n"),
+    Drip("a request line", b"GET /health/live?", b"x"),
+    Drip("a field", b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Field: ", b"x"),
+    Drip("fields", b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n", b"X-Field: 1\r\n"),
+    Drip("a head and nothing more", ASK + b"Content-Length: 100\r\n\r\n"),
+    Drip("a body", ASK + b"Content-Length: 100\r\n\r\n", b" "),
+    Drip("a body that waits for leave", ASK + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n", b" ", (100,)),
+    Drip("chunks", ASK + CHUNKED, b"1\r\n \r\n"),
+    Drip("a chunk", ASK + CHUNKED + b"64\r\n", b" "),
+    Drip("a chunk size", ASK + CHUNKED, b"0"),
+    Drip("an extension", ASK + CHUNKED + b"1;", b"x"),
+    Drip("a trailer", ASK + CHUNKED + b"%x\r\n%b\r\n0\r\nX-Trailer: " % (len(BODY), BODY), b"x"),
+    Drip("a second request", LIVE + b"GET /health/live?", b"x", (200,)),
+    Drip("a body that nobody reads", NOWHERE + b"Content-Length: 100\r\n\r\n", b" ", (404,), may_be_silent=True),
+    Drip("chunks that nobody reads", NOWHERE + CHUNKED, b"1\r\n \r\n", (404,), may_be_silent=True),
+]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a connection ended, and how long after its first byte."""
+
+    talk: Talk
+    seconds: float
+
+
+def drip(port: int, slow: Drip) -> Ending:
+    with Connection(port) as connection:
+        start = time.monotonic()
+        connection.send(slow.beginning)
+        while not (talk := connection.listen(0.5)).closed and time.monotonic() - start < LONGEST + 3:
+            connection.send(slow.piece)
+        return Ending(talk, time.monotonic() - start)
+
+
+@dataclass(frozen=True)
+class Flood:
+    """A client that sends a piece again and again, as fast as it is read."""
+
+    what: str
+    beginning: bytes = field(repr=False)
+    piece: bytes = field(repr=False)
+    # One of these is the response.
+    statuses: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return self.what
+
+
+PIECE = 8 * KIB
+CHUNK = b"%x\r\n%b\r\n" % (PIECE, b" " * PIECE)
+FLOODS = [
+    Flood("a body in chunks", ASK + CHUNKED, CHUNK, (413,)),
+    Flood("a body by its length", ASK + b"Content-Length: 100000000000\r\n\r\n", b" " * PIECE, (413,)),
+    Flood("a body that nobody reads", NOWHERE + CHUNKED, CHUNK, (404, 413)),
+    Flood("a body of a GET", LIVE[:-2] + CHUNKED, CHUNK, (200, 413)),
+    Flood("extensions", ASK + CHUNKED + b"1;", b"x" * PIECE, (400,)),
+    Flood("a trailer", ASK + CHUNKED + b"0\r\nX-Trailer: ", b"x" * PIECE, (400, 431)),
+    Flood("a URI", b"GET /", b"x" * PIECE, (414, 431)),
+    Flood("a field", LIVE[:-2] + b"X-Field: ", b"x" * PIECE, (431,)),
+    Flood("fields", LIVE[:-2], b"X-Field: 1\r\n" * (PIECE // 12), (431,)),
+    Flood("garbage", b"\x00", b"\x00" * PIECE, (400,)),
+]
+# A body of the largest size, what is read and dropped after a refusal, and to either the rest of a piece.
+LARGEST_FLOOD = (16 + 64) * KIB + 2 * len(CHUNK)
+
+
+@dataclass(frozen=True)
+class Flooded:
+    talk: Talk
+    bytes_read: int
+
+
+def flood(port: int, endless: Flood) -> Flooded:
+    """Sends each piece when the one before it is read, so that what is in the kernel's buffers does not count."""
+    with Connection(port) as connection:
+        connection.send(endless.beginning)
+        sent = len(endless.beginning)
+        read = 0
+        deadline = time.monotonic() + LONGEST
+        while not (talk := connection.listen(0)).closed and time.monotonic() < deadline:
+            if connection.is_read:
+                read = sent
+                if read > 4 * LARGEST_FLOOD:
+                    break
+                connection.send(endless.piece)
+                sent += len(endless.piece)
+            else:
+                connection.listen(0.01)
+        return Flooded(talk, read)
+
+
+@dataclass(frozen=True)
+class Deaf:
+    """What became of a client that reads nothing."""
+
+    was_closed: bool
+    seconds: float
+    growth: int
+
+
+def read_nothing(service: Service) -> Deaf:
+    """Asks for the contract again and again, and never reads a byte."""
+    # What the service needs for any client is not counted.
+    with Connection(service.port) as connection:
+        connection.send(CONTRACT * 200)
+        connection.end_sending()
+        talk = connection.listen(60)
+        assert set(talk.statuses) == {200} and len(talk.statuses) == 200 and talk.closed
+    growth = service.watch_memory()
+    with Connection(service.port, receive_buffer=4 * KIB) as connection:
+        last = stuff(connection, CONTRACT, quiet=LONGEST + 3)
+        return Deaf(not connection.is_held, time.monotonic() - last, growth())
+
+
+@dataclass(frozen=True)
+class Late:
+    """What a client got that began to read late."""
+
+    asked: int
+    # Whether the service still had something for it by then.
+    was_held: bool
+    talk: Talk
+
+
+def read_late(service: Service, *, breaks_off: bool) -> list[Late]:
+    """Has the end of the last response wait in the service, as the kernel takes no more, while the client reads nothing."""
+    with Connection(service.port, receive_buffer=4 * KIB) as connection:
+        connection.send(CONTRACT * 200)
+        answered = settled(lambda: service.log.read_bytes().count(b'"Request"'), "the kernel to take no more", quiet=3)
+    # The kernel takes a few more, or a few less: those that fill it by less than a response are among them.
+    with ExitStack() as stack:
+        numbers = [answered // 2, *range(answered - 5, answered + 1)]
+        clients = {asked: stack.enter_context(Connection(service.port, receive_buffer=4 * KIB)) for asked in numbers}
+        for asked, client in clients.items():
+            client.send(CONTRACT * asked if breaks_off else CONTRACT * (asked - 1) + LAST_CONTRACT)
+            if breaks_off:
+                client.end_sending()
+        # The kernel takes all that the first is sent. When its time to read is over, that of the others must not be.
+        wait_until(lambda: not clients[answered // 2].is_held, "the service to close a client that it has sent everything")
+        were_held = {asked: client.is_held for asked, client in clients.items()}
+        for client in clients.values():
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
+        return [Late(asked, were_held[asked], client.listen(60)) for asked, client in clients.items()]
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A client that stays when the service is told to end."""
+
+    what: str
+    beginning: bytes = field(default=b"", repr=False)
+    # What it sends on and on.
+    piece: bytes = field(default=b"", repr=False)
+    # How many responses come before the end.
+    responses: int = 0
+    is_deaf: bool = False
+    # Whether it says, after the service is told so, that no more comes.
+    breaks_off: bool = False
+
+    def __str__(self) -> str:
+        return self.what
+
+
+GUESTS = [
+    Guest("says nothing"),
+    Guest("is idle", LIVE, responses=1),
+    Guest("drips a field", LIVE[:-2] + b"X-Field: ", b"x"),
+    Guest("drips a body", ASK + b"Content-Length: 100\r\n\r\n", b" "),
+    Guest("drips chunks", ASK + CHUNKED, b"1\r\n \r\n"),
+    Guest("drips what nobody reads", NOWHERE + b"Content-Length: 100\r\n\r\n", b" "),
+    Guest("goes on after a refusal", ASK + CHUNKED + CHUNK * 3, CHUNK, responses=1),
+    Guest("goes on with requests", LIVE, LIVE, responses=1),
+    Guest("reads nothing", is_deaf=True),
+    Guest("breaks off a field", LIVE[:-2] + b"X-Field: ", breaks_off=True),
+    Guest("breaks off a body", ASK + b"Content-Length: 100\r\n\r\n{", breaks_off=True),
+    Guest("breaks off a chunk", ASK + CHUNKED + b"64\r\n{", breaks_off=True),
+    Guest("breaks off a second request", LIVE + b"GET /health/live?", responses=1, breaks_off=True),
+    Guest("breaks off what nobody reads", NOWHERE + CHUNKED + b"64\r\n", breaks_off=True),
+]
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended, and how long after it was told so."""
+
+    code: int | None
+    seconds: float
+
+
+def end_beside(guest: Guest, database: Path) -> End:
+    with ExitStack() as stack:
+        service = stack.enter_context(serving(database, database.parent))
+        buffer = 4 * KIB if guest.is_deaf else None
+        connection = stack.enter_context(Connection(service.port, receive_buffer=buffer))
+        if guest.is_deaf:
+            stuff(connection, CONTRACT, quiet=1)
+        else:
+            connection.send(guest.beginning)
+            # One that was refused may have been closed before all of it was read.
+            wait_until(lambda: connection.is_read or not connection.is_held, "the client to be heard")
+            connection.listen(10, responses=guest.responses)
+        start = time.monotonic()
+        service.process.terminate()
+        if guest.breaks_off:
+            wait_until(lambda: not service.is_listening, "the service to stop listening")
+            connection.end_sending()
+        while service.process.poll() is None and time.monotonic() - start < LONGEST_END:
+            if guest.piece:
+                connection.send_some(guest.piece, 0.1)
+            if not guest.is_deaf:
+                connection.listen(0)
+            with suppress(subprocess.TimeoutExpired):
+                service.process.wait(timeout=0.1)
+        end = End(service.process.poll(), time.monotonic() - start)
+        service.kill()
+        return end
+
+
+def end_with_a_request_under_way(database: Path) -> tuple[End, Talk]:
+    """The request waits for the database when the service is told to end."""
+    with serving(database, database.parent) as service, Connection(service.port) as connection:
+        with closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            connection.send(ASK + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+            wait_until(lambda: connection.is_read, "the request to be read")
+            start = time.monotonic()
+            service.process.terminate()
+            wait_until(lambda: not service.is_listening, "the service to stop listening")
+        talk = connection.listen(LONGEST_END)
+        code = service.process.wait(timeout=LONGEST_END)
+        return End(code, time.monotonic() - start), talk
+
+
+@dataclass(frozen=True)
+class Full:
+    """What a service does that has no place for one more connection."""
+
+    connections: int
+    # In seconds of the processor to a second.
+    load: float
+    while_full: Talk
+    is_alive_after: bool
+
+
+def fill(database: Path) -> Full:
+    """Opens more connections than the service may have descriptors."""
+    with serving(database, database.parent, limits="-n 256") as service, ExitStack() as stack:
+        honest = stack.enter_context(Connection(service.port))
+        honest.send(LIVE)
+        honest.listen(10, responses=1)
+        with ExitStack() as crowd:
+            for _ in range(400):
+                client = crowd.enter_context(closing(socket.socket()))
+                # Beyond those that the service and the kernel take, none gets an answer.
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", service.port))
+            held = settled(lambda: service.connections, "the service to be full", quiet=0.5)
+            used = service.processor_time
+            start = time.monotonic()
+            # Nothing comes: this is the time for which the load is measured.
+            honest.listen(3, responses=2)
+            load = (service.processor_time - used) / (time.monotonic() - start)
+            honest.send(ASK + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+            while_full = honest.listen(10, responses=2)
+        return Full(held, load, while_full, is_alive(service.port))
+
+
+def soft_and_hard_limit(database: Path) -> tuple[str, str]:
+    """Those of a service that is started with a low soft one."""
+    with serving(database, database.parent, limits="-Sn 200") as service:
+        limits = Path(f"/proc/{service.process.pid}/limits").read_text()
+        match = re.search(r"^Max open files +(\S+) +(\S+) ", limits, re.MULTILINE)
+        assert match
+        return match[1], match[2]
+
+
+def idle_and_ask_again(port: int) -> Talk:
+    with Connection(port) as connection:
+        connection.send(LIVE)
+        connection.listen(12)
+        connection.send(LAST)
+        return connection.listen(10)
+
+
+def ask_slowly(port: int) -> Talk:
+    """A request for a mail that takes six seconds."""
+    request = ASK + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+    with Connection(port) as connection:
+        for at in range(0, len(request), len(request) // 12 + 1):
+            connection.listen(0.5)
+            connection.send(request[at : at + len(request) // 12 + 1])
+        return connection.listen(10, responses=1)
+
+
+@dataclass(frozen=True)
+class Plays:
+    """What became of the clients. They are all there at the same time, as each is mostly waiting."""
+
+    drips: dict[Drip, Future[Ending]]
+    floods: dict[Flood, Future[Flooded]]
+    guests: dict[Guest, Future[End]]
+    request_under_way: Future[tuple[End, Talk]]
+    deaf: Future[Deaf]
+    late: dict[bool, Future[list[Late]]]
+    full: Future[Full]
+    limits: Future[tuple[str, str]]
+    idle: Future[Talk]
+    slow: Future[Talk]
+
+
+@pytest.fixture(scope="module")
+def plays(module_service: Service, migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plays]:
+    port = module_service.port
+
+    def fresh() -> Path:
+        """Returns a new database for another service."""
+        path = tmp_path_factory.mktemp("slow") / "db.sqlite3"
+        shutil.copy(migrated_file, path)
+        return path
+
+    def play_deaf(database: Path) -> Deaf:
+        with serving(database, database.parent) as service:
+            return read_nothing(service)
+
+    def play_late(database: Path, breaks_off: bool) -> list[Late]:
+        with serving(database, database.parent) as service:
+            return read_late(service, breaks_off=breaks_off)
+
+    with ThreadPoolExecutor(max_workers=64) as pool:
+        yield Plays(
+            # The longest first.
+            drips={slow: pool.submit(drip, port, slow) for slow in DRIPS},
+            deaf=pool.submit(play_deaf, fresh()),
+            late={breaks_off: pool.submit(play_late, fresh(), breaks_off) for breaks_off in (False, True)},
+            guests={guest: pool.submit(end_beside, guest, fresh()) for guest in GUESTS},
+            request_under_way=pool.submit(end_with_a_request_under_way, fresh()),
+            full=pool.submit(fill, fresh()),
+            limits=pool.submit(soft_and_hard_limit, fresh()),
+            idle=pool.submit(idle_and_ask_again, port),
+            slow=pool.submit(ask_slowly, port),
+            floods={endless: pool.submit(flood, port, endless) for endless in FLOODS},
+        )
+
+
+@pytest.mark.parametrize("slow", DRIPS, ids=str)
+def test_a_client_that_drips_is_disconnected(slow: Drip, plays: Plays) -> None:
+    ending = plays.drips[slow].result()
+    statuses = tuple(ending.talk.statuses)
+    assert statuses == slow.statuses or (slow.may_be_silent and not statuses), str(ending.talk)
+    assert ending.talk.rest == b""
+    assert ending.talk.closed and ending.seconds <= LONGEST
+
+
+@pytest.mark.parametrize("endless", FLOODS, ids=str)
+def test_the_reading_ends_with_a_client_that_goes_on_with(endless: Flood, plays: Plays) -> None:
+    flooded = plays.floods[endless].result()
+    assert flooded.bytes_read <= LARGEST_FLOOD
+    assert [status in endless.statuses for status in flooded.talk.statuses] == [True], str(flooded.talk)
+    assert flooded.talk.responses[0].announces_close
+    assert flooded.talk.closed
+
+
+def test_a_client_that_reads_nothing_is_disconnected(plays: Plays) -> None:
+    deaf = plays.deaf.result()
+    print(f"closed after {deaf.seconds:.1f} s, {deaf.growth / MIB:.1f} MiB")
+    assert deaf.was_closed and deaf.seconds <= LONGEST
+    assert deaf.growth < 32 * MIB
+
+
+@pytest.mark.parametrize("breaks_off", [False, True], ids=["and asks for the end", "and breaks off"])
+def test_a_client_gets_all_that_reads_late(breaks_off: bool, plays: Plays) -> None:
+    clients = plays.late[breaks_off].result()
+    assert any(late.was_held for late in clients), "the kernel took all"
+    for late in clients:
+        assert set(late.talk.statuses) == {200} and len(late.talk.statuses) == late.asked
+        assert late.talk.rest == b"" and late.talk.closed
+
+
+def test_a_client_may_be_idle_for_a_while(plays: Plays) -> None:
+    assert plays.idle.result().statuses == [200, 200]
+
+
+def test_a_client_may_be_slow(plays: Plays) -> None:
+    assert plays.slow.result().statuses == [202]
+
+
+def test_the_last_response_of_a_thousand_announces_the_end(module_service: Service) -> None:
+    talk = exchange(module_service.port, LIVE * 1_001)
+    assert talk.statuses == [200] * 1_000
+    assert [response.announces_close for response in talk.responses] == [False] * 999 + [True]
+    assert talk.rest == b"" and talk.closed
+
+
+@pytest.mark.parametrize("guest", GUESTS, ids=str)
+def test_the_end_is_not_held_up_by_a_client_that(guest: Guest, plays: Plays) -> None:
+    end = plays.guests[guest].result()
+    assert end.code == 0 and end.seconds <= LONGEST_END
+
+
+def test_a_request_under_way_is_answered_before_the_end(plays: Plays) -> None:
+    end, talk = plays.request_under_way.result()
+    assert talk.statuses == [202], str(talk)
+    assert talk.closed
+    assert end.code == 0 and end.seconds <= LONGEST_END
+
+
+def test_a_full_service_idles_and_serves_its_connections(plays: Plays) -> None:
+    full = plays.full.result()
+    # 128 of the 256 descriptors are kept for other things; connections are accepted up to four at a time, each as far as there is one place left.
+    assert 126 <= full.connections <= 131
+    assert full.load < 0.1
+    assert full.while_full.statuses == [200, 202]
+    assert full.is_alive_after
+
+
+def test_the_soft_limit_of_descriptors_is_raised(plays: Plays) -> None:
+    soft, hard = plays.limits.result()
+    assert soft == hard
+
+
+@pytest.mark.parametrize("limit", [100, 255])
+def test_too_few_descriptors_are_refused(limit: int, database: Path) -> None:
+    done = command(database, "serve", limits=f"-n {limit}")
+    assert done.returncode == 78
+    assert str(limit) in done.stderr
+
+
+def test_all_that_leaves_the_service_alive(plays: Plays, module_service: Service) -> None:
+    wait(plays.drips.values())
+    wait(plays.floods.values())
+    assert is_alive(module_service.port)
+    assert module_service.request_reset(email="nobody@example.com").status == 202

@@ -1,0 +1,125 @@
+"""A mail server may fail anywhere in the dialogue: each email arrives once when the server works again, unless the server refused it."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from django_site import add_user, on_database
+from outbox import audited, buried, failures, pending
+from processes import wait_until
+from scripted_server import Fault, Replies, scripted, settings
+from service import serving
+
+USERS = 3
+# Where the server fails: at its greeting, at a command, or after the text.
+POINTS = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "."]
+TEMPORARY: list[str | Fault] = [Fault.CUT, Fault.SILENCE, "421 closing", "451 later"]
+PERMANENT = ["550 no", "552 no space"]
+
+
+@dataclass(frozen=True)
+class Case:
+    point: str
+    fault: str | Fault
+
+    def __str__(self) -> str:
+        return f"{self.point} {self.fault if isinstance(self.fault, str) else self.fault.value}"
+
+    @property
+    def replies(self) -> Replies:
+        # A client that is refused with EHLO tries HELO.
+        return {self.point: self.fault} | ({"HELO": self.fault} if self.point == "EHLO" else {})
+
+    @property
+    def refuses_one_mail(self) -> bool:
+        return self.fault in PERMANENT and self.point not in ("greeting", "EHLO")
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the client cannot know that the mail was taken."""
+        return self.point == "." and isinstance(self.fault, Fault)
+
+
+CASES = [
+    *(Case(point, fault) for point in POINTS for fault in TEMPORARY),
+    *(Case(point, "550 no") for point in POINTS),
+    *(Case(point, "552 no space") for point in POINTS[2:]),
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    # The request id of each request that was answered 202.
+    accepted: list[str]
+    # The Message-ID of each mail that the server took, in all.
+    taken: list[str]
+    # The first word of each command.
+    heard: list[str]
+    buried: int
+    given_up: int
+
+    @property
+    def mails(self) -> Counter[str]:
+        """By request, how many mails came."""
+        return Counter(identifier.strip("<").split(".")[0] for identifier in self.taken)
+
+
+def play(case: Case, database: Path) -> Outcome:
+    """Asks for some mails while the server fails, makes it well, and waits until nothing is owed."""
+    with scripted(case.replies, times=1 if case.refuses_one_mail else None) as server:
+        with serving(database, database.parent, **settings(server, EMAIL_TIMEOUT="1")) as service:
+            replies = [service.request_reset(email=f"user{number}@example.com") for number in range(USERS)]
+            assert [reply.status for reply in replies] == [202] * USERS
+            wait_until(lambda: failures(database), "the outbox to note the failure")
+            server.cure()
+            wait_until(lambda: pending(database) == 0, "the outbox to owe nothing")
+        accepted = [reply.request_id for reply in replies]
+        return Outcome(accepted, server.taken, server.heard, len(buried(database)), audited(database, "mail_failed"))
+
+
+@pytest.fixture(scope="module")
+def outcomes(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Case, Future[Outcome]]]:
+    """Of every case what became of it. They are played side by side, as each is mostly waiting."""
+    folder = tmp_path_factory.mktemp("dialogue")
+    shutil.copy(migrated_file, folder / "users.sqlite3")
+    with on_database(folder / "users.sqlite3"):
+        for number in range(USERS):
+            add_user(f"user{number}", f"user{number}@example.com")
+    with ThreadPoolExecutor(max_workers=6) as pool:
+
+        def start(number: int, case: Case) -> Future[Outcome]:
+            database = folder / str(number) / "db.sqlite3"
+            database.parent.mkdir()
+            shutil.copy(folder / "users.sqlite3", database)
+            return pool.submit(play, case, database)
+
+        yield {case: start(number, case) for number, case in enumerate(CASES)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in CASES if not case.refuses_one_mail], ids=str)
+def test_no_email_is_lost_when_the_server_answers(case: Case, outcomes: dict[Case, Future[Outcome]]) -> None:
+    outcome = outcomes[case].result()
+    assert (outcome.buried, outcome.given_up) == (0, 0)
+    assert set(outcome.mails) == set(outcome.accepted)
+    if case.is_ambiguous:
+        # More than once, as the server's word is missing; but recognisably the same.
+        assert len(set(outcome.taken)) == USERS
+    else:
+        assert set(outcome.mails.values()) == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in CASES if case.refuses_one_mail], ids=str)
+def test_only_one_email_becomes_a_dead_letter_when_the_server_answers(case: Case, outcomes: dict[Case, Future[Outcome]]) -> None:
+    outcome = outcomes[case].result()
+    assert (outcome.buried, outcome.given_up) == (1, 1)
+    assert outcome.heard.count("MAIL") == USERS, "the refused mail was tried again"
+    assert len(outcome.mails) == USERS - 1
+    assert set(outcome.mails) < set(outcome.accepted)
+    assert set(outcome.mails.values()) == {1}

@@ -1,0 +1,285 @@
+"""Names of users and sites never break an email: they are only text in it."""
+
+import random
+import shutil
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+
+from django_site import add_user, on_database
+from mail_server import Delivery, MailServer, receiving
+from outbox import buried, owe, pending
+from processes import wait_until
+from service import Service, run_command, serving
+
+LANGUAGES = ["en", "ar", "de", "es", "fr", "ja", "pt-BR", "zh-Hans"]
+SENDER = "Example <noreply@example.com>"
+# What writing is made of: letters, marks, digits, punctuation, symbols, blanks. Python's own tables say which there are.
+WRITING = [
+    character
+    for character in map(chr, range(32, sys.maxunicode + 1))
+    if unicodedata.category(character)[0] in "LMNPS" or character == " "
+]
+INJECTIONS = [
+    "alice\r\nBcc: eve@example.com",
+    "alice\nBcc: eve@example.com",
+    "alice\rBcc: eve@example.com",
+    "alice\r\n.\r\nMAIL FROM:<eve@example.com>",
+    "alice\r\n\r\n--boundary",
+    "alice\u2028Bcc: eve@example.com",
+    "alice\u2029Bcc: eve@example.com",
+    "alice\u0085Bcc: eve@example.com",
+    "{{7*7}}",
+    "{{{email}}}",
+    "{{>partial}}{{#user}}x{{/user}}",
+    "{uid} %(uid)s %s",
+    "<b>x</b>",
+    '"><script>x</script>',
+    "&lt;&amp;",
+    "=?utf-8?q?=0D=0ABcc:_x?=",
+    "eve@example.com, mallory@example.com",
+    "\u202eecila",
+    "alice\t\x0b\x0c\x1b[31m\x7f",
+    "From alice",
+    "." * 3,
+    "x" * 2000,
+    "é" * 1000,
+]
+# Not even if Django's check of addresses lets some of them pass.
+NO_ADDRESSES = [
+    "alice@example.com\r\nBcc: eve@example.com",
+    "alice@example.com\nBcc: eve@example.com",
+    "alice@example.com>\r\nRCPT TO:<eve@example.com",
+    "alice@example.com\u2028",
+    "alice@exam\u2028ple.com",
+    "alice@example.com\u0085",
+    "alice@example.com\0",
+    "alice@example.com\0@example.org",
+    "alice@example.com, eve@example.com",
+    "alice@example.com,eve@example.com",
+    "alice@example.com; eve@example.com",
+    "all: alice@example.com, eve@example.com;",
+    "Alice <alice@example.com>",
+    "<alice@example.com>",
+    "alice@example.com (eve@example.com)",
+    "alice bob@example.com",
+    "<b>x</b>@example.com",
+    "=?utf-8?q?=0D=0ABcc:_x?=@example.com",
+    "alice",
+    "@example.com",
+    "alice@",
+]
+ODD_ADDRESSES = [
+    "{{7*7}}@example.com",
+    "{{{email}}}@example.com",
+    "%s@example.com",
+    "-oQ@example.com",
+    "a+b'c@example.com",
+    "&amp@example.com",
+    '"a,b"@example.com',
+    '"a>b"@example.com',
+    "alice@[192.0.2.1]",
+    "x" * 64 + "@example.com",
+]
+
+
+def writing(source: random.Random, longest: int) -> str:
+    """Some text of any scripts."""
+    text = "".join(source.choices(WRITING, k=source.randint(1, longest)))
+    # A space at the end would be lost where a name ends a line.
+    return text.strip() or "x"
+
+
+def send(
+    users: Sequence[User], database: Path, folder: Path, server: MailServer, **settings: str
+) -> dict[int, Delivery]:
+    """The reset mail that each of `users` gets; what all of them have in common is checked."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    run_command(database, "migrate")
+    owed = owe(database, [user.pk for user in users])
+    smtp = {"EMAIL_BACKEND": "smtp", "EMAIL_HOST": "localhost", "EMAIL_PORT": str(server.port)}
+    with serving(database, folder, **smtp, **({"DEFAULT_FROM_EMAIL": SENDER} | settings)):
+        wait_until(lambda: pending(database) == 0, "the outbox to be empty")
+    after = datetime.now(UTC)
+    for mail in server.deliveries:
+        assert before <= mail.message["Date"].datetime <= after
+        check_form(mail.message)
+    deliveries = {mail.message["Message-ID"].split("@")[0].strip("<"): mail for mail in server.deliveries}
+    counts = Counter(server.commands(encrypted=False))
+    assert set(counts) <= {"EHLO", "MAIL", "RCPT", "DATA", "QUIT"}
+    assert counts["MAIL"] == counts["RCPT"] == counts["DATA"] == len(deliveries) == len(server.deliveries)
+    return {owed[identifier.split(".")[0]]: mail for identifier, mail in deliveries.items()}
+
+
+def check_form(message: EmailMessage, language: str = "en") -> None:
+    """Parsed strictly, the mail has the headers and parts that it should, and no fault."""
+    assert Counter(message.keys()) == Counter(
+        ["From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "Content-Language", "MIME-Version", "Content-Type"]
+    )
+    assert (message["Auto-Submitted"], message["Content-Language"]) == ("auto-generated", language)
+    assert [part.get_content_type() for part in message.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+    for part in message.walk():
+        assert part.defects == []
+        assert [defect for header in part.values() for defect in getattr(header, "defects", [])] == []
+        assert part.is_multipart() or part.get_content_charset() in ("utf-8", "us-ascii")
+
+
+class Page(HTMLParser):
+    """What a reader of an HTML page sees, and what tags made it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text = ""
+        # Each with the names of its attributes.
+        self.tags: list[list[str]] = []
+        # Of each tag's first use.
+        self.attributes: dict[str, dict[str, str | None]] = {}
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append([tag, *(name for name, _ in attributes)])
+        self.attributes.setdefault(tag, dict(attributes))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page(mail: Delivery) -> Page:
+    part = mail.message.get_body(("html",))
+    assert part is not None
+    return Page(part.get_content())
+
+
+def lines(text: str) -> str:
+    """The text with the one line end that mail has for all of them."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def check_names(mail: Delivery, user: User, site: str) -> None:
+    """The names are in the email unchanged, and the link works."""
+    assert mail.message["Subject"] == f"Reset your {site} password"
+    assert mail.message["From"] == SENDER
+    assert (mail.sender, mail.recipients, mail.message["To"]) == ("noreply@example.com", [user.email], user.email)
+    for text in (mail.text, page(mail).text):
+        assert lines(f"Hi {user.username},") in lines(text)
+        assert site in text
+    assert mail.link.uid
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_hundred_names_of_any_script(seed: int, database: Path, tmp_path: Path, mail_server: MailServer) -> None:
+    source = random.Random(seed)
+    site = writing(source, 40)
+    users = [
+        add_user(f"{number} {writing(source, 100)}", f"user{number}@example.com", first_name=writing(source, 50))
+        for number in range(200)
+    ]
+    mails = send(users, database, tmp_path, mail_server, SITE_NAME=site)
+    assert [user.email for user in users if user.pk not in mails] == []
+    for user in users:
+        check_names(mails[user.pk], user, site)
+
+
+def test_a_user_name_is_nothing_but_text(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
+    plain = add_user("alice", "alice@example.com")
+    users = [
+        add_user(name, f"user{number}@example.com", first_name=name, last_name=name)
+        for number, name in enumerate(INJECTIONS)
+    ]
+    mails = send([plain, *users], database, tmp_path, mail_server, SITE_NAME="Example")
+    assert len(mails) == len(users) + 1
+    for user in users:
+        check_names(mails[user.pk], user, "Example")
+        assert page(mails[user.pk]).tags == page(mails[plain.pk]).tags
+
+
+@pytest.fixture(scope="module")
+def plain_tags(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """The tags of a mail whose names are harmless."""
+    folder = tmp_path_factory.mktemp("plain")
+    shutil.copy(migrated_file, folder / "db.sqlite3")
+    with on_database(folder / "db.sqlite3"), receiving(folder / "mail") as server:
+        user = add_user("alice", "alice@example.com")
+        return page(send([user], folder / "db.sqlite3", folder, server)[user.pk]).tags
+
+
+# A line end is refused when the configuration is read.
+@pytest.mark.parametrize("site", [text for text in INJECTIONS if len(text.splitlines()) == 1], ids=ascii)
+def test_the_name_of_the_site_is_nothing_but_text(
+    site: str, plain_tags: list[list[str]], database: Path, tmp_path: Path, mail_server: MailServer
+) -> None:
+    user = add_user("alice", "alice@example.com")
+    mails = send([user], database, tmp_path, mail_server, SITE_NAME=site)
+    check_names(mails[user.pk], user, site)
+    assert page(mails[user.pk]).tags == plain_tags
+
+
+def test_an_invalid_address_gets_no_email(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
+    users = [add_user(f"user{number}", address) for number, address in enumerate(NO_ADDRESSES)]
+    mails = send(users, database, tmp_path, mail_server)
+    assert [user.email for user in users if user.pk in mails] == []
+    # What holds a NUL is no address, and its row is damaged.
+    addresses = [user for user in users if "\0" not in user.email]
+    assert [row.last_error for row in buried(database)] == ["the stored address is not one mail address"] * len(addresses)
+
+
+def test_an_odd_address_is_taken_at_its_word(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
+    users = [add_user(address, address) for address in ODD_ADDRESSES]
+    mails = send(users, database, tmp_path, mail_server, SITE_NAME="Example")
+    assert [user.email for user in users if user.pk not in mails] == []
+    for user in users:
+        check_names(mails[user.pk], user, "Example")
+
+
+def test_international_domains_go_out_in_ascii(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
+    user = add_user("alice", "alice@bücher.example")
+    mails = send([user], database, tmp_path, mail_server, DEFAULT_FROM_EMAIL="Straße <noreply@straße.example>")
+    mail = mails[user.pk]
+    assert (mail.sender, mail.recipients) == ("noreply@xn--strae-oqa.example", ["alice@xn--bcher-kva.example"])
+    assert mail.message["From"] == "Straße <noreply@xn--strae-oqa.example>"
+    assert mail.message["To"] == "alice@xn--bcher-kva.example"
+    assert mail.message["Message-ID"].endswith("@xn--strae-oqa.example>")
+
+
+@pytest.mark.parametrize("default", ["en", "de"])
+def test_the_email_is_in_the_requested_language(
+    default: str, database: Path, mail_server: MailServer, serve_with_mail: Callable[..., Service]
+) -> None:
+    user = add_user("al\u202eice & <bob>", "alice@example.com")
+    service = serve_with_mail(LANGUAGE_CODE=default)
+    wanted = {
+        service.request_reset(email=user.email, accept_language=header, **members).request_id: language
+        for header, members, language in [
+            (None, {}, default),
+            ("tlh, *", {}, default),
+            (None, {"locale": "tlh"}, default),
+            *((None, {"locale": tag}, tag) for tag in LANGUAGES),
+            *((tag, {}, tag) for tag in LANGUAGES),
+            ("fr", {"locale": "ja"}, "ja"),
+            ("fr", {"locale": "tlh"}, "fr"),
+            ("tlh, es;q=0.5, fr;q=0.8", {}, "fr"),
+            (None, {"locale": "de-AT"}, "de"),
+            (None, {"locale": "pt_br"}, "pt-BR"),
+        ]
+    }
+    mails = mail_server.wait_for(len(wanted))
+    assert len(mails) == len(wanted)
+    for mail in mails:
+        language = wanted[mail.message["Message-ID"].strip("<").split(".")[0]]
+        check_form(mail.message, language)
+        reader = page(mail)
+        assert (reader.attributes["html"]["lang"], reader.attributes["html"]["dir"]) == (
+            language,
+            "rtl" if language == "ar" else "ltr",
+        )
+        assert user.username in mail.text and user.username in reader.text
+        assert service.check_link(mail.link).body["validlink"] is True

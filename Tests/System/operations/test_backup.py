@@ -1,0 +1,325 @@
+"""A backup is complete at any time, and a service that starts on it continues from there."""
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from django_site import add_users, link_for
+from outbox import connected
+from processes import wait_until
+from service import BASE_ENVIRONMENT, BINARY, Link, Service, command, run_command, serving
+
+USERS = 600
+BACKUPS = 20
+# Of those whose password is not changed meanwhile, one is tried on each backup.
+SPARE = USERS - 1
+NEW = "battery-staple-92-new"
+RESTORED = "a-password-after-the-loss-94"
+SAID = re.compile(r"Backed up ([\d,]+) users to (.+) \(([\d,]+) bytes\)\.\n")
+QUICK = {"PASSWORD_HASHER_OPTIONS": "iterations=10"}
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """Looks at a file without making any beside it."""
+    return sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+
+
+class Load(threading.Thread):
+    """Clients that ask for mails and set passwords, one after the other."""
+
+    def __init__(self, service: Service, links: list[Link]) -> None:
+        super().__init__(daemon=True)
+        self._service = service
+        self._links = links
+        self._stopped = threading.Event()
+        self.asked = 0
+        self.confirmed = 0
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                assert self._service.request_reset(email=f"user{self.asked % USERS}@example.com").status == 202
+                self.asked += 1
+                # Links are few.
+                if self.asked % 5 == 0 and self._links:
+                    assert self._service.set_password(self._links.pop(), NEW, NEW).status == 200
+                    self.confirmed += 1
+        except BaseException as error:  # noqa: BLE001 - handed to the test.
+            self.failure = error
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+        assert self.failure is None
+
+
+@dataclass(frozen=True)
+class Backup:
+    file: Path
+    said: str
+    # How many passwords had been set when it began, and when it was done.
+    confirmed: tuple[int, int]
+    # All files of its folder.
+    folder: list[str]
+
+
+@pytest.fixture(scope="module")
+def backups(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Backup]]:
+    """Taken while the service is at work."""
+    links = [link_for(user) for user in add_users(USERS)[:SPARE]]
+    folder = tmp_path_factory.mktemp("backups")
+    made = []
+    with serving(module_database, tmp_path_factory.mktemp("load"), **QUICK) as service:
+        loads = [Load(service, links[number::2]) for number in range(2)]
+
+        def confirmed() -> int:
+            return sum(load.confirmed for load in loads)
+
+        for load in loads:
+            load.start()
+        for number in range(BACKUPS):
+            goal = confirmed() + 3
+            wait_until(lambda: confirmed() >= goal or any(load.failure for load in loads), "some passwords to be set")
+            before = confirmed()
+            file = folder / f"{number}.sqlite3"
+            done = command(module_database, "backup", str(file))
+            assert done.returncode == 0, done.stderr
+            made.append(Backup(file, done.stdout, (before, confirmed()), sorted(os.listdir(folder))))
+        for load in loads:
+            load.stop()
+    yield made
+
+
+@pytest.mark.slow
+def test_a_backup_is_whole(backups: list[Backup]) -> None:
+    assert len(backups) == BACKUPS
+    for backup in backups:
+        with closing(read_only(backup.file)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+            assert connection.execute("SELECT count(*) FROM auth_user").fetchone() == (USERS,)
+
+
+@pytest.mark.slow
+def test_a_backup_is_of_one_moment(backups: list[Backup]) -> None:
+    """A new password, its line in the audit and the mail that tells of it are there together or not at all."""
+    for backup in backups:
+        with closing(read_only(backup.file)) as connection:
+            reset = {user for (user,) in connection.execute("SELECT user_id FROM password_reset_audit WHERE event = 'reset'")}
+            changed = {user for (user,) in connection.execute("SELECT id FROM auth_user WHERE password NOT LIKE '%$1$salt%'")}
+            told = connection.execute(
+                "SELECT user_id FROM password_reset_outbox WHERE kind = 'changed_mail' UNION ALL"
+                " SELECT user_id FROM password_reset_audit WHERE event = 'mailed'"
+                " AND request_id IN (SELECT request_id FROM password_reset_audit WHERE event = 'reset')"
+            ).fetchall()
+        assert reset == changed == {user for (user,) in told}
+        before, after = backup.confirmed
+        # Two clients may each be between the database and the reply.
+        assert before <= len(reset) <= after + 2
+
+
+@pytest.mark.slow
+def test_a_backup_reports_what_it_holds(backups: list[Backup]) -> None:
+    for backup in backups:
+        said = SAID.fullmatch(backup.said)
+        assert said, backup.said
+        users, file, size = said.groups()
+        assert (int(users.replace(",", "")), file) == (USERS, str(backup.file))
+        assert int(size.replace(",", "")) == backup.file.stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_backup_is_for_its_owner_alone_and_leaves_nothing_else(backups: list[Backup]) -> None:
+    for number, backup in enumerate(backups):
+        assert backup.file.stat().st_mode & 0o777 == 0o600
+        assert backup.folder == sorted(f"{index}.sqlite3" for index in range(number + 1))
+
+
+def link_in(folder: Path) -> Link | None:
+    """That of the first mail in the folder that leads to the spare user."""
+    text = "".join(file.read_text() for file in folder.glob("*.log"))
+    # The outbox of the backup may still owe mails to others.
+    mails = [mail for mail in text.split("-" * 79) if f"To: user{SPARE}@example.com" in mail]
+    found = [link for mail in mails for link in re.findall(r"/reset/([\w-]+)/([\w-]+)/", mail)]
+    return Link(*found[0]) if found else None
+
+
+def restore(backup: Backup, folder: Path) -> list[int]:
+    """Has a service begin with a copy of the backup; the statuses of a flow on it."""
+    database = folder / "restored.sqlite3"
+    shutil.copy(backup.file, database)
+    database.chmod(0o600)
+    mails = folder / "mails"
+    with serving(database, folder, EMAIL_BACKEND="file", EMAIL_FILE_PATH=str(mails), **QUICK) as service:
+        asked = service.request_reset(email=f"user{SPARE}@example.com")
+        link = wait_until(lambda: link_in(mails), "the mail")
+        replies = [asked, service.check_link(link), service.set_password(link, RESTORED, RESTORED), service.check_link(link)]
+        assert [reply.body.get("validlink") for reply in replies] == [None, True, None, False]
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    return [reply.status for reply in replies]
+
+
+@pytest.mark.slow
+def test_a_service_goes_on_with_any_of_them(backups: list[Backup], tmp_path: Path) -> None:
+    def play(number: int) -> list[int]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        return restore(backups[number], folder)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        assert list(pool.map(play, range(BACKUPS))) == [[202, 200, 200, 200]] * BACKUPS
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A database with one user, in a folder of its own."""
+    (tmp_path / "site").mkdir()
+    database = tmp_path / "site" / "db.sqlite3"
+    run_command(database, "users", "add", "alice", "--email", "alice@example.com")
+    return database
+
+
+def test_a_database_at_rest_is_backed_up_too(made: Path, tmp_path: Path) -> None:
+    # As it stands in the journal mode that Django leaves it in.
+    with closing(sqlite3.connect(made)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    file = tmp_path / "backup.sqlite3"
+    assert SAID.fullmatch(run_command(made, "backup", str(file)))
+    with closing(read_only(file)) as connection:
+        assert connection.execute("SELECT username FROM auth_user").fetchall() == [("alice",)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.sqlite3", "site"]
+
+
+def test_a_relative_name_is_one_of_this_folder(made: Path, tmp_path: Path) -> None:
+    environment = BASE_ENVIRONMENT | {"DATABASE_URL": f"sqlite:{made}"}
+    done = subprocess.run([BINARY, "backup", "here.sqlite3"], env=environment, cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / "here.sqlite3").stat().st_size > 0
+
+
+@pytest.mark.parametrize("what", ["a file", "an empty file", "a folder", "a link to nowhere"])
+def test_an_existing_file_is_left_alone(what: str, made: Path, tmp_path: Path) -> None:
+    target = tmp_path / "backup.sqlite3"
+    match what:
+        case "a file":
+            target.write_bytes(b"yesterday's")
+        case "an empty file":
+            target.touch()
+        case "a folder":
+            target.mkdir()
+        case "a link to nowhere":
+            target.symlink_to(tmp_path / "nowhere")
+    before = target.lstat()
+    done = command(made, "backup", str(target))
+    assert done.returncode == 1 and str(target) in done.stderr, done.stderr
+    assert (target.lstat().st_ino, target.lstat().st_size, target.lstat().st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    assert what != "a file" or target.read_bytes() == b"yesterday's"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.sqlite3", "site"]
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_file_that_sqlite_would_take_for_part_of_the_backup_is_left_alone(suffix: str, made: Path, tmp_path: Path) -> None:
+    part = tmp_path / f"backup.sqlite3{suffix}"
+    part.write_text("another's")
+    done = command(made, "backup", str(tmp_path / "backup.sqlite3"))
+    assert (done.returncode, done.stdout, str(part) in done.stderr) == (1, "", True)
+    assert part.read_text() == "another's"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [part.name, "site"]
+
+
+def test_a_constraint_may_call_a_function_of_django(made: Path, tmp_path: Path) -> None:
+    with connected(made) as connection:
+        connection.create_function("regexp", 2, lambda pattern, text: True, deterministic=True)
+        connection.execute("CREATE TABLE site_page (slug TEXT CHECK (slug REGEXP '^[a-z]+$'))")
+        connection.execute("INSERT INTO site_page VALUES ('home')")
+    file = tmp_path / "backup.sqlite3"
+    assert SAID.fullmatch(run_command(made, "backup", str(file)))
+    with closing(read_only(file)) as connection:
+        assert connection.execute("SELECT slug FROM site_page").fetchall() == [("home",)]
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_the_database_is_no_backup_of_itself(made: Path) -> None:
+    before = made.read_bytes()
+    assert command(made, "backup", str(made)).returncode == 1
+    assert made.read_bytes() == before
+
+
+# Nobody may write into /proc, not even root, whom these tests may run as.
+@pytest.mark.parametrize("folder", ["/nonexistent", "/proc", "/dev/null"])
+def test_a_folder_that_takes_no_file_is_named(folder: str, made: Path) -> None:
+    target = f"{folder}/backup.sqlite3"
+    done = command(made, "backup", target)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert target in done.stderr
+
+
+def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
+    done = command(tmp_path / "db.sqlite3", "backup", str(tmp_path / "backup.sqlite3"))
+    assert done.returncode == 78
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_makes_no_backup(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    database.write_text("no database at all, but long enough to be taken for one")
+    done = command(database, "backup", str(tmp_path / "backup.sqlite3"))
+    assert done.returncode == 78 and "DATABASE_URL" in done.stderr
+    assert list(tmp_path.iterdir()) == [database]
+
+
+def test_a_damaged_database_makes_no_backup(made: Path, tmp_path: Path) -> None:
+    """Nobody should rely on it on the day that it is needed."""
+    with connected(made) as connection:
+        connection.execute("CREATE TABLE filling (text TEXT)")
+        connection.executemany("INSERT INTO filling VALUES (?)", [("x" * 1000,)] * 1000)
+    with closing(sqlite3.connect(made)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with made.open("r+b") as file:
+        file.seek(made.stat().st_size // 2)
+        file.write(b"\xa5" * 65536)
+    done = command(made, "backup", str(tmp_path / "backup.sqlite3"))
+    assert done.returncode in (1, 78) and "damaged" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+@pytest.mark.parametrize("arguments", [[], [""]], ids=str)
+def test_a_backup_needs_a_name(arguments: list[str]) -> None:
+    assert subprocess.run([BINARY, "backup", *arguments], env=BASE_ENVIRONMENT, capture_output=True).returncode == 64
+
+
+def test_a_kill_leaves_no_file_of_that_name(made: Path, tmp_path: Path) -> None:
+    with connected(made) as connection:
+        connection.execute("CREATE TABLE filling (content BLOB)")
+        connection.executemany("INSERT INTO filling VALUES (randomblob(?))", [(1 << 20,)] * 200)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    target = folder / "backup.sqlite3"
+    environment = BASE_ENVIRONMENT | {"DATABASE_URL": f"sqlite:{made}"}
+    process = subprocess.Popen([BINARY, "backup", str(target)], env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    # Closely watched, as copying takes a fraction of a second.
+    while not any(path.stat().st_size > 1 << 20 for path in folder.iterdir()):
+        assert process.poll() is None and time.monotonic() < deadline
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was done too soon"
+    assert not target.exists()
+    # What is left of it is in nobody's way, and hidden from nobody who must not see it.
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
+    assert SAID.fullmatch(run_command(made, "backup", str(target)))
+    with closing(read_only(target)) as connection:
+        assert connection.execute("SELECT count(*) FROM filling").fetchone() == (200,)

@@ -1,0 +1,66 @@
+"""`password-reset health`, as a container or a supervisor runs it."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from outbox import connected
+from service import BASE_ENVIRONMENT, Service, run_program
+
+
+def health(port: int, seconds: float = 10, **settings: str) -> subprocess.CompletedProcess[str]:
+    return run_program(BASE_ENVIRONMENT | {"HTTP_PORT": str(port)} | settings, "health", seconds=seconds)
+
+
+def test_the_health_of_a_service_is_an_exit_code(database: Path, serve: Callable[..., Service]) -> None:
+    service = serve()
+    for settings in ({}, {"HTTP_HOST": "0.0.0.0"}, {"HTTP_HOST": "127.0.0.1", "SECRET_KEY": "short", "EMAIL_TIMEOUT": "never"}):
+        done = health(service.port, **settings)
+        assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
+    with connected(database) as connection:
+        connection.execute("ALTER TABLE password_reset_outbox RENAME TO taken_away")
+    ill = health(service.port)
+    assert ill.returncode == 1 and "503" in ill.stdout + ill.stderr
+    with connected(database) as connection:
+        connection.execute("ALTER TABLE taken_away RENAME TO password_reset_outbox")
+    assert health(service.port).returncode == 0
+    service.process.terminate()
+    service.process.wait()
+    dead = health(service.port)
+    assert dead.returncode == 1 and dead.stdout + dead.stderr != ""
+
+
+def test_a_service_that_hangs_is_reported_in_time(serve: Callable[..., Service]) -> None:
+    service = serve()
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        done = health(service.port)
+        assert done.returncode == 1
+        assert time.monotonic() - start < 5
+    finally:
+        service.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_no_proxy_is_asked(name: str, serve: Callable[..., Service]) -> None:
+    assert health(serve().port, **{name: "http://127.0.0.1:1"}).returncode == 0
+
+
+def test_a_service_that_takes_connections_and_does_not_answer_is_not_ready() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = health(silent.getsockname()[1])
+    assert done.returncode == 1 and "Timeout was reached" in done.stderr
+
+
+def test_only_the_settings_of_the_listener_are_read() -> None:
+    assert health(1, EMAIL_BACKEND="pigeon", SECRET_KEY="short").returncode == 1
+    unknown = health(0)
+    assert unknown.returncode == 1 and "HTTP_PORT is 0" in unknown.stderr
+    wrong = run_program(BASE_ENVIRONMENT | {"HTTP_PORT": "x"}, "health")
+    assert wrong.returncode == 78 and "HTTP_PORT" in wrong.stderr

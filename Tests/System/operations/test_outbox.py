@@ -1,0 +1,98 @@
+"""Operators list, retry and delete what is in the outbox."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from django_site import add_user
+from mail_server import MailServer
+from outbox import buried, connected, pending
+from service import Service, command, run_command
+
+DAY = 86_400_000
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(database: Path) -> Run:
+    """Runs `outbox` on three rows: the first waits for another day, the others are dead letters, of today and 40 days old."""
+    run_command(database, "migrate")
+    add_user("user3", "user3@example.com")
+    now = int(time.time() * 1000)
+    rows = [(1, now, now + DAY, None, None), (2, now, now, "RCPT failed: 550", now)]
+    rows += [(3, now - 40 * DAY, now - 40 * DAY, "\x1b[31mred", now - 40 * DAY)]
+    with connected(database) as connection:
+        connection.executemany(
+            "INSERT INTO password_reset_outbox (id, kind, identifier, locale, request_id, created_at, due_at, last_error, buried_at)"
+            " VALUES (?1, 'request_email', 'user' || ?1 || '@example.com', 'de', 'r' || ?1, ?2, ?3, ?4, ?5)",
+            rows,
+        )
+    return lambda *arguments: command(database, "outbox", *arguments)
+
+
+def ids(database: Path) -> list[int]:
+    with connected(database) as connection:
+        return [number for (number,) in connection.execute("SELECT id FROM password_reset_outbox ORDER BY id")]
+
+
+def test_the_list_shows_waiting_jobs_and_dead_letters(run: Run) -> None:
+    done = run("list")
+    assert done.returncode == 0 and "\x1b" not in done.stdout
+    for words in ("request_email user1@example.com", "RCPT failed: 550", "\n1 waiting, 2 "):
+        assert words in done.stdout
+    rows = [json.loads(line) for line in run("list", "--dead", "--json").stdout.splitlines()]
+    assert [row["id"] for row in rows] == [2, 3] and len({row["state"] for row in rows}) == 1
+
+
+def test_a_row_is_shown(run: Run) -> None:
+    shown = " ".join(run("show", "2").stdout.split())
+    assert "identifier user2@example.com" in shown and "language de" in shown and "RCPT failed: 550" in shown
+    assert run("show", "99").returncode == 1
+
+
+@pytest.mark.parametrize("arguments", [["retry"], ["purge"]], ids=" ".join)
+def test_a_command_must_say_which_rows(arguments: list[str], run: Run) -> None:
+    assert run(*arguments).returncode == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_found", "waiting"),
+    [(["3"], True, 2), (["3", "99"], True, 2), (["99"], False, 1), (["--dead"], True, 3)],
+    ids=str,
+)
+def test_dead_letters_are_retried(arguments: list[str], is_found: bool, waiting: int, run: Run, database: Path) -> None:
+    done = run("retry", *arguments)
+    assert done.returncode == (0 if is_found else 1)
+    assert ("not there" in done.stdout) == (arguments == ["3", "99"])
+    assert (pending(database), len(buried(database))) == (waiting, 3 - waiting)
+
+
+def test_a_retried_job_is_sent_regardless_of_its_age(
+    run: Run, serve_with_mail: Callable[..., Service], mail_server: MailServer
+) -> None:
+    assert run("retry", "3").returncode == 0
+    serve_with_mail()
+    mail_server.wait_for(1)
+    assert [mail.message["To"] for mail in mail_server.deliveries] == ["user3@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [(["1"], [2, 3]), (["99"], [1, 2, 3]), (["--older-than", "30"], [1, 2]), (["--older-than", "0"], [1])],
+    ids=str,
+)
+def test_rows_are_deleted_by_number_or_age(arguments: list[str], left: list[int], run: Run, database: Path) -> None:
+    done = run("purge", *arguments)
+    assert done.returncode == (1 if len(left) == 3 else 0)
+    assert len(left) == 3 or done.stdout == f"Deleted {3 - len(left)}.\n"
+    assert ids(database) == left
+
+
+def test_a_missing_database_is_not_created(tmp_path: Path) -> None:
+    assert command(tmp_path / "none.sqlite3", "outbox", "list").returncode == 78
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,303 @@
+"""Support staff manage users: they add them, set passwords, print links, import and export."""
+
+import fcntl
+import struct
+import subprocess
+import termios
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outbox import connected
+from processes import wait_until
+from service import BINARY, Link, command, environment_of, serving
+
+QUICK = {"PASSWORD_HASHER_OPTIONS": "iterations=10"}
+GOOD = "a-Fine-pass-77"
+NOT_FOUND = 67
+
+
+@dataclass(frozen=True)
+class Users:
+    """The command `users` on a database that it creates."""
+
+    database: Path
+
+    def __call__(self, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+        return command(self.database, "users", *arguments, stdin=stdin, **QUICK, **settings)
+
+    def add(self, name: str, password: str = "") -> None:
+        arguments = ["--password-stdin"] if password else []
+        done = self("add", name, "--email", f"{name}@example.com", *arguments, stdin=password)
+        assert done.returncode == 0, done.stderr
+
+    def accepts(self, name: str, password: str) -> bool:
+        return self("check-password", name, "--password-stdin", stdin=password).returncode == 0
+
+    def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with connected(self.database) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    @property
+    def names(self) -> list[str]:
+        return [name for (name,) in self.sql("SELECT username FROM auth_user ORDER BY id")]
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Users:
+    return Users(tmp_path / "db.sqlite3")
+
+
+def test_a_user_is_added_once_and_only_the_hash_is_stored(users: Users) -> None:
+    add = ["add", "alice", "--email", "Alice@EXAMPLE.com", "--first-name", "Alice", "--password-stdin"]
+    assert "too short" in users(*add, stdin="1234\n").stderr
+    assert users(*add, stdin=f"{GOOD}\n").returncode == 0
+    twice = users(*add, stdin=f"{GOOD}\n")
+    assert twice.returncode == 1 and "already" in twice.stderr
+    assert users.sql("SELECT username, email, first_name FROM auth_user") == [("alice", "Alice@example.com", "Alice")]
+    shown = users("show", "alice", "--json").stdout
+    assert '"password":"pbkdf2_sha256"' in shown and "pbkdf2_sha256$" not in shown
+    assert GOOD.encode() not in users.database.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["bo\x1bb", "b b", "", "b" * 151, "\ufdfa" + "b" * 140], ids=ascii)
+def test_a_user_name_that_django_refuses_is_refused(name: str, users: Users) -> None:
+    done = users("add", name, "--email", "bob@example.com")
+    assert done.returncode != 0 and "username" in done.stderr
+
+
+def test_an_address_that_django_refuses_is_refused(users: Users) -> None:
+    done = users("add", "bob", "--email", "nobody")
+    assert done.returncode != 0 and "email" in done.stderr
+
+
+def test_the_list_shows_each_user_and_cannot_act_on_the_terminal(users: Users) -> None:
+    users.add("alice", GOOD)
+    users.add("bob")
+    users.sql("UPDATE auth_user SET email = 'bo' || char(27) || 'b' WHERE username = 'bob'")
+    _, *lines = users("list").stdout.splitlines()
+    assert [" ".join(line.split()) for line in lines] == ["1 active alice alice@example.com", "2 no password bob bo\ufffdb"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["show"], ["activate"], ["deactivate"], ["link"], ["set-password", "--password-stdin"]], ids=" ".join
+)
+def test_an_unknown_user_has_an_exit_code(arguments: list[str], users: Users) -> None:
+    users.add("alice")
+    name, *options = arguments
+    assert users(name, "nobody", *options, stdin=GOOD).returncode == NOT_FOUND
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["export"]], ids=" ".join)
+def test_damaged_rows_are_named_and_the_others_shown(arguments: list[str], users: Users) -> None:
+    for name in ("alice", "bob", "carol"):
+        users.add(name)
+    users.sql("UPDATE auth_user SET email = x'00' WHERE username = 'bob'")
+    done = users(*arguments)
+    assert done.returncode == 1 and "user 2" in done.stderr
+    assert [name in done.stdout for name in ("alice", "bob", "carol")] == [True, False, True]
+
+
+def test_a_new_password_obeys_the_rules_and_leaves_an_audit_row_and_a_notice(users: Users) -> None:
+    users.add("alice", GOOD)
+    refusals = {"short": "too short", "alice@example.com": "too similar", "a\0-Fine-pass-77": "Null", "": "--password-stdin"}
+    for password, words in refusals.items():
+        done = users("set-password", "alice", "--password-stdin", stdin=password)
+        assert done.returncode != 0 and words in done.stderr
+    assert users.accepts("alice", f"{GOOD}\n")
+    # Only the line end at the end does not count.
+    assert users("set-password", "alice", "--password-stdin", stdin=" another-Fine-78 \n").returncode == 0
+    assert [users.accepts("alice", text) for text in (" another-Fine-78 ", "another-Fine-78", GOOD)] == [True, False, False]
+    left = users.sql("SELECT event FROM password_reset_audit UNION ALL SELECT kind FROM password_reset_outbox")
+    assert left == [("set_by_staff",), ("changed_mail",)]
+
+
+def test_the_current_password_is_refused_if_that_is_a_rule(users: Users) -> None:
+    users.add("alice", GOOD)
+    rules = {"AUTH_PASSWORD_VALIDATORS": '[{"NAME": "CurrentPasswordValidator"}]'}
+    done = users("set-password", "alice", "--password-stdin", stdin=GOOD, **rules)
+    assert done.returncode == 1 and "differ" in done.stderr
+
+
+def unread(pipe: int) -> int:
+    """Returns how many bytes are in the pipe."""
+    (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return count
+
+
+def test_a_password_may_come_in_pieces(users: Users) -> None:
+    arguments = ["users", "add", "alice", "--email", "alice@example.com", "--password-stdin"]
+    with subprocess.Popen([BINARY, *arguments], env=environment_of(users.database, **QUICK), stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write(b"a-Fine-pass")
+        process.stdin.flush()
+        wait_until(lambda: unread(process.stdin.fileno()) == 0, "the first piece to be read")
+        process.stdin.write(b"-in-two-pieces\n")
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+    assert [users.accepts("alice", text) for text in ("a-Fine-pass-in-two-pieces", "a-Fine-pass")] == [True, False]
+
+
+@pytest.mark.parametrize("password", ["", "\n", "x" * 70_000], ids=["nothing", "an empty line", "too much"])
+def test_standard_input_must_hold_a_password(password: str, users: Users) -> None:
+    assert users("add", "bob", "--email", "bob@example.com", "--password-stdin", stdin=password).returncode != 0
+    assert not users.database.exists() or users.names == []
+
+
+def test_a_printed_link_works_once_and_is_audited(users: Users, tmp_path: Path) -> None:
+    users.add("alice", GOOD)
+    done = users("link", "alice")
+    *_, uid, token, _ = done.stdout.split("/")
+    assert done.stdout == f"https://frontend.example.com/reset/{uid}/{token}/\n"
+    assert users.sql("SELECT event FROM password_reset_audit") == [("link_printed",)]
+    link, new = Link(uid, token), "battery-staple-92-new"
+    with serving(users.database, tmp_path, **QUICK) as service:
+        assert service.check_link(link).body["validlink"] is True
+        assert [service.set_password(link, new, new).status for _ in range(2)] == [200, 400]
+    assert users.accepts("alice", new)
+
+
+def test_an_inactive_user_gets_no_link_and_no_password(users: Users) -> None:
+    users.add("alice")
+    assert users("deactivate", "alice").returncode == 0
+    for arguments in (["link", "alice"], ["set-password", "alice", "--password-stdin"]):
+        done = users(*arguments, stdin=GOOD)
+        assert done.returncode == 1 and "inactive" in done.stderr
+    assert users("activate", "alice").returncode == 0
+    assert users("link", "alice").returncode == 0
+
+
+HASHES = [
+    "pbkdf2_sha256$1$salt$AAAA",
+    "argon2$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$AAAA",
+    "bcrypt$$2b$12$N9qo8uLOickgx2ZMRZoMye9fCoc9Nuz52ZBk/0FX4TNHEyyqbVRGG",
+    "!unusable",
+]
+NAMES = ['Comma, "quoted"', "two\nlines\r\n", " blanks ", "e\u0301 😀 ,"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json"])
+def test_an_export_is_imported_to_the_last_character(ending: str, users: Users, tmp_path: Path) -> None:
+    users.add("first")
+    for index, (encoded, name) in enumerate(zip(HASHES, NAMES, strict=True)):
+        users.sql(
+            "INSERT INTO auth_user VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(10 + index, encoded, None if index == 0 else "2026-01-02 03:04:05.678901", index == 1),
+            *(f"user{index}", name, f"u{index}@example.com", index == 2, index != 3, "2025-01-02 03:04:05", "Ä"),
+        )
+    before = users.sql("SELECT * FROM auth_user ORDER BY id")
+    file = tmp_path / f"users.{ending}"
+    assert users("export", "--output", str(file)).returncode == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    content = file.read_bytes()
+    assert "exists" in users("export", "--output", str(file)).stderr
+    assert file.read_bytes() == content
+
+    users.sql("DELETE FROM auth_user")
+    first = users("import", str(file))
+    assert (first.returncode, first.stdout) == (0, "5 users added, 0 were there already, 0 refused.\n"), first.stderr
+    assert users.sql("SELECT * FROM auth_user ORDER BY id") == before
+    assert users("import", str(file)).stdout == "0 users added, 5 were there already, 0 refused.\n"
+
+
+# The lines of a file, each with the column for which it is refused.
+IMPORTED = [
+    ("username,email,password,is_staff,id,date_joined", None),
+    ("alice,alice@example.com,,true,,", None),
+    ("bob,nobody,,,,", "email"),
+    ('"two', "username"),
+    ('lines",x@example.com,,,,', None),
+    ("", None),
+    ("carol,carol@example.com,md5$abc$def,,,", "password"),
+    ("dave,dave@example.com,secret-in-the-clear,,,", "password"),
+    ("erin,erin@example.com,,maybe,,", "is_staff"),
+    ("frank,frank@example.com,,,1,", "id"),
+    ("taken,other@example.com,,,,", "username"),
+    ("gina,gina@example.com", "there are 2 values"),
+    ("hugo,hugo@example.com,scrypt$1152921504606846976$salt$8$1$AAAA,,,", "password"),
+    ("ida,ida@example.com,,,,yesterday", "date_joined"),
+    ("kim,kim@example.com,,,,2026-02-30T00:00:00Z", "date_joined"),
+    ("leo,leo@example.com,,,,2026-02-03T24:00:00Z", "date_joined"),
+    ("mia,mia@example.com,,,9223372036854775807,", "id"),
+    (f"ned,ned@example.com,pbkdf2_sha256$1${'s' * 128}$AAAA,,,", "password"),
+    ("alice,alice@example.com,,true,,", None),
+    (",empty@example.com,,,,", "username"),
+    ("judy,judy@example.com,!x,,-5,", "id"),
+    ("Ａlan,alan@example.com,,,,", None),
+]
+
+
+def test_an_import_takes_what_it_can_and_names_the_other_lines(users: Users, tmp_path: Path) -> None:
+    users.add("taken")
+    (tmp_path / "in.csv").write_text("\n".join(line for line, _ in IMPORTED))
+    done = users("import", str(tmp_path / "in.csv"))
+    assert (done.returncode, done.stdout) == (1, "2 users added, 1 were there already, 16 refused.\n")
+    for number, (_, column) in enumerate(IMPORTED, start=1):
+        assert (f"in.csv:{number}: " in done.stderr) == (column is not None)
+        assert column is None or f"in.csv:{number}: {column}" in done.stderr
+    assert "secret-in-the-clear" not in done.stderr
+    assert users.names == ["taken", "alice", "Alan"]
+
+
+# Files, and what must be said of them. Those with bob are refused from the line after him.
+BROKEN = [
+    ("a.csv", "username,email\nbob,\na\rl,\n", "a.csv:3: a carriage return"),
+    ("a.csv", "username\nbob\n" + "," * 5000, "a.csv:3: this line has over 100 values"),
+    ("a.csv", "", "a.csv:1: the file is empty"),
+    ("a.csv", "name,email\n", "a.csv:1: there is no column"),
+    ("a.csv", "email\n", "a.csv:1: the first line"),
+    ("a.csv", "username,username\n", "a.csv:1: the first line"),
+    ("a.csv", 'username\nbob\n"al', "a.csv:3: a quote that opens"),
+    ("a.csv", 'username\nbob\na"l\n', "a.csv:3: a quote"),
+    ("a.csv", 'username\nbob\n"a"l\n', "a.csv:3: "),
+    ("a.csv", b"username\nbob\nb\xe9b\n", "a.csv:3: this is not UTF-8"),
+    ("a.csv", 'username\nbob\n"' + "a" * (2 << 20), "a.csv:3: what begins here has over a million bytes"),
+    ("a.jsonl", '{"username": "bob"}\n{"username": "al", "id": 99999999999999999999999}\n', "a.jsonl:2: this is not a JSON object, or a number"),
+    ("a.jsonl", '{"username": "bob"}\n{"username": 5}\n', "a.jsonl:2: username has the wrong type"),
+    ("a.jsonl", '{"username": "bob"}\n\n{"username"\n', "a.jsonl:3: this is not a JSON object"),
+    ("a.jsonl", '{"username": "bob"}\n{"username": "al", "emial": "x@y.co"}\n', 'a.jsonl:2: there is no member "emial"'),
+    ("a.json", '[{"username": "al"}]', "a.json:1: model is missing"),
+    ("a.json", '[{"model": "accounts.user", "pk": 1, "fields": {}}]', "1 objects of other models"),
+    ("a.json", "{}", "a.json:1: this is not a JSON array"),
+    ("a.json", '[{"model": "auth.user"', "a.json:1: an object that opens here"),
+    ("a.json", "[]]", "a.json:1: there is something behind"),
+    ("a.json", "[{}\n {}]", "a.json:2: a comma"),
+    ("a.json", "[{}, ]", "a.json:1: a JSON object must"),
+    ("a.json", '[\n{"model": "auth.user", "pk": "x", "fields": {}}]', "a.json:2: pk has the wrong type"),
+    ("a.json", '[\n{"model": "auth.user", "pk": 3}]', "a.json:2: fields is missing"),
+    ("a.txt", "", "--format"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), BROKEN, ids=[words for _, _, words in BROKEN])
+def test_a_broken_file_is_named_with_its_line_and_what_came_before_is_kept(
+    name: str, content: str | bytes, words: str, users: Users, tmp_path: Path
+) -> None:
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / name).write_bytes(content)
+    done = users("import", str(tmp_path / name))
+    assert done.returncode != 0 and words in done.stderr
+    if b"bob" in content:
+        assert users.names == ["bob"]
+
+
+@pytest.mark.parametrize("name", ["nowhere.csv", "."])
+def test_a_file_that_cannot_be_read_is_named(name: str, users: Users, tmp_path: Path) -> None:
+    done = users("import", str(tmp_path / name), "--format", "csv")
+    assert done.returncode == 1 and "cannot be read" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_import_leaves_whole_batches_and_the_next_completes_it(users: Users, tmp_path: Path) -> None:
+    users.add("first")
+    file = tmp_path / "many.csv"
+    file.write_text("\n".join(["username,email", *(f"user{number},user{number}@example.com" for number in range(30_000))]))
+    process = subprocess.Popen([BINARY, "users", "import", str(file)], env=environment_of(users.database, **QUICK))
+    wait_until(lambda: len(users.names) > 2000, "some batches")
+    process.kill()
+    process.wait()
+    count = len(users.names) - 1
+    assert count % 1000 == 0 and count < 30_000
+    assert users("import", str(file)).stdout == f"{30_000 - count} users added, {count} were there already, 0 refused.\n"

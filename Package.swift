@@ -51,10 +51,11 @@ let package = Package(
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CGMime", pkgConfig: "gmime-3.0", providers: [.apt(["libgmime-3.0-dev"])]),
 
+    .target(name: "Text", swiftSettings: strict),
     .target(
       name: "Credentials",
       dependencies: [
-        "CArgon2", "CCrypt",
+        "CArgon2", "CCrypt", "Text",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "CryptoExtras", package: "swift-crypto"),
       ],
@@ -63,7 +64,7 @@ let package = Package(
     ),
     .target(
       name: "Localization",
-      dependencies: ["Credentials"],
+      dependencies: ["Text"],
       resources: ["ar", "de", "en", "es", "fr", "ja", "pt-BR", "zh-Hans"].map { .embedInCode("Languages/\($0).json") },
       swiftSettings: strict
     ),
@@ -71,7 +72,7 @@ let package = Package(
     .target(
       name: "PasswordReset",
       dependencies: [
-        "Credentials", "Prometheus",
+        "Credentials", "Prometheus", "Text",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
@@ -100,7 +101,7 @@ let package = Package(
     .target(
       name: "HTTPAPI",
       dependencies: [
-        "Localization", "PasswordReset", "Prometheus", "Credentials",
+        "Credentials", "Localization", "PasswordReset", "Prometheus", "Text",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "HummingbirdHTTP2", package: "hummingbird"),
@@ -120,7 +121,7 @@ let package = Package(
     .executableTarget(
       name: "App",
       dependencies: [
-        "CCurl", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
+        "CCurl", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "Text",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -152,7 +153,7 @@ let package = Package(
 
     .testTarget(
       name: "CredentialsTests",
-      dependencies: ["Credentials"],
+      dependencies: ["Credentials", "Text"],
       exclude: ["make_vectors.py"],
       resources: [.copy("vectors.json")],
       swiftSettings: testing
@@ -161,7 +162,7 @@ let package = Package(
     .testTarget(
       name: "JourneyTests",
       dependencies: [
-        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
+        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "Text",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

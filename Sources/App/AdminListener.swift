@@ -16,7 +16,8 @@ final class AdminListener: Service {
   private let application: any ApplicationProtocol
 
   init(
-    registry: Registry, mailbox: (any Mailbox)?, _ settings: Settings, _ world: World, logger: Logger, isReady: @escaping @Sendable () async -> Bool
+    registry: Registry, mailbox: (any Mailbox)?, _ settings: Settings, _ dependencies: ApplicationDependencies, logger: Logger,
+    isReady: @escaping @Sendable () async -> Bool
   ) {
     host = settings.adminHost
     port = settings.adminPort
@@ -31,11 +32,11 @@ final class AdminListener: Service {
       configuration: .init(
         address: .hostname(host, port: port), serverName: nil, backlog: edge.backlog, reuseAddress: true,
         availableConnectionsDelegate: edge.availableConnections),
-      onServerRunning: { [port] in world.onAdminListening($0.localAddress?.port ?? port) }, logger: logger)
+      onServerRunning: { [port] in dependencies.onAdminListening($0.localAddress?.port ?? port) }, logger: logger)
   }
 
   func run() async throws {
-    try await Failure.ofListening(host: host, port: port, names: "ADMIN_HOST or ADMIN_PORT") { try await application.run() }
+    try await CommandError.ofListening(host: host, port: port, names: "ADMIN_HOST or ADMIN_PORT") { try await application.run() }
   }
 
   /// Whether it is bound to this machine alone, however that is spelled.

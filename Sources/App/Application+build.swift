@@ -10,7 +10,7 @@ import SQLiteStore
 import ServiceLifecycle
 
 /// What the service takes from outside: tests put their own in its place.
-struct World: Sendable {
+struct ApplicationDependencies: Sendable {
   var now: @Sendable () -> Date = { Date() }
   /// In the place of the configured mail backend.
   var mailBackend: (any MailBackend)?
@@ -29,47 +29,49 @@ struct World: Sendable {
 }
 
 /// Builds the whole service from its settings. The one place where the parts meet; tests call it too.
-func buildApplication(_ settings: Settings, world: World = World(), logger: Logger) throws -> some ApplicationProtocol {
-  let backend = try world.mailBackend ?? settings.email.makeBackend(now: world.now())
+func buildApplication(_ settings: Settings, dependencies: ApplicationDependencies = ApplicationDependencies(), logger: Logger) throws
+  -> some ApplicationProtocol
+{
+  let backend = try dependencies.mailBackend ?? settings.email.makeBackend(now: dependencies.now())
   let certificate = try settings.edge.loadCertificate(logger: logger)
   // Last of what may refuse the start: a start that is refused leaves the schema as it was.
-  let store = try SQLiteStore(path: settings.databasePath, onStatement: world.onStatement) { reason in
+  let store = try SQLiteStore(path: settings.databasePath, onStatement: dependencies.onStatement) { reason in
     logger.error("The database cannot be used any more", metadata: ["reason": "\(reason)"])
   }
   try store.migrate()
-  let bell = Bell()
+  let wakeup = WorkerWakeup()
   let tokenGenerator = settings.tokenGenerator
   let identifierHasher = IdentifierHasher(secretKey: settings.secretKey)
-  let registry = world.registry
+  let registry = dependencies.registry
   let templates = CurrentTemplates(settings.templates)
   let auditTrail = AuditTrail(
-    store: store, lifetime: TimeInterval(settings.auditDays) * 86400, registry: registry, logger: logger, now: world.now)
+    store: store, lifetime: TimeInterval(settings.auditDays) * 86400, registry: registry, logger: logger, now: dependencies.now)
 
-  var policy = world.outboxPolicy
+  var policy = dependencies.outboxPolicy
   policy.mailLimits = settings.edge.mailLimits
   policy.totalMailLimits = settings.edge.totalMailLimits
   policy.setLimits(of: settings.email)
   let worker = OutboxWorker(
     users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
     resetURL: settings.resetURL, timeout: settings.passwordResetTimeout, compose: templates.compose, backend: backend, policy: policy,
-    bell: bell, registry: registry, logger: logger, now: world.now)
+    wakeup: wakeup, registry: registry, logger: logger, now: dependencies.now)
 
   let slots = settings.passwordHasherConcurrency
   let service = PasswordResetService(
     users: store, outbox: store, auditTrail: auditTrail, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
-    passwords: settings.passwordPolicy(hasher: world.hasher), hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry),
-    notifiesOfChange: settings.email.notifiesOfChange, bell: bell, now: world.now)
+    passwords: settings.passwordPolicy(hasher: dependencies.hasher), hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry),
+    notifiesOfChange: settings.email.notifiesOfChange, wakeup: wakeup, now: dependencies.now)
   let metrics = HTTPMetrics(registry)
   let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
   let api = API(
-    service: service, languages: settings.languages, policy: settings.edge.policy, metrics: metrics, now: world.now, isReady: isReady)
-  let edge = Edge(limits: world.edgeLimits, certificate: certificate, metrics: metrics, logger: logger)
+    service: service, languages: settings.languages, policy: settings.edge.policy, metrics: metrics, now: dependencies.now, isReady: isReady)
+  let edge = Edge(limits: dependencies.edgeLimits, certificate: certificate, metrics: metrics, logger: logger)
   edge.measureConnections(in: registry)
-  store.measureOutbox(in: registry, now: world.now)
+  store.measureOutbox(in: registry, now: dependencies.now)
   registry.gauge("password_reset_database_up", "Whether the database answers and can be written, as /health/ready tells.") { await isReady() ? 1 : 0 }
   let admin = AdminListener(
-    registry: registry, mailbox: settings.isDevelopment ? backend as? any Mailbox : nil, settings, world, logger: logger, isReady: isReady)
-  let reloader = world.reloadsOnHangup ? TemplateReloader(settings, current: templates, logger: logger) : nil
+    registry: registry, mailbox: settings.isDevelopment ? backend as? any Mailbox : nil, settings, dependencies, logger: logger, isReady: isReady)
+  let reloader = dependencies.reloadsOnHangup ? TemplateReloader(settings, current: templates, logger: logger) : nil
   // They end in the opposite order, after the listener.
   let others: [(any Service)?] = [certificate, reloader, auditTrail, admin, worker]
   return Application(
@@ -78,7 +80,7 @@ func buildApplication(_ settings: Settings, world: World = World(), logger: Logg
       address: .hostname(settings.httpHost, port: settings.httpPort), backlog: edge.backlog, reuseAddress: true,
       availableConnectionsDelegate: edge.availableConnections),
     services: others.compactMap(\.self),
-    onServerRunning: { world.onListening($0.localAddress?.port ?? settings.httpPort) },
+    onServerRunning: { dependencies.onListening($0.localAddress?.port ?? settings.httpPort) },
     logger: logger)
 }
 

@@ -10,7 +10,7 @@ import UnixSignals
 ///
 /// A class, as all services here: their names are logged when they start, and a structure's would be all that it holds.
 final class TemplateReloader: Service {
-  private let wording: WordingSettings
+  private let wording: MailContentSettings
   private let languages: Languages
   private let current: CurrentTemplates
   private let logger: Logger

@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import Text
 
 /// Turns an address or user name into a key that stands for it where the name itself must not be kept.
 ///

@@ -1,5 +1,6 @@
 import Crypto
 public import Foundation
+import Text
 
 /// What a token is bound to. When any of it changes, every token made for it is dead.
 public struct TokenSubject: Sendable, Equatable {
@@ -106,10 +107,4 @@ public struct PasswordResetTokenGenerator: Sendable {
     code.finalize().withUnsafeBytes { for byte in $0 { token.append(hexDigit(byte >> 4)) } }
     return token
   }
-}
-
-/// Compares in a time that depends on the lengths alone.
-func constantTimeEqual(_ a: some Collection<UInt8>, _ b: some Collection<UInt8>) -> Bool {
-  guard a.count == b.count else { return false }
-  return zip(a, b).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
 }

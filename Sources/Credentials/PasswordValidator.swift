@@ -1,11 +1,13 @@
+public import Text
+
 /// One rule a field breaks: Django's `ValidationError`, with its code, message and parameters.
 public struct FieldError: Error, Sendable, Equatable {
   /// Stable, for programs: `password_too_short`.
   public var code: String
   /// For people; its parameters are Django's `params`, so that a frontend can word its own.
-  public var phrase: Phrase
+  public var phrase: LocalizableMessage
 
-  public init(code: String, _ phrase: Phrase) {
+  public init(code: String, _ phrase: LocalizableMessage) {
     self.code = code
     self.phrase = phrase
   }
@@ -14,9 +16,9 @@ public struct FieldError: Error, Sendable, Equatable {
   public var message: String { phrase.english }
 
   /// Django's error for a field that is missing or empty.
-  public static let required = FieldError(code: "required", Phrase("This field is required."))
+  public static let required = FieldError(code: "required", LocalizableMessage("This field is required."))
   /// Django's `ProhibitNullCharactersValidator`.
-  public static let nullCharacters = FieldError(code: "null_characters_not_allowed", Phrase("Null characters are not allowed."))
+  public static let nullCharacters = FieldError(code: "null_characters_not_allowed", LocalizableMessage("Null characters are not allowed."))
 }
 
 /// What a rule may know of the user whose password is set: Django's `DEFAULT_USER_ATTRIBUTES`.
@@ -38,7 +40,7 @@ public struct UserAttributes: Sendable, Equatable {
 /// in `PasswordRules` of the target `App`.
 public protocol PasswordValidator: Sendable {
   /// The rule in a sentence, shown before the user types.
-  var helpText: Phrase { get }
+  var helpText: LocalizableMessage { get }
 
   /// The rule that `password` breaks, or nil. Lengths count code points, as Python does.
   func validate(_ password: String, user: UserAttributes) -> FieldError?
@@ -57,8 +59,8 @@ public struct MinimumLengthValidator: PasswordValidator {
 
   public init(minimum: Int = 8) { self.minimum = minimum }
 
-  public var helpText: Phrase {
-    Phrase(
+  public var helpText: LocalizableMessage {
+    LocalizableMessage(
       "Your password must contain at least {min_length} characters.", singular: "Your password must contain at least {min_length} character.",
       ["min_length": .int(minimum)], countedBy: "min_length")
   }
@@ -67,7 +69,7 @@ public struct MinimumLengthValidator: PasswordValidator {
     guard password.unicodeScalars.count < minimum else { return nil }
     return FieldError(
       code: "password_too_short",
-      Phrase(
+      LocalizableMessage(
         "This password is too short. It must contain at least {min_length} characters.",
         singular: "This password is too short. It must contain at least {min_length} character.", ["min_length": .int(minimum)],
         countedBy: "min_length"))
@@ -80,15 +82,15 @@ public struct MaximumLengthValidator: PasswordValidator {
 
   public init(maximum: Int = 1024) { self.maximum = maximum }
 
-  public var helpText: Phrase {
-    Phrase("Your password must contain at most {max_length} characters.", ["max_length": .int(maximum)], countedBy: "max_length")
+  public var helpText: LocalizableMessage {
+    LocalizableMessage("Your password must contain at most {max_length} characters.", ["max_length": .int(maximum)], countedBy: "max_length")
   }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     guard password.unicodeScalars.count > maximum else { return nil }
     return FieldError(
       code: "password_too_long",
-      Phrase(
+      LocalizableMessage(
         "This password is too long. It must contain at most {max_length} characters.", ["max_length": .int(maximum)], countedBy: "max_length"))
   }
 }
@@ -99,15 +101,16 @@ public struct MaximumBytesValidator: PasswordValidator {
 
   public init(maximum: Int) { self.maximum = maximum }
 
-  public var helpText: Phrase {
-    Phrase("Your password must contain at most {max_length} bytes.", ["max_length": .int(maximum)], countedBy: "max_length")
+  public var helpText: LocalizableMessage {
+    LocalizableMessage("Your password must contain at most {max_length} bytes.", ["max_length": .int(maximum)], countedBy: "max_length")
   }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     guard password.utf8.count > maximum else { return nil }
     return FieldError(
       code: "password_too_long",
-      Phrase("This password is too long. It must contain at most {max_length} bytes.", ["max_length": .int(maximum)], countedBy: "max_length"))
+      LocalizableMessage(
+        "This password is too long. It must contain at most {max_length} bytes.", ["max_length": .int(maximum)], countedBy: "max_length"))
   }
 }
 
@@ -115,11 +118,11 @@ public struct MaximumBytesValidator: PasswordValidator {
 public struct NumericPasswordValidator: PasswordValidator {
   public init() {}
 
-  public var helpText: Phrase { Phrase("Your password can’t be entirely numeric.") }
+  public var helpText: LocalizableMessage { LocalizableMessage("Your password can’t be entirely numeric.") }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     guard !password.isEmpty, password.unicodeScalars.allSatisfy(\.isPythonDigit) else { return nil }
-    return FieldError(code: "password_entirely_numeric", Phrase("This password is entirely numeric."))
+    return FieldError(code: "password_entirely_numeric", LocalizableMessage("This password is entirely numeric."))
   }
 }
 
@@ -140,10 +143,10 @@ public struct CommonPasswordValidator: PasswordValidator {
     Set(text.split(separator: UInt8(ascii: "\n")).lazy.map { Array(String(decoding: $0, as: UTF8.self).stripped.utf8) })
   }
 
-  public var helpText: Phrase { Phrase("Your password can’t be a commonly used password.") }
+  public var helpText: LocalizableMessage { LocalizableMessage("Your password can’t be a commonly used password.") }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     guard list.contains(Array(password.pythonLowercased.stripped.utf8)) else { return nil }
-    return FieldError(code: "password_too_common", Phrase("This password is too common."))
+    return FieldError(code: "password_too_common", LocalizableMessage("This password is too common."))
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Text
 
 /// Django's `urlsafe_base64_encode(str(pk))`: how a user's primary key stands in a link.
 public enum UIDB64 {

@@ -1,3 +1,5 @@
+public import Text
+
 /// Django's `UserAttributeSimilarityValidator`: refuses a password that shares most of its characters with the user's name or address.
 public struct UserAttributeSimilarityValidator: PasswordValidator {
   /// What a password may be compared with, by Django's names; the order is Django's, in which the first hit counts.
@@ -34,7 +36,7 @@ public struct UserAttributeSimilarityValidator: PasswordValidator {
     self.maximumSimilarity = maximumSimilarity
   }
 
-  public var helpText: Phrase { Phrase("Your password can’t be too similar to your other personal information.") }
+  public var helpText: LocalizableMessage { LocalizableMessage("Your password can’t be too similar to your other personal information.") }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
     let password = Array(password.pythonLowercased.unicodeScalars)
@@ -43,7 +45,7 @@ public struct UserAttributeSimilarityValidator: PasswordValidator {
       FieldError(
         code: "password_too_similar",
         // A sentence each: other languages need more than another noun.
-        Phrase("The password is too similar to the \(attribute.verboseName).", ["verbose_name": .string(attribute.verboseName)]))
+        LocalizableMessage("The password is too similar to the \(attribute.verboseName).", ["verbose_name": .string(attribute.verboseName)]))
     }
   }
 

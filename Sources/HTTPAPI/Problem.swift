@@ -5,6 +5,7 @@ import Hummingbird
 import Localization
 import NIOHTTP1
 import PasswordReset
+import Text
 
 /// The stable codes of every error reply; `openapi.yaml` lists them.
 public enum ProblemCode: String, Sendable, CaseIterable {
@@ -77,10 +78,10 @@ struct Problem: Error {
     self.headers = headers
   }
 
-  static let invalidLinkDetail = Phrase(
+  static let invalidLinkDetail = LocalizableMessage(
     "The password reset link was invalid, possibly because it has already been used. Please request a new password reset.")
-  static let expiredLinkDetail = Phrase("The password reset link has expired. Please request a new password reset.")
-  private static let validationDetail = Phrase("Please correct the errors below.")
+  static let expiredLinkDetail = LocalizableMessage("The password reset link has expired. Please request a new password reset.")
+  private static let validationDetail = LocalizableMessage("Please correct the errors below.")
 
   static let uriTooLong = Problem(.uriTooLong, "The address is longer than \(EdgeLimits.uriBytes) bytes.")
   static let notFound = Problem(.notFound, "There is nothing at this path.")
@@ -162,9 +163,9 @@ private struct FieldErrorDocument: Encodable {
   }
 
   struct Parameter: Encodable {
-    var value: Phrase.Parameter
+    var value: LocalizableMessage.Parameter
 
-    init(_ value: Phrase.Parameter) { self.value = value }
+    init(_ value: LocalizableMessage.Parameter) { self.value = value }
 
     func encode(to encoder: any Encoder) throws {
       var container = encoder.singleValueContainer()

@@ -4,6 +4,7 @@ import Hummingbird
 import Localization
 import NIOCore
 import PasswordReset
+import Text
 
 /// The replies in which nothing depends on the request but a time, made ready once, in each language.
 struct ReadyReplies: Sendable {
@@ -16,14 +17,14 @@ struct ReadyReplies: Sendable {
   }
 
   private static let accepted = ["detail": "If an account matches, we have emailed instructions for setting a new password."]
-  fileprivate static let done = Phrase("Your password has been set. You may go ahead and log in now.")
+  fileprivate static let done = LocalizableMessage("Your password has been set. You may go ahead and log in now.")
 
   private let acceptance: ByteBuffer
   /// By the language of the messages.
   private let wordings: [String: Wording]
 
   /// - Parameter rules: those for new passwords.
-  init(_ languages: Languages, rules: [Phrase]) {
+  init(_ languages: Languages, rules: [LocalizableMessage]) {
     acceptance = Self.body(Self.accepted)
     wordings = Dictionary(languages.all.map { ($0.messagesTag, Wording($0, rules)) }) { first, _ in first }
   }
@@ -34,7 +35,7 @@ struct ReadyReplies: Sendable {
   func done(in language: Language) -> Response { reply(in: language) { $0.done } }
 
   /// - Parameter state: of the link that was opened.
-  func check(_ state: LinkState, in language: Language) -> Response {
+  func check(_ state: LinkStatus, in language: Language) -> Response {
     reply(in: language) { wording in
       switch state {
       case .valid(let expiresAt): wording.valid.body(until: expiresAt)
@@ -63,7 +64,7 @@ private struct ValidReply {
   let end: String
 
   func body(until expiresAt: Date) -> ByteBuffer {
-    let time = expiresAt.internetTime()
+    let time = expiresAt.rfc3339()
     var buffer = ByteBufferAllocator().buffer(capacity: start.utf8.count + time.utf8.count + end.utf8.count)
     for part in [start, time, end] { buffer.writeString(part) }
     return buffer
@@ -83,7 +84,7 @@ private struct InvalidLink: Encodable {
 }
 
 extension ReadyReplies.Wording {
-  fileprivate init(_ language: Language, _ rules: [Phrase]) {
+  fileprivate init(_ language: Language, _ rules: [LocalizableMessage]) {
     // It stands first, as the members are sorted, and no rule can look like it.
     let mark = "\u{0}"
     let valid = String(buffer: ReadyReplies.body(ValidLink(expires_at: mark, password_rules: rules.map(language.text))))

@@ -1,6 +1,7 @@
 import Credentials
 import Foundation
 import Synchronization
+import Text
 
 /// What names a request in its reply, in the log and in the audit. Random: it counts nothing and tells nothing.
 enum RequestID {

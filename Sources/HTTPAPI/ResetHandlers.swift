@@ -33,7 +33,7 @@ struct ResetHandlers: Sendable {
   /// `GET /password-reset/{uidb64}/{token}`: changes nothing, tells nothing of the account.
   func check(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
     let language = language(of: request)
-    let state: LinkState
+    let state: LinkStatus
     do {
       state = try await service.checkLink(uidb64: uidb64, token: token, requestID: context.requestID)
     } catch {

@@ -1,5 +1,5 @@
-public import Credentials
 public import Foundation
+public import Text
 
 /// One language: its wording of mails and messages, and its forms of durations and times.
 public struct Language: Sendable {
@@ -54,7 +54,7 @@ public struct Language: Sendable {
   public var direction: String { Locale.Language(identifier: tag).characterDirection == .rightToLeft ? "rtl" : "ltr" }
 
   /// The sentence in this language, or in English if it has no translation.
-  public func text(of phrase: Phrase) -> String {
+  public func text(of phrase: LocalizableMessage) -> String {
     switch messages?[phrase.template] {
     case .sentence(let sentence): phrase.fill(sentence)
     case .plural(let forms):

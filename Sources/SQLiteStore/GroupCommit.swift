@@ -95,7 +95,7 @@ final class GroupCommit: Sendable {
         // The others must not suffer for it.
         if batch.count == 1 { batch[0].fail(StoreError(error)) } else { writeEach(of: batch) }
       } catch {
-        takeBack(after: error)
+        overwriteFailedFrames(after: error)
         let error = reason(for: error)
         for job in batch { job.fail(error) }
         failPending(error)
@@ -119,7 +119,7 @@ final class GroupCommit: Sendable {
   /// What could not be synced stands in the log all the same, whole as far as anybody can see: whoever opens the file after a crash would find it, and
   /// what was refused would happen after all. What is written next takes its place, so something is written that changes nothing.
   /// It also notes that the disk has failed, for ``writeIfDiskFailed()``.
-  private func takeBack(after error: any Error) {
+  private func overwriteFailedFrames(after error: any Error) {
     guard let error = error as? DatabaseError else { return }
     if ![.SQLITE_BUSY, .SQLITE_LOCKED].contains(error.resultCode) { state.withLock { $0.hasDiskFailed = true } }
     guard [.SQLITE_IOERR, .SQLITE_FULL].contains(error.resultCode) else { return }
@@ -134,7 +134,7 @@ final class GroupCommit: Sendable {
       } catch let error where Self.isOfOneJob(error) {
         job.fail(StoreError(error))
       } catch {
-        takeBack(after: error)
+        overwriteFailedFrames(after: error)
         let error = reason(for: error)
         for job in batch[index...] { job.fail(error) }
         return failPending(error)

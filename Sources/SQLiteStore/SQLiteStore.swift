@@ -6,7 +6,7 @@ import PasswordReset
 public struct SQLiteStore: Sendable {
   let pool: DatabasePool
   let commits: GroupCommit
-  private let readers: QuickReaders
+  private let readers: SynchronousReaderPool
   private let files: DatabaseFiles
 
   /// Opens the file, makes it (readable by its owner only) if there is none, and checks that every safety setting took hold.
@@ -26,7 +26,7 @@ public struct SQLiteStore: Sendable {
       try pool.barrierWriteWithoutTransaction { db in try Self.checkPragmas(db) }
       try pool.writeWithoutTransaction { db in try Self.checkWritable(db, path: path) }
       files = try pool.writeWithoutTransaction { db in try DatabaseFiles(of: db, path: path, onReplaced: onReplaced) }
-      readers = try QuickReaders(path: path, Self.configuration(busyTimeout: 0, onStatement: onStatement), files)
+      readers = try SynchronousReaderPool(path: path, Self.configuration(busyTimeout: 0, onStatement: onStatement), files)
       try files.check()
     } catch {
       throw StoreOpenError(error, path)
@@ -66,7 +66,7 @@ public struct SQLiteStore: Sendable {
   }
 
   /// The rows of a query that takes no longer than a change of threads: it blocks the thread for as long.
-  func rows<Result: Sendable>(_ query: QuickQuery, _ parameter: QuickParameter, _ result: @escaping @Sendable (QuickRow) -> Result)
+  func rows<Result: Sendable>(_ query: UserQuery, _ parameter: RawParameter, _ result: @escaping @Sendable (RawRow) -> Result)
     async throws(StoreError) -> [Result]
   {
     do {

@@ -30,7 +30,7 @@ enum ControlServer {
   }
 
   private static func application(_ store: PlantedStore, secretKey: String) throws -> some ApplicationProtocol {
-    let bell = Bell()
+    let wakeup = WorkerWakeup()
     let languages = try Languages()
     let templates = try MailTemplates(languages: languages, siteName: "localhost", sender: "webmaster@localhost")
     let tokenGenerator = PasswordResetTokenGenerator(secretKey: secretKey, timeout: 3600)
@@ -44,12 +44,12 @@ enum ControlServer {
     let auditTrail = AuditTrail(store: store.store, lifetime: 86400, registry: registry, logger: logger, now: { Date() })
     let worker = OutboxWorker(
       users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
-      resetURL: .ofService(port: 8080), timeout: 3600, compose: templates.compose, backend: DummyBackend(), policy: policy, bell: bell,
+      resetURL: .ofService(port: 8080), timeout: 3600, compose: templates.compose, backend: DummyBackend(), policy: policy, wakeup: wakeup,
       registry: registry, logger: logger, now: { Date() })
     let service = PasswordResetService(
       users: store, outbox: store, auditTrail: auditTrail, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
       passwords: PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators()),
-      hashing: HashingPool(slots: 1, queueLimit: 1, registry: registry), notifiesOfChange: true, bell: bell, now: { Date() })
+      hashing: HashingPool(slots: 1, queueLimit: 1, registry: registry), notifiesOfChange: true, wakeup: wakeup, now: { Date() })
     let metrics = HTTPMetrics(registry)
     let edge = Edge(limits: EdgeLimits(connections: 1000), certificate: nil, metrics: metrics, logger: logger)
     return Application(

@@ -25,7 +25,7 @@ enum Database {
     for start in stride(from: 0, to: count, by: batch) {
       let additions = try await store.add(
         (start..<min(start + batch, count)).map { index in
-          UserRecord(
+          UserRow(
             id: subject == .known ? Subject.id(index, isKnown: true) : nil, username: subject.username(index), email: subject.email(index),
             firstName: "Alice", lastName: "Example", password: password, isActive: subject != .inactive, lastLogin: time, dateJoined: time)
         })

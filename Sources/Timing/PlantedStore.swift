@@ -15,7 +15,9 @@ struct PlantedStore: UserStore, OutboxStore {
     while nanoseconds() < end {}
   }
 
-  func enqueue(_ identifier: Identifier, audit: AuditRecord, locale: String, requestID: String, at now: Date, due: Date) async throws(StoreError) {
+  func enqueue(_ identifier: AccountIdentifier, audit: AuditRecord, locale: String, requestID: String, at now: Date, due: Date)
+    async throws(StoreError)
+  {
     if case .ask(let subject) = side, case .email(let address) = identifier, subject.owns(address) { spin() }
     try await store.enqueue(identifier, audit: audit, locale: locale, requestID: requestID, at: now, due: due)
   }
@@ -27,7 +29,7 @@ struct PlantedStore: UserStore, OutboxStore {
 
   // The rest is the store's own.
 
-  func users(matching identifier: Identifier) async throws(StoreError) -> [User] { try await store.users(matching: identifier) }
+  func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] { try await store.users(matching: identifier) }
 
   func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> Bool { try await store.setPassword(change, at: now) }
 

@@ -1,6 +1,7 @@
 import Credentials
 import Foundation
 import Testing
+import Text
 
 /// Django's own answers, written by `make_vectors.py`.
 struct Vectors: Decodable {

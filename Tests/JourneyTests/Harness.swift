@@ -48,14 +48,14 @@ final class Harness: Sendable {
       "RATE_LIMIT_REQUESTS": "off", "RATE_LIMIT_LINKS": "off", "RATE_LIMIT_MAILS": "off", "ADMIN_PORT": "0",
     ]
     let settings = try Settings(environment: defaults.merging(environment) { _, new in new })
-    var world = World()
-    world.now = { [clock] in clock.now }
-    world.mailBackend = mails
-    world.hasher = hasher ?? self.hasher
-    world.outboxPolicy = policy
-    world.onStatement = { [statements] in statements.add($0) }
+    var dependencies = ApplicationDependencies()
+    dependencies.now = { [clock] in clock.now }
+    dependencies.mailBackend = mails
+    dependencies.hasher = hasher ?? self.hasher
+    dependencies.outboxPolicy = policy
+    dependencies.onStatement = { [statements] in statements.add($0) }
     let logger = Logger(label: "test") { [log] _ in RecordingLogHandler(recorder: log, logLevel: logLevel) }
-    let application = try buildApplication(settings, world: world, logger: logger)
+    let application = try buildApplication(settings, dependencies: dependencies, logger: logger)
     try await application.test(framework) { client in try await test(client) }
     expectNoSecrets()
   }
@@ -141,10 +141,10 @@ extension OutboxPolicy {
   /// Retries at once, so that a test need not wait.
   static var quick: OutboxPolicy {
     var policy = OutboxPolicy()
-    policy.firstRetry = 0.01
-    policy.longestRetry = 0.05
-    policy.longestProbe = 0.05
-    policy.patrol = 0.05
+    policy.initialBackoff = 0.01
+    policy.maxBackoff = 0.05
+    policy.maxProbeInterval = 0.05
+    policy.pollInterval = 0.05
     return policy
   }
 }

@@ -6,6 +6,7 @@ import Testing
 
 @testable import App
 @testable import Localization
+import Text
 
 @Suite struct `A language` {
   private typealias File = [String: [String: Any]]
@@ -59,7 +60,7 @@ import Testing
     let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil)).compactMap { $0 as? URL }
     var phrases: Set<String> = []
     for file in files where file.pathExtension == "swift" {
-      for match in try String(contentsOf: file, encoding: .utf8).matches(of: /Phrase\(\s*"([^"]+)"/) { phrases.insert(String(match.1)) }
+      for match in try String(contentsOf: file, encoding: .utf8).matches(of: /LocalizableMessage\(\s*"([^"]+)"/) { phrases.insert(String(match.1)) }
     }
     let similar = try #require(phrases.first { $0.contains(#"\(attribute.verboseName)"#) })
     phrases.remove(similar)

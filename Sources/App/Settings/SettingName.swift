@@ -1,0 +1,130 @@
+/// Every setting there is, by its name in the environment; `docs/configuration.md` describes each.
+enum SettingName: String, CaseIterable {
+  case config = "PASSWORD_RESET_CONFIG"
+  case httpHost = "HTTP_HOST"
+  case httpPort = "HTTP_PORT"
+  case httpSSLCertfile = "HTTP_SSL_CERTFILE"
+  case httpSSLKeyfile = "HTTP_SSL_KEYFILE"
+  case trustedProxies = "TRUSTED_PROXIES"
+  case corsAllowedOrigins = "CORS_ALLOWED_ORIGINS"
+  case adminHost = "ADMIN_HOST"
+  case adminPort = "ADMIN_PORT"
+  case databaseURL = "DATABASE_URL"
+  case secretKey = "SECRET_KEY"
+  case secretKeyFallbacks = "SECRET_KEY_FALLBACKS"
+  case passwordResetTimeout = "PASSWORD_RESET_TIMEOUT"
+  case timeZone = "TIME_ZONE"
+  case resetURL = "RESET_URL"
+  case siteName = "SITE_NAME"
+  case languageCode = "LANGUAGE_CODE"
+  case defaultFromEmail = "DEFAULT_FROM_EMAIL"
+  case emailBackend = "EMAIL_BACKEND"
+  case emailHost = "EMAIL_HOST"
+  case emailPort = "EMAIL_PORT"
+  case emailHostUser = "EMAIL_HOST_USER"
+  case emailHostPassword = "EMAIL_HOST_PASSWORD"
+  case emailOAuth2TokenFile = "EMAIL_OAUTH2_TOKEN_FILE"
+  case emailUseTLS = "EMAIL_USE_TLS"
+  case emailUseSSL = "EMAIL_USE_SSL"
+  case emailTimeout = "EMAIL_TIMEOUT"
+  case emailSSLCertfile = "EMAIL_SSL_CERTFILE"
+  case emailSSLKeyfile = "EMAIL_SSL_KEYFILE"
+  case emailFilePath = "EMAIL_FILE_PATH"
+  case emailSendmailCommand = "EMAIL_SENDMAIL_COMMAND"
+  case emailConnections = "EMAIL_CONNECTIONS"
+  case emailRateLimit = "EMAIL_RATE_LIMIT"
+  case emailTemplatesDir = "EMAIL_TEMPLATES_DIR"
+  case emailExtraContext = "EMAIL_EXTRA_CONTEXT"
+  case emailPasswordChanged = "EMAIL_PASSWORD_CHANGED"
+  case emailAccountsPerRequest = "EMAIL_ACCOUNTS_PER_REQUEST"
+  case emailDeadLetterDays = "EMAIL_DEAD_LETTER_DAYS"
+  case auditDays = "AUDIT_DAYS"
+  case passwordHasher = "PASSWORD_HASHER"
+  case passwordHasherOptions = "PASSWORD_HASHER_OPTIONS"
+  case passwordHasherConcurrency = "PASSWORD_HASHER_CONCURRENCY"
+  case authPasswordValidators = "AUTH_PASSWORD_VALIDATORS"
+  case rateLimitRequests = "RATE_LIMIT_REQUESTS"
+  case rateLimitLinks = "RATE_LIMIT_LINKS"
+  case rateLimitMails = "RATE_LIMIT_MAILS"
+  case rateLimitMailsTotal = "RATE_LIMIT_MAILS_TOTAL"
+  case logLevel = "LOG_LEVEL"
+  case logFormat = "LOG_FORMAT"
+
+  /// Never printed; may also be given by a file, whose name stands in `<NAME>_FILE`.
+  var isSecret: Bool {
+    switch self {
+    case .secretKey, .secretKeyFallbacks, .emailHostPassword: true
+    default: false
+    }
+  }
+
+  /// What it is, as text, when nothing sets it. Nil for one that is required, may be absent, or depends on what is around it.
+  var usual: String? {
+    switch self {
+    case .httpHost, .adminHost: "127.0.0.1"
+    case .httpPort: "8080"
+    case .adminPort: "8081"
+    case .databaseURL: "sqlite:password-reset.sqlite3"
+    case .passwordResetTimeout: "3600"
+    case .timeZone: "UTC"
+    case .siteName, .emailHost: "localhost"
+    case .languageCode: "en"
+    case .defaultFromEmail: "webmaster@localhost"
+    case .emailUseTLS, .emailUseSSL: "false"
+    case .emailTimeout, .emailDeadLetterDays: "30"
+    case .emailSendmailCommand: "/usr/sbin/sendmail -i -f {sender} -- {recipient}"
+    case .emailConnections: "4"
+    case .emailRateLimit, .rateLimitMailsTotal: "off"
+    case .emailPasswordChanged: "true"
+    case .emailAccountsPerRequest: "10"
+    case .auditDays: "90"
+    case .passwordHasher: "pbkdf2_sha256"
+    case .rateLimitRequests: "20/m"
+    case .rateLimitLinks: "60/m"
+    case .rateLimitMails: "1/m,5/h"
+    case .logLevel: "info"
+    case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .secretKey, .secretKeyFallbacks, .resetURL, .emailBackend,
+      .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir,
+      .emailExtraContext, .passwordHasherOptions, .passwordHasherConcurrency, .authPasswordValidators, .logFormat:
+      nil
+    }
+  }
+
+  /// What it is with `--dev` when nothing sets it, where that is something else.
+  var developmentDefault: String? {
+    switch self {
+    case .emailBackend: "console"
+    case .rateLimitRequests, .rateLimitLinks, .rateLimitMails: "off"
+    case .logFormat: "text"
+    default: nil
+    }
+  }
+
+  /// Whether its value is JSON, which a file may spell out.
+  var isJSON: Bool { self == .authPasswordValidators || self == .emailExtraContext }
+
+  /// A name that starts so is meant for us: if we do not know it, it is a slip, and a slip in a setting must not pass unseen.
+  static let prefixes = [
+    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_", "TRUSTED_PROXIES",
+    "HTTP_SSL_", "AUDIT_DAYS",
+  ]
+
+  /// Kubernetes tells every pod of every service so; one called password-reset must not stop us.
+  private static func isOfKubernetes(_ name: String, _ value: String) -> Bool {
+    name.contains(/_SERVICE_(HOST|PORT)(_|$)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/)
+      || name.hasSuffix("_PORT") && value.contains(/^(tcp|udp|sctp):\/\//)
+  }
+
+  /// Every name that sets something.
+  static let variables = Set(allCases.map(\.rawValue) + allCases.filter(\.isSecret).map(\.file))
+
+  /// The name that a file with the secret is named by.
+  var file: String { rawValue + "_FILE" }
+
+  /// The names in `environment` that are meant for us and unknown, sorted.
+  static func unknown(among environment: [String: String]) -> [String] {
+    environment.filter { name, value in
+      !variables.contains(name) && prefixes.contains { name.hasPrefix($0) } && !isOfKubernetes(name, value)
+    }.keys.sorted()
+  }
+}

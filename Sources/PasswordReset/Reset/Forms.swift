@@ -1,0 +1,136 @@
+public import Credentials
+import Text
+
+/// A member of a request's body as it arrived.
+public enum FieldInput: Sendable, Equatable {
+  /// Not there, or null.
+  case missing
+  case text(String)
+  /// A number, a list, anything but text.
+  case wrongType
+}
+
+/// Django's `form.errors`: what is wrong, by field.
+public struct FormErrors: Error, Sendable, Equatable {
+  public var fields: [String: [FieldError]]
+
+  public init(_ fields: [String: [FieldError]]) { self.fields = fields }
+
+  static let wrongType = FieldError(code: "invalid", LocalizableMessage("Not a valid string."))
+}
+
+/// Django's `PasswordResetForm`, which also takes a user name.
+public struct PasswordResetForm: Sendable {
+  private static let emailMaximumLength = 254
+  private static let usernameMaximumLength = 150
+
+  private let email: FieldInput
+  private let username: FieldInput
+  private let locale: FieldInput
+
+  public init(email: FieldInput, username: FieldInput = .missing, locale: FieldInput = .missing) {
+    self.email = email
+    self.username = username
+    self.locale = locale
+  }
+
+  /// The checked input: exactly one identifier.
+  func clean() throws(FormErrors) -> AccountIdentifier {
+    var errors: [String: [FieldError]] = [:]
+    checkLocale(locale, &errors)
+    switch (email, username) {
+    case (_, .missing):
+      let address = cleanText(email, field: "email", maximumLength: Self.emailMaximumLength, &errors) { address in
+        EmailValidator.accepts(address) ? nil : FieldError(code: "invalid", LocalizableMessage("Enter a valid email address."))
+      }
+      if errors.isEmpty { return .email(address) }
+    case (.missing, _):
+      let name = cleanText(username, field: "username", maximumLength: Self.usernameMaximumLength, &errors) { _ in nil }
+      if errors.isEmpty { return .username(name.nfkc) }
+    default:
+      errors["username"] = [FieldError(code: "ambiguous", LocalizableMessage("Enter either an email address or a username, not both."))]
+    }
+    throw FormErrors(errors)
+  }
+
+  /// Django's `CharField.clean`: strip, then required, then every validator.
+  private func cleanText(
+    _ input: FieldInput, field: String, maximumLength: Int, _ errors: inout [String: [FieldError]], validate: (String) -> FieldError?
+  ) -> String {
+    guard input != .wrongType else {
+      errors[field] = [FormErrors.wrongType]
+      return ""
+    }
+    guard case .text(let typed) = input, case let text = typed.stripped, !text.isEmpty else {
+      errors[field] = [.required]
+      return ""
+    }
+    var found: [FieldError] = []
+    if let error = validate(text) { found.append(error) }
+    let length = text.unicodeScalars.count
+    if length > maximumLength {
+      found.append(
+        FieldError(
+          code: "max_length",
+          LocalizableMessage(
+            "Ensure this value has at most {limit_value} characters (it has {show_value}).",
+            ["limit_value": .int(maximumLength), "show_value": .int(length)], countedBy: "limit_value")))
+    }
+    if text.unicodeScalars.contains("\0") { found.append(.nullCharacters) }
+    if !found.isEmpty { errors[field] = found }
+    return text
+  }
+}
+
+/// Django's `SetPasswordForm`.
+public struct SetPasswordForm: Sendable {
+  private let newPassword1: FieldInput
+  private let newPassword2: FieldInput
+  private let locale: FieldInput
+
+  public init(newPassword1: FieldInput, newPassword2: FieldInput, locale: FieldInput = .missing) {
+    self.newPassword1 = newPassword1
+    self.newPassword2 = newPassword2
+    self.locale = locale
+  }
+
+  /// The new password: both fields given and equal, and no validator objects. Nothing is stripped or normalised, as in Django.
+  func clean(for user: UserAttributes, validators: [any PasswordValidator]) throws(FormErrors) -> String {
+    var errors: [String: [FieldError]] = [:]
+    checkLocale(locale, &errors)
+    let first = cleanPassword(newPassword1, field: "new_password1", &errors)
+    let second = cleanPassword(newPassword2, field: "new_password2", &errors)
+    if let first, let second, !first.isIdentical(to: second) {
+      errors["new_password2"] = [FieldError(code: "password_mismatch", LocalizableMessage("The two password fields didn’t match."))]
+    } else if let second {
+      let broken = validators.compactMap { $0.validate(second, user: user) }
+      if !broken.isEmpty { errors["new_password2"] = broken }
+    }
+    guard errors.isEmpty, let second else { throw FormErrors(errors) }
+    return second
+  }
+
+  private func cleanPassword(_ input: FieldInput, field: String, _ errors: inout [String: [FieldError]]) -> String? {
+    switch input {
+    case .text(let password) where password.unicodeScalars.contains("\0"): errors[field] = [.nullCharacters]
+    case .text(let password) where !password.isEmpty: return password
+    case .text, .missing: errors[field] = [.required]
+    case .wrongType: errors[field] = [FormErrors.wrongType]
+    }
+    return nil
+  }
+}
+
+/// A language tag, `pt-BR`; RFC 5646 section 4.4.1 counts 35 characters for the longest sensible one.
+private func checkLocale(_ locale: FieldInput, _ errors: inout [String: [FieldError]]) {
+  switch locale {
+  case .missing: return
+  case .text(let tag) where (1...35).contains(tag.utf8.count) && tag.utf8.allSatisfy(isTagCharacter): return
+  case .text, .wrongType: errors["locale"] = [FieldError(code: "invalid", LocalizableMessage("Enter a valid language tag, such as “en” or “pt-BR”."))]
+  }
+}
+
+private func isTagCharacter(_ byte: UInt8) -> Bool {
+  let character = Character(Unicode.Scalar(byte))
+  return character.isASCII && (character.isLetter || character.isNumber) || character == "-" || character == "_"
+}

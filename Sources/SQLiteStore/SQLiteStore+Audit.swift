@@ -1,0 +1,19 @@
+import Foundation
+import GRDB
+public import PasswordReset
+
+extension SQLiteStore: AuditStore {
+  public func append(_ lines: [AuditLine]) async throws(StoreError) {
+    try await write { db in
+      for line in lines { try Self.insert(line.record, requestID: line.requestID, at: line.at, in: db) }
+    }
+  }
+
+  /// Writes a line of the audit, in whatever transaction it belongs to.
+  static func insert(_ audit: AuditRecord, requestID: String, at now: Date, in db: Database) throws {
+    try db.cachedStatement(
+      sql: "INSERT INTO password_reset_audit (at, event, user_id, identifier_key, request_id) VALUES (?, ?, ?, ?, ?)"
+    ).run(
+      .integer(now.milliseconds), .text(audit.event.rawValue), RawParameter(audit.userID), RawParameter(audit.identifierKey), .text(requestID))
+  }
+}

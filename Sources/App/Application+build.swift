@@ -39,28 +39,31 @@ func buildApplication(_ settings: Settings, dependencies: ApplicationDependencie
     logger.error("The database cannot be used any more", metadata: ["reason": "\(reason)"])
   }
   try store.migrate()
-  let wakeup = WorkerWakeup()
-  let tokenGenerator = settings.tokenGenerator
-  let identifierHasher = IdentifierHasher(secretKey: settings.secretKey)
+  let context = ResetContext(
+    users: store, outbox: store, tokenGenerator: settings.tokenGenerator, identifierHasher: IdentifierHasher(secretKey: settings.secretKey),
+    now: dependencies.now)
   let registry = dependencies.registry
   let templates = CurrentTemplates(settings.templates)
   let auditTrail = AuditTrail(
     store: store, lifetime: TimeInterval(settings.auditDays) * 86400, registry: registry, logger: logger, now: dependencies.now)
 
   var policy = dependencies.outboxPolicy
-  policy.mailLimits = settings.edge.mailLimits
-  policy.totalMailLimits = settings.edge.totalMailLimits
+  policy.emailLimits = settings.edge.mailLimits
+  policy.totalEmailLimits = settings.edge.totalMailLimits
   policy.setLimits(of: settings.email)
+  let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: dependencies.now)
+  let sender = MailSender(backend, policy: policy, registry: registry, now: dependencies.now)
+  let links = ResetLinkFactory(
+    tokenGenerator: context.tokenGenerator, resetURL: settings.resetURL, lifetime: settings.passwordResetTimeout)
+  let handler = ResetMailHandler(
+    context: context, links: links, composer: templates, sender: sender, leases: leases, policy: policy)
   let worker = OutboxWorker(
-    users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
-    resetURL: settings.resetURL, timeout: settings.passwordResetTimeout, compose: templates.compose, backend: backend, policy: policy,
-    wakeup: wakeup, registry: registry, logger: logger, now: dependencies.now)
+    outbox: store, leases: leases, handler: handler, sender: sender, policy: policy, logger: logger, now: dependencies.now)
 
   let slots = settings.passwordHasherConcurrency
   let service = PasswordResetService(
-    users: store, outbox: store, auditTrail: auditTrail, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
-    passwords: settings.passwordPolicy(hasher: dependencies.hasher), hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry),
-    notifiesOfChange: settings.email.notifiesOfChange, wakeup: wakeup, now: dependencies.now)
+    context: context, auditTrail: auditTrail, passwords: settings.passwordPolicy(hasher: dependencies.hasher),
+    hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry), leases: leases, sendsNotice: settings.email.notifiesOfChange)
   let metrics = HTTPMetrics(registry)
   let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
   let api = API(
@@ -109,7 +112,7 @@ extension OutboxPolicy {
 extension SQLiteStore {
   fileprivate func measureOutbox(in registry: Registry, now: @escaping @Sendable () -> Date) {
     registry.gauge(
-      "password_reset_outbox_entries", "Requests and mails that wait, and those given up that are still kept.", labels: ["state"]
+      "password_reset_outbox_jobs", "Jobs that wait, and dead letters that are still kept.", labels: ["state"]
     ) {
       // Left out when the database cannot say.
       guard let counts = try? await outboxCounts() else { return [] }

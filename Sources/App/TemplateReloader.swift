@@ -43,7 +43,7 @@ final class TemplateReloader: Service {
 }
 
 /// The templates that mails are written with.
-final class CurrentTemplates: Sendable {
+final class CurrentTemplates: EmailComposer {
   private let templates: Mutex<MailTemplates>
 
   init(_ templates: MailTemplates) { self.templates = Mutex(templates) }

@@ -4,8 +4,8 @@ import Text
 
 /// What a token is bound to. When any of it changes, every token made for it is dead.
 public struct TokenSubject: Sendable, Equatable {
-  /// The primary key, `auth_user.id`.
-  public var id: Int64
+  /// The primary key.
+  public var id: UserID
   /// The encoded password hash, as stored.
   public var password: String
   /// The last login as Django prints it, `YYYY-MM-DD HH:MM:SS`, or nil if the user never logged in.
@@ -13,7 +13,7 @@ public struct TokenSubject: Sendable, Equatable {
   /// The stored mail address; empty if there is none.
   public var email: String
 
-  public init(id: Int64, password: String, lastLogin: String?, email: String) {
+  public init(id: UserID, password: String, lastLogin: String?, email: String) {
     self.id = id
     self.password = password
     self.lastLogin = lastLogin
@@ -94,7 +94,7 @@ public struct PasswordResetTokenGenerator: Sendable {
   private static func token(for subject: TokenSubject, timestamp: Int, _ code: HMAC<SHA256>) -> [UInt8] {
     var message: [UInt8] = []
     message.reserveCapacity(256)
-    message += String(subject.id).utf8
+    message += subject.id.text.utf8
     message += subject.password.utf8
     if let lastLogin = subject.lastLogin { message += lastLogin.utf8 }
     message += String(timestamp).utf8

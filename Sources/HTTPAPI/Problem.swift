@@ -95,8 +95,8 @@ struct Problem: Error {
     switch error {
     case .validation(let errors):
       self.init(.validationError, language.text(of: Self.validationDetail), validlink: link ? true : nil, errors: errors)
-    case .link(expired: false): self.init(.invalidLink, language.text(of: Self.invalidLinkDetail), validlink: false)
-    case .link(expired: true): self.init(.expiredLink, language.text(of: Self.expiredLinkDetail), validlink: false)
+    case .invalidLink: self.init(.invalidLink, language.text(of: Self.invalidLinkDetail), validlink: false)
+    case .expiredLink: self.init(.expiredLink, language.text(of: Self.expiredLinkDetail), validlink: false)
     case .unavailable:
       self = .unavailable()
       return

@@ -7,7 +7,7 @@ import Synchronization
 /// Gives mails their words: Mustache templates with Django's names and context, in the reader's language.
 ///
 /// Values are escaped in HTML and nowhere else; Mustache renders values and never evaluates them, so a user name cannot act as a template.
-public struct MailTemplates: Sendable {
+public struct MailTemplates: EmailComposer {
   /// A template that cannot be used, and why.
   public struct Invalid: Error, CustomStringConvertible {
     public let description: String

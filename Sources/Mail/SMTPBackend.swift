@@ -29,7 +29,7 @@ public final class SMTPBackend: MailBackend {
   }
 
   /// A connection finds its next mail written and encoded.
-  public var ahead: Int { maximumConnections + 2 }
+  public var prefetch: Int { maximumConnections + 2 }
 
   public func send(_ message: EmailMessage) async throws(MailError) {
     let transfer = SMTPTransfer(try MIMEEncoder.encode(message, as: .wire), token: try settings.token())

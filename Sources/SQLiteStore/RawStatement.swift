@@ -10,9 +10,6 @@ enum RawParameter: Sendable {
   case null
 
   /// Null for nil.
-  init(_ number: Int64?) { self = number.map(Self.integer) ?? .null }
-
-  /// Null for nil.
   init(_ text: String?) { self = text.map(Self.text) ?? .null }
 }
 

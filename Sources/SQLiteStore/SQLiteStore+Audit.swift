@@ -1,3 +1,4 @@
+import Credentials
 import Foundation
 import GRDB
 public import PasswordReset
@@ -14,6 +15,6 @@ extension SQLiteStore: AuditStore {
     try db.cachedStatement(
       sql: "INSERT INTO password_reset_audit (at, event, user_id, identifier_key, request_id) VALUES (?, ?, ?, ?, ?)"
     ).run(
-      .integer(now.milliseconds), .text(audit.event.rawValue), RawParameter(audit.userID), RawParameter(audit.identifierKey), .text(requestID))
+      .integer(now.milliseconds), .text(audit.event.rawValue), RawParameter(audit.userID?.text), RawParameter(audit.identifierKey), .text(requestID))
   }
 }

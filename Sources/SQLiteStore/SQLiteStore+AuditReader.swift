@@ -1,3 +1,4 @@
+public import Credentials
 public import Foundation
 import GRDB
 public import PasswordReset
@@ -8,7 +9,7 @@ public struct AuditRow: Sendable {
   public var at: Date
   /// The raw value of an ``AuditEvent``.
   public var event: String
-  public var userID: Int64?
+  public var userID: UserID?
   /// A keyed hash of the address or user name.
   public var identifierKey: String?
   public var requestID: String
@@ -17,7 +18,7 @@ public struct AuditRow: Sendable {
 /// Which lines of the audit are meant: those to which all applies that is set.
 public struct AuditFilter: Sendable {
   public var event: AuditEvent?
-  public var userID: Int64?
+  public var userID: UserID?
   /// One of these.
   public var identifierKeys: [String]?
   public var requestID: String?
@@ -55,7 +56,7 @@ extension SQLiteStore {
       arguments += values
     }
     if let event = filter.event { add("event = ?", [event.rawValue]) }
-    if let userID = filter.userID { add("user_id = ?", [userID]) }
+    if let userID = filter.userID { add("user_id = ?", [userID.text]) }
     if let keys = filter.identifierKeys { add("identifier_key IN (\(databaseQuestionMarks(count: keys.count)))", StatementArguments(keys)) }
     if let requestID = filter.requestID { add("request_id = ?", [requestID]) }
     if let since = filter.since { add("at >= ?", [since.milliseconds]) }
@@ -66,7 +67,7 @@ extension SQLiteStore {
     func number(_ column: String) -> Int64? { row.integer(column) }
     func text(_ column: String) -> String? { row.text(column) }
     return AuditRow(
-      id: number("id") ?? 0, at: Date(milliseconds: number("at") ?? 0), event: text("event") ?? "?", userID: number("user_id"),
+      id: number("id") ?? 0, at: Date(milliseconds: number("at") ?? 0), event: text("event") ?? "?", userID: text("user_id").map(UserID.init(_:)),
       identifierKey: text("identifier_key"), requestID: text("request_id") ?? "?")
   }
 }

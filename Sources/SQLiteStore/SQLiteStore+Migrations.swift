@@ -192,6 +192,71 @@ extension SQLiteStore {
           CREATE INDEX password_reset_outbox_buried ON password_reset_outbox (buried_at) WHERE buried_at IS NOT NULL;
           """)
     }
+    migrator.registerMigration("5 leases with an owner", foreignKeyChecks: .immediate) { db in
+      try db.execute(
+        sql: """
+          PRAGMA legacy_alter_table = ON;
+          CREATE TABLE password_reset_outbox_5 (
+            -- AUTOINCREMENT: an id is never reused, so a worker that comes back late cannot take another job for its own.
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            -- No list of kinds: a job that a newer release added becomes a dead letter here.
+            kind TEXT NOT NULL,
+            -- The address or user name that was typed, or the recipient of a 'changed_notice'.
+            identifier TEXT CHECK (identifier <> ''),
+            user_id TEXT,
+            locale TEXT,
+            request_id TEXT NOT NULL,
+            -- Times are milliseconds since 1970.
+            created_at INTEGER NOT NULL CHECK (abs(created_at) < 1 << 53),
+            -- When a worker may claim it; for a leased job, when its lease ends.
+            due_at INTEGER NOT NULL CHECK (abs(due_at) < 1 << 53),
+            -- The process that holds the lease.
+            owner TEXT,
+            attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 1 << 31),
+            last_error TEXT,
+            dead_lettered_at INTEGER,
+            -- When an operator retried it, which is when its time to live began.
+            retried_at INTEGER CHECK (abs(retried_at) < 1 << 53)
+          ) STRICT;
+          INSERT INTO password_reset_outbox_5
+            (id, kind, identifier, user_id, locale, request_id, created_at, due_at, attempts, last_error, dead_lettered_at, retried_at)
+            SELECT id, CASE kind WHEN 'reset_mail' THEN 'reset_email' WHEN 'changed_mail' THEN 'changed_notice' ELSE kind END,
+              identifier, user_id, locale, request_id, created_at, due_at, attempts, last_error, buried_at, retried_at
+            FROM password_reset_outbox;
+          DROP TABLE password_reset_outbox;
+          ALTER TABLE password_reset_outbox_5 RENAME TO password_reset_outbox;
+          CREATE INDEX password_reset_outbox_due ON password_reset_outbox (due_at) WHERE dead_lettered_at IS NULL;
+          CREATE INDEX password_reset_outbox_dead ON password_reset_outbox (dead_lettered_at) WHERE dead_lettered_at IS NOT NULL;
+
+          -- One row for each email that counts against the limits.
+          CREATE TABLE password_reset_mail_window_5 (
+            address_key TEXT NOT NULL,
+            request_id TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            PRIMARY KEY (address_key, request_id, user_id)
+          ) STRICT, WITHOUT ROWID;
+          INSERT INTO password_reset_mail_window_5
+            SELECT address_key, substr(request_id, 1, 32), substr(request_id, 34), at FROM password_reset_mail_window;
+          DROP TABLE password_reset_mail_window;
+          ALTER TABLE password_reset_mail_window_5 RENAME TO password_reset_mail_window;
+          CREATE INDEX password_reset_mail_window_at ON password_reset_mail_window (at);
+
+          CREATE TABLE password_reset_audit_5 (
+            id INTEGER PRIMARY KEY,
+            at INTEGER NOT NULL,
+            event TEXT NOT NULL,
+            user_id TEXT,
+            identifier_key TEXT,
+            request_id TEXT NOT NULL
+          ) STRICT;
+          INSERT INTO password_reset_audit_5 SELECT id, at, event, user_id, identifier_key, request_id FROM password_reset_audit;
+          DROP TABLE password_reset_audit;
+          ALTER TABLE password_reset_audit_5 RENAME TO password_reset_audit;
+          CREATE INDEX password_reset_audit_at ON password_reset_audit (at);
+          PRAGMA legacy_alter_table = OFF;
+          """)
+    }
     return migrator
   }
 }

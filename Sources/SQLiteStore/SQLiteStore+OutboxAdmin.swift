@@ -1,3 +1,4 @@
+public import Credentials
 public import Foundation
 import GRDB
 public import PasswordReset
@@ -5,37 +6,37 @@ public import PasswordReset
 /// A row of the outbox as the operator sees it, damaged ones too.
 public struct OutboxRow: Sendable {
   public var id: Int64
-  /// `request_email`, `request_username`, `reset_mail` or `changed_mail`.
+  /// `request_email`, `request_username`, `reset_email` or `changed_notice`.
   public var kind: String
   /// What was typed, or the recipient of a notice.
   public var identifier: String?
-  public var userID: Int64?
+  public var userID: UserID?
   public var locale: String?
   public var requestID: String
   public var createdAt: Date
   public var dueAt: Date
   public var attempts: Int
   public var lastError: String?
-  /// When it was given up; nil while it waits.
-  public var buriedAt: Date?
+  /// When it became a dead letter, or `nil` while it waits.
+  public var deadLetteredAt: Date?
 }
 
 /// Which rows of the outbox are meant.
 public enum OutboxSelection: Sendable {
   case ids([Int64])
-  /// Those that were given up before a date.
+  /// The letters that died before a date.
   case deadLetters(before: Date)
 }
 
 /// What the commands for the outbox do.
 extension SQLiteStore {
-  /// How many rows wait and since when the oldest of them does, and how many were given up.
+  /// Returns how many jobs wait, since when the oldest of them has waited, and how many dead letters there are.
   public func outboxCounts() async throws(StoreError) -> (waiting: Int, oldest: Date?, dead: Int) {
     try await read { db in
       let counts = try Row.fetchOne(
         db,
         sql: """
-          SELECT count(*) - count(buried_at) AS waiting, count(buried_at) AS dead, min(created_at) FILTER (WHERE buried_at IS NULL) AS oldest
+          SELECT count(*) - count(dead_lettered_at) AS waiting, count(dead_lettered_at) AS dead, min(created_at) FILTER (WHERE dead_lettered_at IS NULL) AS oldest
           FROM password_reset_outbox
           """)
       return (
@@ -46,7 +47,7 @@ extension SQLiteStore {
 
   /// Up to `limit` rows with keys above `after`, in their order; dead letters alone if asked for.
   public func outboxRecords(after: Int64 = 0, limit: Int, deadLettersOnly: Bool = false) async throws(StoreError) -> [OutboxRow] {
-    let condition = deadLettersOnly ? "AND buried_at IS NOT NULL" : ""
+    let condition = deadLettersOnly ? "AND dead_lettered_at IS NOT NULL" : ""
     return try await read { db in
       try Row.fetchAll(db, sql: "SELECT * FROM password_reset_outbox WHERE id > ? \(condition) ORDER BY id LIMIT ?", arguments: [after, limit])
         .map(Self.outboxRecord)
@@ -60,12 +61,12 @@ extension SQLiteStore {
     }
   }
 
-  /// Has rows tried again at once, dead letters too; their time to live begins anew. How many there were.
+  /// Makes jobs due at once, dead letters included, with a new time to live. Returns how many there were.
   public func retryOutbox(_ selection: OutboxSelection, at now: Date) async throws(StoreError) -> Int {
     let (condition, arguments) = Self.condition(selection)
     return try await write { db in
       try db.execute(
-        sql: "UPDATE password_reset_outbox SET buried_at = NULL, retried_at = ?, due_at = ? WHERE \(condition)",
+        sql: "UPDATE password_reset_outbox SET dead_lettered_at = NULL, owner = NULL, retried_at = ?, due_at = ? WHERE \(condition)",
         arguments: [now.milliseconds, now.milliseconds] + arguments)
       return db.changesCount
     }
@@ -85,7 +86,7 @@ extension SQLiteStore {
   private static func condition(_ selection: OutboxSelection) -> (String, StatementArguments) {
     switch selection {
     case .ids(let ids): ("id IN (\(databaseQuestionMarks(count: ids.count)))", StatementArguments(ids))
-    case .deadLetters(let date): ("buried_at < ?", [date.milliseconds])
+    case .deadLetters(let date): ("dead_lettered_at < ?", [date.milliseconds])
     }
   }
 
@@ -93,9 +94,10 @@ extension SQLiteStore {
     func number(_ column: String) -> Int64? { row.integer(column) }
     func text(_ column: String) -> String? { row.text(column) }
     return OutboxRow(
-      id: number("id") ?? 0, kind: text("kind") ?? "?", identifier: text("identifier"), userID: number("user_id"), locale: text("locale"),
+      id: number("id") ?? 0, kind: text("kind") ?? "?", identifier: text("identifier"), userID: text("user_id").map(UserID.init(_:)),
+      locale: text("locale"),
       requestID: text("request_id") ?? "?", createdAt: Date(milliseconds: number("created_at") ?? 0),
       dueAt: Date(milliseconds: number("due_at") ?? 0),
-      attempts: Int(number("attempts") ?? 0), lastError: text("last_error"), buriedAt: number("buried_at").map(Date.init(milliseconds:)))
+      attempts: Int(number("attempts") ?? 0), lastError: text("last_error"), deadLetteredAt: number("dead_lettered_at").map(Date.init(milliseconds:)))
   }
 }

@@ -1,3 +1,4 @@
+public import Credentials
 public import Foundation
 import GRDB
 public import PasswordReset
@@ -54,7 +55,7 @@ extension SQLiteStore {
 
   /// Adds a user as Django's `create_user` does.
   /// - Returns: the new key; nil if the user name is taken.
-  public func addUser(username: String, email: String, password: String, at now: Date) async throws(StoreError) -> Int64? {
+  public func addUser(username: String, email: String, password: String, at now: Date) async throws(StoreError) -> UserID? {
     let record = UserRow(username: username, email: email, password: password, dateJoined: Self.djangoTime(now))
     guard case .added(let id) = try await add([record]).first else { return nil }
     return id
@@ -89,10 +90,10 @@ extension SQLiteStore {
     let insert = try db.cachedStatement(
       sql: "INSERT INTO auth_user (\(recordColumns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
     try insert.execute(arguments: [
-      record.id, record.username, record.email, record.firstName, record.lastName, record.password, record.isActive, record.isStaff,
+      record.id?.integer, record.username, record.email, record.firstName, record.lastName, record.password, record.isActive, record.isStaff,
       record.isSuperuser, record.lastLogin, record.dateJoined,
     ])
-    if db.changesCount == 1 { return .added(id: db.lastInsertedRowID) }
+    if db.changesCount == 1 { return .added(id: UserID(db.lastInsertedRowID)) }
     guard let namesake = try fetch(db, where: "username = ?", record.username) else {
       let isNameTaken = try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM auth_user WHERE username = ?)", arguments: [record.username])
       return isNameTaken == true ? .nameTaken : .keyTaken
@@ -112,7 +113,8 @@ extension SQLiteStore {
       let isSuperuser = flag("is_superuser"), let dateJoined = text("date_joined"), row.isNull("last_login") || text("last_login") != nil
     else { return nil }
     return UserRow(
-      id: id, username: username, email: email, firstName: firstName, lastName: lastName, password: password, isActive: isActive, isStaff: isStaff,
+      id: UserID(id), username: username, email: email, firstName: firstName, lastName: lastName, password: password, isActive: isActive,
+      isStaff: isStaff,
       isSuperuser: isSuperuser, lastLogin: text("last_login"), dateJoined: dateJoined)
   }
 }

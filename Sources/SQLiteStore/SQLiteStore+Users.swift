@@ -1,3 +1,4 @@
+public import Credentials
 public import Foundation
 import GRDB
 public import PasswordReset
@@ -24,8 +25,14 @@ extension SQLiteStore: UserStore {
     WHERE id = ifnull((SELECT max(id) FROM auth_user WHERE id <= ?1), (SELECT min(id) FROM auth_user))
     """
 
-  public func user(id: Int64) async throws(StoreError) -> User? {
-    try await rows(.userByID, .integer(id), Self.user).compactMap(\.self).first { $0.id == id }
+  public func userID(_ text: String) -> UserID? {
+    let id = UserID(text)
+    return id.integer.flatMap { $0 >= 0 ? id : nil }
+  }
+
+  public func user(id: UserID) async throws(StoreError) -> User? {
+    guard let key = id.integer else { return nil }
+    return try await rows(.userByID, .integer(key), Self.user).compactMap(\.self).first { $0.id == id }
   }
 
   static let setPasswordSQL = """
@@ -33,16 +40,15 @@ extension SQLiteStore: UserStore {
     WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND replace(substr(last_login, 1, 19), 'T', ' ') IS ? AND is_active
     """
 
-  public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> Bool {
+  public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
     return try await write { db in
       // Everything the token is bound to must still be as it was when the token was checked. Text is compared by its bytes.
       try db.execute(
-        sql: Self.setPasswordSQL, arguments: [change.encoded, user.id, user.password, user.email, user.lastLogin])
-      guard db.changesCount == 1 else { return false }
+        sql: Self.setPasswordSQL, arguments: [change.newHash, user.id.integer, user.password, user.email, user.lastLogin])
+      guard db.changesCount == 1 else { return nil }
       try Self.insert(AuditRecord(change.event, userID: user.id), requestID: change.requestID, at: now, in: db)
-      if change.isNotified, !user.email.isEmpty { try Self.insertNotice(of: change, at: now, in: db) }
-      return true
+      return try change.jobs.map { try Self.insert($0, in: db) }
     }
   }
 
@@ -54,7 +60,7 @@ extension SQLiteStore: UserStore {
       let isActive = number(.isActive), let lastLogin = lastLogin(row)
     else { return nil }
     return User(
-      id: id, username: username, email: email, firstName: text(.firstName) ?? "", lastName: text(.lastName) ?? "", password: password,
+      id: UserID(id), username: username, email: email, firstName: text(.firstName) ?? "", lastName: text(.lastName) ?? "", password: password,
       lastLogin: lastLogin, isActive: isActive != 0)
   }
 

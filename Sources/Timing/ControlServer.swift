@@ -30,26 +30,27 @@ enum ControlServer {
   }
 
   private static func application(_ store: PlantedStore, secretKey: String) throws -> some ApplicationProtocol {
-    let wakeup = WorkerWakeup()
     let languages = try Languages()
     let templates = try MailTemplates(languages: languages, siteName: "localhost", sender: "webmaster@localhost")
-    let tokenGenerator = PasswordResetTokenGenerator(secretKey: secretKey, timeout: 3600)
+    let context = ResetContext(
+      users: store, outbox: store, tokenGenerator: PasswordResetTokenGenerator(secretKey: secretKey, timeout: 3600),
+      identifierHasher: IdentifierHasher(secretKey: secretKey), now: { Date() })
     let logger = Logger(label: "control") { StreamLogHandler.standardError(label: $0) }
     let perHour = RateLimit(count: 1, seconds: 3600)
     var policy = OutboxPolicy()
-    policy.mailLimits = [perHour]
+    policy.emailLimits = [perHour]
     policy.rate = perHour
     let registry = Registry()
-    let identifierHasher = IdentifierHasher(secretKey: secretKey)
     let auditTrail = AuditTrail(store: store.store, lifetime: 86400, registry: registry, logger: logger, now: { Date() })
+    let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: { Date() })
+    let sender = MailSender(DummyBackend(), policy: policy, registry: registry, now: { Date() })
+    let links = ResetLinkFactory(tokenGenerator: context.tokenGenerator, resetURL: .ofService(port: 8080), lifetime: 3600)
+    let handler = ResetMailHandler(context: context, links: links, composer: templates, sender: sender, leases: leases, policy: policy)
     let worker = OutboxWorker(
-      users: store, outbox: store, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
-      resetURL: .ofService(port: 8080), timeout: 3600, compose: templates.compose, backend: DummyBackend(), policy: policy, wakeup: wakeup,
-      registry: registry, logger: logger, now: { Date() })
+      outbox: store, leases: leases, handler: handler, sender: sender, policy: policy, logger: logger, now: { Date() })
     let service = PasswordResetService(
-      users: store, outbox: store, auditTrail: auditTrail, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher,
-      passwords: PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators()),
-      hashing: HashingPool(slots: 1, queueLimit: 1, registry: registry), notifiesOfChange: true, wakeup: wakeup, now: { Date() })
+      context: context, auditTrail: auditTrail, passwords: PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators()),
+      hashing: HashingPool(slots: 1, queueLimit: 1, registry: registry), leases: leases, sendsNotice: true)
     let metrics = HTTPMetrics(registry)
     let edge = Edge(limits: EdgeLimits(connections: 1000), certificate: nil, metrics: metrics, logger: logger)
     return Application(

@@ -26,7 +26,7 @@ enum Database {
       let additions = try await store.add(
         (start..<min(start + batch, count)).map { index in
           UserRow(
-            id: subject == .known ? Subject.id(index, isKnown: true) : nil, username: subject.username(index), email: subject.email(index),
+            id: subject == .known ? UserID(Subject.id(index, isKnown: true)) : nil, username: subject.username(index), email: subject.email(index),
             firstName: "Alice", lastName: "Example", password: password, isActive: subject != .inactive, lastLogin: time, dateJoined: time)
         })
       guard additions.allSatisfy({ if case .added = $0 { true } else { false } }) else { throw Failure(description: "users are missing") }

@@ -1,3 +1,4 @@
+import Credentials
 import Foundation
 import PasswordReset
 import SQLiteStore
@@ -15,15 +16,13 @@ struct PlantedStore: UserStore, OutboxStore {
     while nanoseconds() < end {}
   }
 
-  func enqueue(_ identifier: AccountIdentifier, audit: AuditRecord, locale: String, requestID: String, at now: Date, due: Date)
-    async throws(StoreError)
-  {
-    if case .ask(let subject) = side, case .email(let address) = identifier, subject.owns(address) { spin() }
-    try await store.enqueue(identifier, audit: audit, locale: locale, requestID: requestID, at: now, due: due)
+  func enqueue(_ job: NewJob, audit: AuditRecord) async throws(StoreError) -> Job {
+    if case .ask(let subject) = side, case .resetRequest(.email(let address)) = job.kind, subject.owns(address) { spin() }
+    return try await store.enqueue(job, audit: audit)
   }
 
-  func user(id: Int64) async throws(StoreError) -> User? {
-    if case .check(let isKnown) = side, id.isMultiple(of: 2) == isKnown { spin() }
+  func user(id: UserID) async throws(StoreError) -> User? {
+    if case .check(let isKnown) = side, id.integer?.isMultiple(of: 2) == isKnown { spin() }
     return try await store.user(id: id)
   }
 
@@ -31,25 +30,29 @@ struct PlantedStore: UserStore, OutboxStore {
 
   func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] { try await store.users(matching: identifier) }
 
-  func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> Bool { try await store.setPassword(change, at: now) }
+  func userID(_ text: String) -> UserID? { store.userID(text) }
 
-  func claim(limit: Int, at now: Date, leaseEnd: Date) async throws(StoreError) -> [OutboxEntry] {
-    try await store.claim(limit: limit, at: now, leaseEnd: leaseEnd)
+  func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? { try await store.setPassword(change, at: now) }
+
+  func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+    try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
   }
 
-  func renew(_ entries: [OutboxEntry], leaseEnd: Date) async throws(StoreError) -> Set<Int64> {
-    try await store.renew(entries, leaseEnd: leaseEnd)
+  func extendLeases(of ids: [Int64], owner: String, to leaseEnd: Date) async throws(StoreError) -> Set<Int64> {
+    try await store.extendLeases(of: ids, owner: owner, to: leaseEnd)
   }
 
-  func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?, at now: Date) async throws(StoreError) -> Bool {
-    try await store.finish(entry, outcome, audit: audit, at: now)
+  func release(_ ids: [Int64], owner: String) async throws(StoreError) { try await store.release(ids, owner: owner) }
+
+  func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool {
+    try await store.finish(job, owner: owner, outcome, at: now)
   }
 
   func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
     try await store.purgeDeadLetters(before: date, limit: limit)
   }
 
-  func nextDue() async throws(StoreError) -> Date? { try await store.nextDue() }
+  func nextDue(owner: String) async throws(StoreError) -> Date? { try await store.nextDue(owner: owner) }
 
-  func reserveMail(_ mail: MailReservation, at now: Date) async throws(StoreError) -> MailAllowance { try await store.reserveMail(mail, at: now) }
+  func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }
 }

@@ -10,7 +10,7 @@ enum Side {
 
   /// Well-formed, made just now, and nobody's.
   private static let token = PasswordResetTokenGenerator(secretKey: "nobody's", timeout: 0).makeToken(
-    for: TokenSubject(id: 0, password: "", lastLogin: nil, email: ""), at: Date())
+    for: TokenSubject(id: UserID(0), password: "", lastLogin: nil, email: ""), at: Date())
 
   /// The status of every reply.
   var status: Int {
@@ -28,7 +28,7 @@ enum Side {
       let head = "POST /password-reset HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n"
       return Array((head + body).utf8)
     case .check(let isKnown):
-      let uid = UIDB64.encode(Subject.id(index, isKnown: isKnown))
+      let uid = UIDB64.encode(UserID(Subject.id(index, isKnown: isKnown)))
       return Array("GET /password-reset/\(uid)/\(Self.token) HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8)
     }
   }

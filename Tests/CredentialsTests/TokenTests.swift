@@ -6,7 +6,7 @@ import Testing
   let now = Date(timeIntervalSince1970: 1_778_307_200)
   let generator = PasswordResetTokenGenerator(secretKey: "django-insecure-test-key-0123456789", timeout: 3600)
   let alice = TokenSubject(
-    id: 1, password: "pbkdf2_sha256$1500000$saltsaltsaltsaltsaltsa$AAAA", lastLogin: "2026-01-02 03:04:05", email: "alice@example.com")
+    id: UserID(1), password: "pbkdf2_sha256$1500000$saltsaltsaltsaltsaltsa$AAAA", lastLogin: "2026-01-02 03:04:05", email: "alice@example.com")
 
   @Test func `lives for exactly the timeout`() {
     let token = generator.makeToken(for: alice, at: now)
@@ -19,7 +19,8 @@ import Testing
   @Test func `dies with every change of what it is bound to`() {
     let token = generator.makeToken(for: alice, at: now)
     for change: (inout TokenSubject) -> Void in [
-      { $0.id = 2 }, { $0.password += "A" }, { $0.lastLogin = nil }, { $0.lastLogin = "2026-01-02 03:04:06" }, { $0.email = "alice@example.org" },
+      { $0.id = UserID(2) }, { $0.password += "A" }, { $0.lastLogin = nil }, { $0.lastLogin = "2026-01-02 03:04:06" },
+      { $0.email = "alice@example.org" },
     ] {
       var changed = alice
       change(&changed)
@@ -61,10 +62,24 @@ import Testing
 
 @Suite struct `A uidb64` {
   @Test(arguments: [
-    "", "M", "MQ=", "MQ==", "M!Q", " MQ", "MR", "LTE", "MDE", "é", "..", "%4d%51", "OTIyMzM3MjAzNjg1NDc3NTgwOA", "KzE", "MS4w", "MTAw\u{0301}",
+    "", "M", "MQ=", "MQ==", "M!Q", " MQ", "MR", "é", "..", "%4d%51", "MTAw\u{0301}", "_w", "Pz8+", "Pz8/",
   ])
   func `is refused unless it is exactly what a link holds`(_ uidb64: String) {
     #expect(UIDB64.decode(uidb64) == nil)
+  }
+}
+
+@Suite struct `A key that is a UUID or text` {
+  @Test(arguments: ["8f14e45f-ceea-467f-a8d7-9b1f0c2d3e4f", "jürgen?~", "???>>>"])
+  func `is written in a link as Django writes it, and read back`(_ key: String) {
+    let uidb64 = UIDB64.encode(UserID(key))
+    #expect(uidb64.utf8.allSatisfy { !"+/=".utf8.contains($0) })
+    #expect(UIDB64.decode(uidb64) == UserID(key))
+  }
+
+  @Test func `of more than 255 bytes is refused`() {
+    #expect(UIDB64.decode(UIDB64.encode(UserID(String(repeating: "a", count: 255)))) != nil)
+    #expect(UIDB64.decode(UIDB64.encode(UserID(String(repeating: "a", count: 257)))) == nil)
   }
 }
 

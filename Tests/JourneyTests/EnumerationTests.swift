@@ -12,7 +12,7 @@ import Testing
   private func addAccounts(_ harness: Harness) async throws {
     try await harness.addUser("known", email: "known@example.com")
     let inactive = try await harness.addUser("inactive", email: "inactive@example.com")
-    try harness.execute("UPDATE auth_user SET is_active = 0 WHERE id = ?", [inactive])
+    try harness.execute("UPDATE auth_user SET is_active = 0 WHERE id = ?", [inactive.text])
     try await harness.addUser("unusable", email: "unusable@example.com", password: nil)
     try await harness.addUser("cooling", email: "cooling@example.com")
   }

@@ -71,7 +71,7 @@ final class Harness: Sendable {
 
   /// Adds a user; the database must be migrated, so inside ``run(_:policy:logLevel:_:)``.
   @discardableResult
-  func addUser(_ username: String = "alice", email: String = "alice@example.com", password: String? = Harness.oldPassword) async throws -> Int64 {
+  func addUser(_ username: String = "alice", email: String = "alice@example.com", password: String? = Harness.oldPassword) async throws -> UserID {
     let encoded = try password.map(hasher.encode) ?? UnusablePassword.make()
     let store = try SQLiteStore(path: path)
     return try #require(await store.addUser(username: username, email: email, password: encoded, at: Date()))
@@ -90,8 +90,8 @@ final class Harness: Sendable {
 
   func count(_ query: String) throws -> Int { try sql { db in try Int.fetchOne(db, sql: query) ?? 0 } }
 
-  func password(of id: Int64) throws -> String {
-    try #require(try sql { db in try String.fetchOne(db, sql: "SELECT password FROM auth_user WHERE id = ?", arguments: [id]) })
+  func password(of id: UserID) throws -> String {
+    try #require(try sql { db in try String.fetchOne(db, sql: "SELECT password FROM auth_user WHERE id = ?", arguments: [id.text]) })
   }
 
   /// The path of the newest link mailed to `address`, once there are `count` mails to it.
@@ -118,16 +118,20 @@ final class Harness: Sendable {
   /// Until the worker has nothing left to do.
   func drained() async throws {
     try await eventually("an empty outbox") {
-      try count("SELECT count(*) FROM password_reset_outbox WHERE buried_at IS NULL") == 0
+      try count("SELECT count(*) FROM password_reset_outbox WHERE dead_lettered_at IS NULL") == 0
     }
   }
+}
+
+extension UserID: ExpressibleByIntegerLiteral {
+  public init(integerLiteral value: Int64) { self.init(value) }
 }
 
 extension OutboxPolicy {
   /// Leaves everything in the outbox.
   static var asleep: OutboxPolicy {
     var policy = OutboxPolicy()
-    policy.batch = 0
+    policy.maxClaimed = 0
     return policy
   }
 

@@ -221,7 +221,7 @@ import Testing
       _ = try await client.requestReset(email: "alice@example.com")
       let link = try await harness.link()
       #expect(try await client.setPassword(link, "a-Fine-pass-77").status == 200)
-      try harness.execute("UPDATE auth_user SET is_active = 0 WHERE id = ?", [inactive])
+      try harness.execute("UPDATE auth_user SET is_active = 0 WHERE id = ?", [inactive.text])
       _ = try await client.requestReset(email: "carol@example.com")
       let other = try await harness.link(to: "carol@example.com")
       #expect(try await client.get(other).json["validlink"] as? Bool == true)

@@ -52,21 +52,23 @@ import Testing
     try await harness.run { _ in _ = try await harness.link() }
   }
 
-  @Test func `whose mail is refused for good is set aside with the reason`() async throws {
+  @Test func `whose email is refused for good becomes a dead letter with the reason`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser()
       harness.mails.fail { _ in .permanent(reason: "550 no such mailbox") }
       _ = try await client.requestReset(email: "alice@example.com")
       try await harness.drained()
-      let reason = try harness.sql { db in try String.fetchOne(db, sql: "SELECT last_error FROM password_reset_outbox WHERE buried_at IS NOT NULL") }
+      let reason = try harness.sql { db in
+        try String.fetchOne(db, sql: "SELECT last_error FROM password_reset_outbox WHERE dead_lettered_at IS NOT NULL")
+      }
       #expect(reason == "550 no such mailbox")
       #expect(harness.mails.tried == 1)
       #expect(try audit(harness) == ["requested", "mail_failed"])
     }
   }
 
-  @Test func `is given up when it is too old to be of use`() async throws {
+  @Test func `becomes a dead letter when it is too old to be of use`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser()
@@ -161,7 +163,9 @@ import Testing
       try await harness.addUser()
       harness.mails.fail { _ in .permanent(reason: "550") }
       _ = try await client.requestReset(email: "alice@example.com")
-      try await eventually("a dead letter") { try harness.count("SELECT count(*) FROM password_reset_outbox WHERE buried_at IS NOT NULL") == 1 }
+      try await eventually("a dead letter") {
+        try harness.count("SELECT count(*) FROM password_reset_outbox WHERE dead_lettered_at IS NOT NULL") == 1
+      }
       harness.clock.advance(by: 6 * 86400)
       _ = try await client.requestReset(email: "nobody@example.com")
       try await harness.drained()
@@ -230,69 +234,101 @@ import Testing
     return (store, harness)
   }
 
-  @Test func `gives an entry to one taker at a time, and to the next when the lease runs out`() async throws {
-    let (store, _) = try await store()
-    let start = Date(timeIntervalSince1970: 1_800_000_000)
-    try await store.enqueue(
-      .email("alice@example.com"), audit: AuditRecord(.requested), locale: "fr", requestID: "r1", at: start, due: start.addingTimeInterval(1))
-    #expect(try await store.claim(limit: 5, at: start, leaseEnd: start.addingTimeInterval(60)).isEmpty)
-    #expect(try await store.nextDue() == start.addingTimeInterval(1))
-    let now = start.addingTimeInterval(1)
-    let first = try #require(try await store.claim(limit: 5, at: now, leaseEnd: now.addingTimeInterval(60)).first)
-    #expect(first.item == .request(.email("alice@example.com")) && first.locale == "fr" && first.requestID == "r1" && first.createdAt == start)
-    #expect(try await store.claim(limit: 5, at: now.addingTimeInterval(59), leaseEnd: now.addingTimeInterval(120)).isEmpty)
-    let later = now.addingTimeInterval(60)
-    let second = try #require(try await store.claim(limit: 5, at: later, leaseEnd: later.addingTimeInterval(60)).first)
-    // The first taker comes back from the dead: its word counts no more.
-    #expect(try await store.finish(first, .done, audit: AuditRecord(.noAccount), at: later) == false)
-    #expect(try await store.renew([first, second], leaseEnd: later.addingTimeInterval(60)) == [second.id])
-    #expect(try await store.nextDue() == later.addingTimeInterval(60))
-    #expect(try await store.finish(second, .done, audit: AuditRecord(.mailed), at: later))
-    #expect(try await store.nextDue() == nil)
+  private let start = Date(timeIntervalSince1970: 1_800_000_000)
+
+  private func enqueue(_ store: SQLiteStore, _ address: String = "a@example.com", due: Date? = nil, owner: String? = nil) async throws -> Job {
+    try await store.enqueue(.request(address, at: start, due: due, owner: owner), audit: AuditRecord(.requested))
   }
 
-  @Test func `owes a mail that went out no more, even if its sender had lost the lease`() async throws {
-    let (store, _) = try await store()
-    let now = Date(timeIntervalSince1970: 1_800_000_000)
-    try await store.enqueue(.email("a@example.com"), audit: AuditRecord(.requested), locale: "en", requestID: "r", at: now, due: now)
-    let first = try #require(try await store.claim(limit: 1, at: now, leaseEnd: now.addingTimeInterval(6)).first)
-    let later = now.addingTimeInterval(7)
-    let second = try #require(try await store.claim(limit: 1, at: later, leaseEnd: later.addingTimeInterval(6)).first)
-    #expect(try await store.finish(first, .done, audit: AuditRecord(.mailed), at: later))
-    #expect(try await store.renew([second], leaseEnd: later.addingTimeInterval(12)).isEmpty)
+  private func claim(_ store: SQLiteStore, _ owner: String, at now: Date, limit: Int = 5) async throws -> [Job] {
+    try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: now.addingTimeInterval(60))
   }
 
-  @Test func `never gives a key to two rows, so that nobody takes another row for its own`() async throws {
+  @Test func `leases a job to one owner at a time, and to the next when the lease runs out`() async throws {
     let (store, _) = try await store()
-    let now = Date(timeIntervalSince1970: 1_800_000_000)
+    let due = start.addingTimeInterval(1)
+    _ = try await enqueue(store, "alice@example.com", due: due)
+    #expect(try await claim(store, "a", at: start).isEmpty)
+    #expect(try await store.nextDue(owner: "a") == due)
+    let first = try #require(try await claim(store, "a", at: due).first)
+    #expect(first.kind == .resetRequest(.email("alice@example.com")) && first.requestID == "r" && first.createdAt == start && first.attempts == 1)
+    #expect(try await claim(store, "b", at: due.addingTimeInterval(59)).isEmpty)
+    let later = due.addingTimeInterval(60)
+    let second = try #require(try await claim(store, "b", at: later).first)
+    // The first owner comes back late: its outcome counts no more.
+    #expect(try await store.finish(first, owner: "a", .done(AuditRecord(.noAccount)), at: later) == false)
+    #expect(try await store.extendLeases(of: [first.id], owner: "a", to: later.addingTimeInterval(60)).isEmpty)
+    #expect(try await store.extendLeases(of: [second.id], owner: "b", to: later.addingTimeInterval(60)) == [second.id])
+    #expect(try await store.nextDue(owner: "a") == later.addingTimeInterval(60))
+    #expect(try await store.finish(second, owner: "b", .done(AuditRecord(.mailed)), at: later))
+    #expect(try await store.nextDue(owner: "a") == nil)
+  }
+
+  @Test func `never leases a job again to the owner that holds it, however late that is`() async throws {
+    let (store, _) = try await store()
+    let job = try #require(
+      try await {
+        _ = try await enqueue(store); return try await claim(store, "a", at: start).first
+      }())
+    let later = start.addingTimeInterval(3600)
+    #expect(try await claim(store, "a", at: later).isEmpty)
+    #expect(try await store.nextDue(owner: "a") == nil)
+    #expect(try await store.extendLeases(of: [job.id], owner: "a", to: later.addingTimeInterval(60)) == [job.id])
+    try await store.release([job.id], owner: "a")
+    #expect(try await claim(store, "a", at: later).map(\.id) == [job.id])
+  }
+
+  @Test func `keeps a job that is born leased from every other owner until the lease runs out`() async throws {
+    let (store, _) = try await store()
+    let job = try await enqueue(store, due: start.addingTimeInterval(6), owner: "a")
+    #expect(job.attempts == 1)
+    #expect(try await claim(store, "b", at: start.addingTimeInterval(5)).isEmpty)
+    #expect(try await claim(store, "a", at: start.addingTimeInterval(5)).isEmpty)
+    #expect(try await claim(store, "b", at: start.addingTimeInterval(6)).map(\.id) == [job.id])
+  }
+
+  @Test func `never sends an email again that was sent, even if its sender had lost the lease`() async throws {
+    let (store, _) = try await store()
+    _ = try await enqueue(store)
+    let first = try #require(try await claim(store, "a", at: start).first)
+    let later = start.addingTimeInterval(61)
+    let second = try #require(try await claim(store, "b", at: later).first)
+    #expect(try await store.finish(first, owner: "a", .done(AuditRecord(.mailed)), at: later))
+    #expect(try await store.extendLeases(of: [second.id], owner: "b", to: later.addingTimeInterval(60)).isEmpty)
+  }
+
+  @Test func `never gives an id to two jobs, so that no worker takes another job for its own`() async throws {
+    let (store, _) = try await store()
     for index in 1...3 {
-      try await store.enqueue(
-        .email("a\(index)@example.com"), audit: AuditRecord(.requested), locale: "en", requestID: "r\(index)", at: now, due: now)
-      let entry = try #require(try await store.claim(limit: 1, at: now, leaseEnd: now.addingTimeInterval(6)).first)
-      #expect(entry.id == index)
-      _ = try await store.finish(entry, .done, audit: nil, at: now)
+      _ = try await enqueue(store)
+      let job = try #require(try await claim(store, "a", at: start).first)
+      #expect(job.id == index)
+      _ = try await store.finish(job, owner: "a", .done(AuditRecord(.noAccount)), at: start)
     }
   }
 
-  @Test func `does not shorten a wait by renewing a lease`() async throws {
+  @Test func `does not shorten a wait by extending a lease`() async throws {
     let (store, _) = try await store()
-    let now = Date(timeIntervalSince1970: 1_800_000_000)
-    try await store.enqueue(.email("a@example.com"), audit: AuditRecord(.requested), locale: "en", requestID: "r", at: now, due: now)
-    let entry = try #require(try await store.claim(limit: 1, at: now, leaseEnd: now.addingTimeInterval(6)).first)
-    _ = try await store.finish(entry, .retry(at: now.addingTimeInterval(600), reason: "451"), audit: nil, at: now)
-    _ = try await store.renew([entry], leaseEnd: now.addingTimeInterval(8))
-    #expect(try await store.nextDue() == now.addingTimeInterval(600))
+    _ = try await enqueue(store)
+    let job = try #require(try await claim(store, "a", at: start).first)
+    _ = try await store.finish(job, owner: "a", .retry(at: start.addingTimeInterval(600), reason: "451"), at: start)
+    _ = try await store.extendLeases(of: [job.id], owner: "a", to: start.addingTimeInterval(8))
+    #expect(try await store.nextDue(owner: "a") == start.addingTimeInterval(600))
   }
 
-  @Test func `sets a damaged row aside and goes on with the others`() async throws {
+  @Test func `dead-letters a damaged row and goes on with the others`() async throws {
     let (store, harness) = try await store()
-    let now = Date(timeIntervalSince1970: 1_800_000_000)
-    for index in 0..<3 {
-      try await store.enqueue(.email("a\(index)@example.com"), audit: AuditRecord(.requested), locale: "en", requestID: "r", at: now, due: now)
-    }
-    try harness.execute("PRAGMA ignore_check_constraints = ON; UPDATE password_reset_outbox SET kind = 'nonsense' WHERE id = 2")
-    #expect(try await store.claim(limit: 5, at: now, leaseEnd: now.addingTimeInterval(60)).map(\.id) == [1, 3])
-    let buried = try harness.sql { db in try Int64.fetchAll(db, sql: "SELECT id FROM password_reset_outbox WHERE buried_at IS NOT NULL") }
-    #expect(buried == [2])
+    for index in 0..<3 { _ = try await enqueue(store, "a\(index)@example.com") }
+    try harness.execute("UPDATE password_reset_outbox SET kind = 'nonsense' WHERE id = 2")
+    #expect(try await claim(store, "a", at: start).map(\.id) == [1, 3])
+    let dead = try harness.sql { db in try Int64.fetchAll(db, sql: "SELECT id FROM password_reset_outbox WHERE dead_lettered_at IS NOT NULL") }
+    #expect(dead == [2])
+  }
+}
+
+extension NewJob {
+  /// A request that was made for `address` and is due at once unless said otherwise.
+  static func request(_ address: String, at now: Date = Date(), due: Date? = nil, owner: String? = nil) -> NewJob {
+    NewJob(.resetRequest(.email(address)), locale: "en", requestID: "r", createdAt: now, due: due ?? now, owner: owner)
   }
 }

@@ -64,7 +64,7 @@ struct AuditCommand: AsyncParsableCommand {
 
   private func line(_ row: AuditRow) -> String {
     columns(
-      row.at.ISO8601Format(), printable(row.event), row.userID.map(String.init) ?? "-", row.identifierKey.map(printable) ?? "-",
+      row.at.ISO8601Format(), printable(row.event), row.userID.map(\.text) ?? "-", row.identifierKey.map(printable) ?? "-",
       printable(row.requestID))
   }
 
@@ -83,7 +83,7 @@ struct AuditCommand: AsyncParsableCommand {
     var id: Int64
     var at: Date
     var event: String
-    var user_id: Int64?
+    var user_id: UserID?
     var identifier_key: String?
     var request_id: String
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Credentials
 import Foundation
 import SQLiteStore
 
@@ -13,7 +14,7 @@ struct OutboxCommand: AsyncParsableCommand {
 }
 
 struct OutboxListCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "list", abstract: "List what waits and what was given up.")
+  static let configuration = CommandConfiguration(commandName: "list", abstract: "List waiting jobs and dead letters.")
 
   @Flag(help: "List dead letters alone.")
   var dead = false
@@ -24,7 +25,7 @@ struct OutboxListCommand: AsyncParsableCommand {
   func run() async throws {
     try await CommandError.report {
       let store = try openStore(isMade: false)
-      if !json { print(columns("ID", "STATE", "TRIES", "CREATED", "WHAT", "LAST ERROR")) }
+      if !json { print(columns("ID", "STATE", "ATTEMPTS", "CREATED", "WHAT", "LAST ERROR")) }
       var last: Int64 = .min
       while true {
         let page = try await store.outboxRecords(after: last, limit: 500, deadLettersOnly: dead)
@@ -34,7 +35,7 @@ struct OutboxListCommand: AsyncParsableCommand {
       }
       if !json {
         let counts = try await store.outboxCounts()
-        print("\(counts.waiting) waiting, \(counts.dead) given up")
+        print("\(counts.waiting) waiting, \(counts.dead) dead")
       }
     }
   }
@@ -46,8 +47,8 @@ struct OutboxListCommand: AsyncParsableCommand {
       printable(record.lastError ?? ""))
   }
 
-  private func columns(_ id: String, _ state: String, _ tries: String, _ created: String, _ what: String, _ error: String) -> String {
-    "\(padded(id, 8)) \(padded(state, 8)) \(padded(tries, 5)) \(padded(created, 20)) \(padded(what, 40)) \(error)"
+  private func columns(_ id: String, _ state: String, _ attempts: String, _ created: String, _ what: String, _ error: String) -> String {
+    "\(padded(id, 8)) \(padded(state, 8)) \(padded(attempts, 8)) \(padded(created, 20)) \(padded(what, 40)) \(error)"
   }
 }
 
@@ -138,17 +139,17 @@ private struct OutboxSummary {
 
   init(_ record: OutboxRow) { self.record = record }
 
-  var state: String { record.buriedAt == nil ? "waiting" : "given up" }
+  var state: String { record.deadLetteredAt == nil ? "waiting" : "dead" }
 
-  /// `request_email alice@example.com`, `reset_mail user 7`.
+  /// `request_email alice@example.com`, `reset_email user 7`.
   var what: String { ([record.kind] + [record.userID.map { "user \($0)" }, record.identifier].compactMap(\.self)).joined(separator: " ") }
 
   func text() -> String {
     let rows: [(String, String?)] = [
-      ("id", "\(record.id)"), ("state", state), ("kind", record.kind), ("identifier", record.identifier), ("user", record.userID.map(String.init)),
+      ("id", "\(record.id)"), ("state", state), ("kind", record.kind), ("identifier", record.identifier), ("user", record.userID.map(\.text)),
       ("language", record.locale), ("request id", record.requestID), ("created", record.createdAt.ISO8601Format()),
-      ("due", record.buriedAt == nil ? record.dueAt.ISO8601Format() : nil), ("given up", record.buriedAt?.ISO8601Format()),
-      ("tries", "\(record.attempts)"), ("last error", record.lastError),
+      ("due", record.deadLetteredAt == nil ? record.dueAt.ISO8601Format() : nil), ("died", record.deadLetteredAt?.ISO8601Format()),
+      ("attempts", "\(record.attempts)"), ("last error", record.lastError),
     ]
     return rows.compactMap { name, value in value.map { padded(name, 12) + printable($0) } }.joined(separator: "\n")
   }
@@ -164,19 +165,19 @@ private struct OutboxSummary {
     var id: Int64
     var state, kind: String
     var identifier: String?
-    var user_id: Int64?
+    var user_id: UserID?
     var language: String?
     var request_id: String
     var created_at: Date
-    var due_at, buried_at: Date?
-    var tries: Int
+    var due_at, dead_lettered_at: Date?
+    var attempts: Int
     var last_error: String?
 
     init(_ record: OutboxRow, _ state: String) {
       (id, self.state, kind, identifier, user_id) = (record.id, state, record.kind, record.identifier, record.userID)
-      (language, request_id, tries, last_error) = (record.locale, record.requestID, record.attempts, record.lastError)
-      (created_at, buried_at) = (record.createdAt, record.buriedAt)
-      due_at = record.buriedAt == nil ? record.dueAt : nil
+      (language, request_id, attempts, last_error) = (record.locale, record.requestID, record.attempts, record.lastError)
+      (created_at, dead_lettered_at) = (record.createdAt, record.deadLetteredAt)
+      due_at = record.deadLetteredAt == nil ? record.dueAt : nil
     }
   }
 }

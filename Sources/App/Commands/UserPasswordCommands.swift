@@ -79,8 +79,12 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
       guard let id = record.id, let user = try await store.user(id: id) else { throw CommandError.noUser }
       guard let password = try PasswordInput.new(stdin: passwordStdin, isOptional: false) else { throw PasswordInput.missing }
       let encoded = try PasswordInput.encode(password, for: record)
-      let change = PasswordChange(user: user, encoded: encoded, event: .setByStaff, requestID: "users set-password", isNotified: true)
-      guard try await store.setPassword(change, at: Date()) else {
+      let now = Date()
+      let notice = NewJob(
+        .changedNotice(userID: id, recipient: user.email), locale: nil, requestID: "users set-password", createdAt: now, due: now)
+      let change = PasswordChange(
+        user: user, newHash: encoded, event: .setByStaff, requestID: "users set-password", jobs: user.email.isEmpty ? [] : [notice])
+      guard try await store.setPassword(change, at: now) != nil else {
         throw CommandError(message: "the user was changed at this very moment; nothing was set, try again")
       }
       print("Set the password of user \(id).")

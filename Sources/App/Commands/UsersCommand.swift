@@ -40,7 +40,7 @@ struct UsersListCommand: AsyncParsableCommand {
   }
 
   private func line(_ record: UserRow) -> String {
-    columns("\(record.id ?? 0)", UserSummary(record).state, printable(record.username), printable(record.email))
+    columns(record.id?.text ?? "", UserSummary(record).state, printable(record.username), printable(record.email))
   }
 
   private func columns(_ id: String, _ state: String, _ username: String, _ email: String) -> String {
@@ -92,7 +92,7 @@ private func setActive(_ isActive: Bool, _ username: String) async throws {
     let store = try openStore()
     let record = try await store.existing(username)
     guard try await store.setActive(isActive, username: record.username) else { throw CommandError.noUser }
-    print("User \(record.id ?? 0) is \(isActive ? "active" : "inactive").")
+    print("User \(record.id?.text ?? "") is \(isActive ? "active" : "inactive").")
   }
 }
 
@@ -122,7 +122,7 @@ struct UserSummary {
 
   func text() -> String {
     let rows: [(String, String)] = [
-      ("id", "\(record.id ?? 0)"), ("username", record.username), ("email", record.email), ("first name", record.firstName),
+      ("id", record.id?.text ?? ""), ("username", record.username), ("email", record.email), ("first name", record.firstName),
       ("last name", record.lastName), ("state", state), ("password", password), ("staff", record.isStaff ? "yes" : "no"),
       ("superuser", record.isSuperuser ? "yes" : "no"), ("last login", record.lastLogin.map(DjangoTime.iso) ?? "never"),
       ("joined", DjangoTime.iso(record.dateJoined)),

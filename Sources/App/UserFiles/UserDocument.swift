@@ -30,7 +30,7 @@ struct UserDocument: Codable, Equatable {
   init() {}
 
   init(_ record: UserRow) {
-    id = record.id
+    id = record.id?.integer
     username = record.username
     email = record.email
     first_name = record.firstName
@@ -57,7 +57,8 @@ struct UserDocument: Codable, Equatable {
       throw Fault(reason: "email is not a valid mail address")
     }
     return UserRow(
-      id: id, username: name, email: email, firstName: try text("first_name", first_name), lastName: try text("last_name", last_name),
+      id: id.map(UserID.init(_:)), username: name, email: email, firstName: try text("first_name", first_name),
+      lastName: try text("last_name", last_name),
       password: try encodedPassword(), isActive: is_active ?? true, isStaff: is_staff ?? false, isSuperuser: is_superuser ?? false,
       lastLogin: try time("last_login", last_login), dateJoined: try time("date_joined", date_joined) ?? SQLiteStore.djangoTime(now))
   }

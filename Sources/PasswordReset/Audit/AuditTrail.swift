@@ -54,8 +54,8 @@ public final class AuditTrail: Service {
     lost = registry.counter("password_reset_audit_lost_total", "Lines that the audit has no place for: more than 1,000 a second, or no disk.")
   }
 
-  /// Returns at once.
-  public func note(_ record: AuditRecord, requestID: String) {
+  /// Takes a record and returns at once.
+  public func record(_ record: AuditRecord, requestID: String) {
     let line = AuditLine(record, requestID: requestID, at: now())
     let isKept = pending.withLock { pending in
       guard pending.count < Self.limit else { return false }

@@ -1,85 +1,161 @@
-import Foundation
+import Credentials
+public import Foundation
 import Synchronization
 
-/// The entries that the worker has in hand, and until when they are its own.
+/// Keeps this process's leases on jobs: which it holds and until when, and which it passes to its worker in memory.
 ///
-/// A lease that has run out, because the disk, the machine or the process stood still, may be another worker's: nothing is handed over without one.
-final class LeaseKeeper: Sendable {
-  private struct Lease {
-    /// As it was last claimed.
-    var entry: OutboxEntry
-    var end: Date
-  }
-
+/// A lease that ran out, because the disk, the machine or the process stood still, may be another worker's. Nothing is sent without one.
+public final class LeaseKeeper: Sendable {
   private struct State {
-    var held: [Int64: Lease] = [:]
-    var isClaiming = false
+    /// The ends of the leases on the jobs that the worker holds.
+    var held: [Int64: Date] = [:]
+    /// Jobs whose handling failed because the store failed. They are released as soon as it works again.
+    var abandoned: [Int64] = []
+    /// How many jobs may be held at once; 0 unless a worker runs.
+    var limit = 0
+    /// Jobs that are being committed with a lease.
+    var reserved = 0
+    /// Jobs that were committed with a lease, for the worker to start.
+    var committed: [Job] = []
+    /// When the worker has to look for due jobs.
+    var nextClaim = Date.distantPast
   }
 
   private let outbox: any OutboxStore
+  private let owner = String(UInt64.random(in: .min ... .max), radix: 16)
   private let duration: TimeInterval
   private let now: @Sendable () -> Date
   private let state = Mutex(State())
+  let wakeup = WorkerWakeup()
 
-  init(outbox: any OutboxStore, duration: TimeInterval, now: @escaping @Sendable () -> Date) {
+  public init(outbox: any OutboxStore, duration: TimeInterval, now: @escaping @Sendable () -> Date) {
     self.outbox = outbox
     self.duration = duration
     self.now = now
   }
 
-  /// How many entries are in hand.
-  var count: Int { state.withLock(\.held.count) }
+  /// A random delay before a job starts, which separates the worker's activity from the reply to the request. It is too short to matter to
+  /// an email.
+  static var startDelay: TimeInterval { .random(in: 0.005...0.03) }
 
-  /// Takes up to `limit` entries that are due. One that is in hand already is ours anew, and not among them.
-  func claim(limit: Int) async throws(StoreError) -> [OutboxEntry] {
-    state.withLock { $0.isClaiming = true }
-    defer { state.withLock { $0.isClaiming = false } }
-    let end = now().addingTimeInterval(duration)
-    let entries = try await outbox.claim(limit: limit, at: now(), leaseEnd: end)
-    return state.withLock { state in entries.filter { state.held.updateValue(Lease(entry: $0, end: end), forKey: $0.id) == nil } }
-  }
+  // MARK: - For code that adds jobs
 
-  /// Puts off the ends of all leases; those of what is no longer ours end.
-  func renew() async throws(StoreError) { try await renew(state.withLock { $0.held.values.map(\.entry) }) }
-
-  /// Whether `entry` is ours for long enough to begin with it.
-  func holds(_ entry: OutboxEntry) async -> Bool {
-    guard let lease = state.withLock({ $0.held[entry.id] }) else { return false }
-    if lease.end.timeIntervalSince(now()) > duration / 2 { return true }
-    // The store knows; if it cannot say, the mail can wait.
-    do { try await renew([lease.entry]) } catch { return false }
+  /// Returns a job to be added to the outbox. If the worker has room, it is leased to this process, which saves the worker a claim.
+  ///
+  /// Afterwards either ``start(_:)`` or ``cancel(_:)`` must be called.
+  public func makeJob(_ kind: JobKind, locale: String?, requestID: String) -> NewJob {
     let now = now()
-    return state.withLock { state in state.held[entry.id].map { $0.end > now } ?? false }
+    let isLeased = state.withLock { state in
+      guard state.held.count + state.committed.count + state.reserved < state.limit else { return false }
+      state.reserved += 1
+      return true
+    }
+    return NewJob(
+      kind, locale: locale, requestID: requestID, createdAt: now, due: now.addingTimeInterval(isLeased ? duration : Self.startDelay),
+      owner: isLeased ? owner : nil)
   }
 
-  /// Records how an entry ended; false if another worker has it, or it was deleted.
-  func finish(_ entry: OutboxEntry, _ outcome: OutboxOutcome, audit: AuditRecord?) async throws(StoreError) -> Bool {
-    while true {
-      let held = state.withLock { $0.held[entry.id]?.entry } ?? entry
-      let isRecorded = try await outbox.finish(held, outcome, audit: audit, at: now())
-      // A claim under way may have made it ours anew. Cancelled, the sleep ends at once.
-      while !isRecorded, !Task.isCancelled, state.withLock(\.isClaiming) { try? await Task.sleep(for: .milliseconds(5)) }
-      let isOver = state.withLock { state in
-        guard isRecorded || state.held[entry.id]?.entry.attempts ?? held.attempts == held.attempts else { return false }
-        state.held[entry.id] = nil
-        return true
+  /// Passes a committed job to the worker: in memory if it is leased to this process, otherwise by a claim.
+  public func start(_ new: NewJob, _ job: Job) {
+    state.withLock { state in
+      if new.owner == nil {
+        state.nextClaim = min(state.nextClaim, new.due)
+      } else {
+        state.reserved -= 1
+        state.held[job.id] = new.due
+        state.committed.append(job)
       }
-      if isOver { return isRecorded }
+    }
+    wakeup.wake()
+  }
+
+  /// Ends the lease of a job that was not committed.
+  public func cancel(_ new: NewJob) {
+    if new.owner != nil { state.withLock { $0.reserved -= 1 } }
+  }
+
+  // MARK: - For the worker
+
+  var count: Int { state.withLock { $0.held.count + $0.reserved } }
+
+  /// When the worker has to claim next.
+  var nextClaim: Date { state.withLock(\.nextClaim) }
+
+  /// Sets how many jobs may be held at once, and returns the jobs that were passed in memory since the last call.
+  func takeCommitted(limit: Int) -> [Job] {
+    state.withLock { state in
+      state.limit = limit
+      defer { state.committed = [] }
+      return state.committed
     }
   }
 
-  /// Lets go of an entry; it is due again when the lease runs out.
-  func drop(_ entry: OutboxEntry) { state.withLock { $0.held[entry.id] = nil } }
-
-  private func renew(_ entries: [OutboxEntry]) async throws(StoreError) {
-    guard !entries.isEmpty else { return }
+  /// Claims up to `limit` due jobs, and sets when to claim next.
+  func claim(limit: Int, pollInterval: TimeInterval) async throws(StoreError) -> [Job] {
     let end = now().addingTimeInterval(duration)
-    let ours = try await outbox.renew(entries, leaseEnd: end)
-    state.withLock { state in
-      for entry in entries where state.held[entry.id]?.entry.attempts == entry.attempts {
-        // It stays in hand until its handling ends: should it become ours anew, nobody else is to begin with it.
-        state.held[entry.id]?.end = ours.contains(entry.id) ? end : .distantPast
+    let poll = now().addingTimeInterval(pollInterval)
+    // Set before the claim: a job that becomes due meanwhile moves it closer.
+    state.withLock { $0.nextClaim = poll }
+    let jobs = try await outbox.claim(limit: limit, owner: owner, at: now(), leaseEnd: end)
+    let next = jobs.count == limit ? now() : try await outbox.nextDue(owner: owner) ?? poll
+    return state.withLock { state in
+      state.nextClaim = min(state.nextClaim, next)
+      // A job that another process had claimed and released is ours again; its first handling has not ended.
+      return jobs.filter { state.held.updateValue(end, forKey: $0.id) == nil }
+    }
+  }
+
+  /// Extends all leases; those on jobs that are no longer ours end.
+  func extend() async throws(StoreError) {
+    let (ids, abandoned) = state.withLock { ($0.held.map(\.key), $0.abandoned) }
+    if !abandoned.isEmpty {
+      try await outbox.release(abandoned, owner: owner)
+      state.withLock { state in
+        state.abandoned.removeFirst(abandoned.count)
+        state.nextClaim = .distantPast
       }
+    }
+    try await extend(ids)
+  }
+
+  /// Whether the job is still ours for long enough to send its email.
+  func isHeld(_ job: Job) async -> Bool {
+    guard let end = state.withLock({ $0.held[job.id] }) else { return false }
+    if end.timeIntervalSince(now()) > duration / 2 { return true }
+    // Only the store knows. If it cannot say, the email can wait.
+    do { try await extend([job.id]) } catch { return false }
+    let now = now()
+    return state.withLock { state in state.held[job.id].map { $0 > now } ?? false }
+  }
+
+  /// Commits how a job ended; returns `false` if another worker has it or it was deleted.
+  func finish(_ job: Job, _ outcome: JobOutcome) async throws(StoreError) -> Bool {
+    let isRecorded = try await outbox.finish(job, owner: owner, outcome, at: now())
+    state.withLock { state in
+      state.held[job.id] = nil
+      switch outcome {
+      case .split, .release: state.nextClaim = .distantPast
+      case .retry(let date, _): state.nextClaim = min(state.nextClaim, date)
+      case .done, .deadLetter: break
+      }
+    }
+    return isRecorded
+  }
+
+  /// Stops handling a job whose outcome cannot be recorded. It is due again when the store works again, or when the lease runs out.
+  func abandon(_ job: Job) {
+    state.withLock { state in
+      state.held[job.id] = nil
+      state.abandoned.append(job.id)
+    }
+  }
+
+  private func extend(_ ids: [Int64]) async throws(StoreError) {
+    guard !ids.isEmpty else { return }
+    let end = now().addingTimeInterval(duration)
+    let ours = try await outbox.extendLeases(of: ids, owner: owner, to: end)
+    state.withLock { state in
+      for id in ids where state.held[id] != nil { state.held[id] = ours.contains(id) ? end : .distantPast }
     }
   }
 }

@@ -35,20 +35,20 @@ public struct EmailMessage: Sendable, Equatable {
   }
 }
 
-/// Hands mails on: to an SMTP server, a terminal, a file. Django's `EMAIL_BACKEND`. docs/mail.md tells how to add one.
+/// Sends emails: to an SMTP server, a terminal, a file. It is Django's `EMAIL_BACKEND`; docs/mail.md explains how to add one.
 public protocol MailBackend: Sendable {
-  /// How many mails it wants at hand beyond those that it is handing over; none if it does not say.
-  var ahead: Int { get }
+  /// How many more emails than `EMAIL_CONNECTIONS` it wants to be given, so that its connections never wait for one. The default is 0.
+  var prefetch: Int { get }
 
-  /// Returns when the message is safely handed over. Called for `EMAIL_CONNECTIONS` messages at once, and ``ahead`` more.
+  /// Returns when the message is safely accepted. It is called for `EMAIL_CONNECTIONS` + ``prefetch`` messages at once.
   func send(_ message: EmailMessage) async throws(MailError)
 
-  /// What has not been begun is not to be: it fails as ``MailError/unavailable(reason:)``.
+  /// Makes all emails whose sending has not begun fail as ``MailError/unavailable(reason:)``.
   func stop()
 }
 
 extension MailBackend {
-  public var ahead: Int { 0 }
+  public var prefetch: Int { 0 }
 
   public func stop() {}
 }

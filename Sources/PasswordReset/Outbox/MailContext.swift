@@ -44,7 +44,7 @@ public struct MailContext: Sendable {
 extension MailContext {
   /// A mail to nobody, with a link that does not work: to look at the templates.
   public static func sample(_ kind: Kind, locale: String?, resetURL: ResetURL, lifetime: Int, at now: Date) -> MailContext {
-    let user = User(id: 1, username: "alice", email: "alice@example.com", firstName: "Alice", lastName: "Example", password: "")
+    let user = User(id: UserID(1), username: "alice", email: "alice@example.com", firstName: "Alice", lastName: "Example", password: "")
     let token = "d8ary8-578199d4e42f291f0f3bce532651119e"
     return MailContext(
       kind: kind, user: user, recipient: user.email,
@@ -53,5 +53,7 @@ extension MailContext {
   }
 }
 
-/// Gives a mail its words.
-public typealias MailComposer = @Sendable (MailContext) -> EmailMessage
+/// Turns the facts of an email into its text, by templates and the reader's language.
+public protocol EmailComposer: Sendable {
+  func compose(_ email: MailContext) -> EmailMessage
+}

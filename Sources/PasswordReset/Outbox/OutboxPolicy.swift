@@ -1,36 +1,37 @@
 public import Foundation
 
-/// What the worker may take its time for, and how much it may send.
+/// How much the worker may send, and how patient it is. Times are in seconds.
 public struct OutboxPolicy: Sendable {
-  /// How many mails are handed over at once.
+  /// How many emails are sent at once.
   public var connections = 4
-  /// The most mails in a time; nil for no limit. They are spaced evenly.
+  /// The highest rate of emails, which are spaced evenly; `nil` for no limit.
   public var rate: RateLimit?
-  /// How many entries are in hand at once. More than there are connections, so that what needs no mail does not wait for those that do.
-  public var batch = 128
-  /// How long after the last sign of life of a worker another one may take on what it had in hand.
+  /// How many jobs the worker holds at once. More than ``connections``, so that jobs that send no email do not wait for those that do. It also
+  /// bounds the jobs that a request passes to the worker in memory.
+  public var maxClaimed = 128
+  /// How long after its last sign of life a worker's jobs may be claimed by another.
   public var lease: TimeInterval = 6
-  /// From when on a mail comes too late to be of use.
-  public var lifetime: TimeInterval = 24 * 3600
-  /// The wait after the first failure of a mail; it doubles with each.
+  /// The age at which an email is no longer of use.
+  public var timeToLive: TimeInterval = 24 * 3600
+  /// The wait after an email's first failure; it doubles with each further one.
   public var initialBackoff: TimeInterval = 1
   public var maxBackoff: TimeInterval = 600
-  /// The longest wait before a mail server that was away is tried again.
+  /// The longest wait before the next attempt while the mail server is away.
   public var maxProbeInterval: TimeInterval = 60
-  /// How often to look without being rung: for what another process left.
+  /// How often the worker looks for jobs that another process added.
   public var pollInterval: TimeInterval = 5
-  /// Django has none: how many mails one address gets.
-  public var mailLimits: [RateLimit] = []
-  /// Django has none: how many mails go out in all. Those beyond it wait.
-  public var totalMailLimits: [RateLimit] = []
-  /// Django has none: how many accounts with one address get a mail for one request.
+  /// How many emails one address gets. Django has no such limit.
+  public var emailLimits: [RateLimit] = []
+  /// How many emails are sent in all; those beyond it wait. Django has no such limit.
+  public var totalEmailLimits: [RateLimit] = []
+  /// How many accounts that share an address get an email for one request. Django has no such limit.
   public var accountsPerRequest = 10
-  /// How long a dead letter is kept.
   public var deadLetterLifetime: TimeInterval = 30 * 86400
 
   public init() {}
 
-  /// Doubles with each attempt up to the longest, and varies by half, so that what failed together does not come back together.
+  /// Returns the wait after `attempts` failures: it doubles up to `longest`, and varies by half so that emails that failed together are not all
+  /// attempted together.
   func backoff(after attempts: Int, longest: TimeInterval) -> TimeInterval {
     let wait = initialBackoff * pow(2, Double(min(max(attempts, 1), 30) - 1))
     return min(wait, longest) * .random(in: 0.5...1.5)

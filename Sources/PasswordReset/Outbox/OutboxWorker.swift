@@ -1,198 +1,175 @@
-public import Credentials
 public import Foundation
 public import Logging
-public import Prometheus
+import Prometheus
 public import ServiceLifecycle
-import Synchronization
 
-/// Turns what the outbox owes into mails: looks the users up, makes the tokens, hands the mails over, and tries again what fails.
+/// Turns the jobs of the outbox into emails, and retries what fails.
 ///
-/// A crash loses nothing: an entry is taken on a lease, which is renewed while the worker lives, and is due again when the lease runs out.
+/// A crash loses nothing: the leases of a process that died run out, and other processes claim its jobs.
 public final class OutboxWorker: Service {
   private static let purgeInterval: TimeInterval = 3600
-  /// Small, so that nobody waits for the database.
+  /// Small batches, so that requests do not wait for the database.
   private static let purgeBatch = 500
-  /// What could not be recorded is recorded as soon as the database lets it.
+  /// How long to wait before an outcome that could not be recorded is recorded again.
   private static let recordPause = Duration.milliseconds(200)
 
   private let outbox: any OutboxStore
-  private let courier: ResetMailHandler
-  private let line: MailSender
+  private let leases: LeaseKeeper
+  private let handler: ResetMailHandler
+  private let sender: MailSender
   private let policy: OutboxPolicy
-  private let wakeup: WorkerWakeup
-  private let metrics: MailMetrics
   private let logger: Logger
   private let now: @Sendable () -> Date
-  private let inHand: LeaseKeeper
   private let executor = BackgroundExecutor(threads: ProcessInfo.processInfo.activeProcessorCount)
 
-  /// - Parameter timeout: `PASSWORD_RESET_TIMEOUT`, which the mail tells the reader.
   public init(
-    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, identifierHasher: IdentifierHasher,
-    resetURL: ResetURL, timeout: Int, compose: @escaping MailComposer, backend: any MailBackend, policy: OutboxPolicy, wakeup: WorkerWakeup,
-    registry: Registry,
-    logger: Logger, now: @escaping @Sendable () -> Date
+    outbox: any OutboxStore, leases: LeaseKeeper, handler: ResetMailHandler, sender: MailSender, policy: OutboxPolicy, logger: Logger,
+    now: @escaping @Sendable () -> Date
   ) {
     self.outbox = outbox
+    self.leases = leases
+    self.handler = handler
+    self.sender = sender
     self.policy = policy
-    self.wakeup = wakeup
-    metrics = MailMetrics(registry)
     self.logger = logger
     self.now = now
-    inHand = LeaseKeeper(outbox: outbox, duration: policy.lease, now: now)
-    line = MailSender(backend: backend, metrics: metrics, policy: policy, now: now)
-    courier = ResetMailHandler(
-      users: users, outbox: outbox, tokenGenerator: tokenGenerator, identifierHasher: identifierHasher, resetURL: resetURL, timeout: timeout,
-      compose: compose, line: line, policy: policy, now: now)
   }
 
-  /// Works until the graceful shutdown, then lets the mails under way finish and gives back what has not begun.
+  /// Works until the graceful shutdown. Then it finishes the emails that are being sent and releases the jobs that have not begun.
   public func run() async {
-    await withTaskExecutorPreference(executor) { await work() }
-  }
-
-  private func work() async {
-    await withGracefulShutdownHandler {
-      await withDiscardingTaskGroup { group in
-        var signals = wakeup.signals.makeAsyncIterator()
-        var nextPurge = Date.distantPast
-        var nextRenewal = Date.distantPast
-        var open = true
-        while open, !Task.isShuttingDownGracefully {
-          if nextPurge <= now() { nextPurge = await purge() }
-          let renewalPause = policy.lease / 3
-          // Also if the clock was set back.
-          if nextRenewal <= now() || nextRenewal > now().addingTimeInterval(renewalPause) {
-            await renew()
-            nextRenewal = now().addingTimeInterval(renewalPause)
-          }
-          let pause = min(nextRenewal, now().addingTimeInterval(policy.pollInterval))
-          let allowance = line.allowance
-          let free = allowance - inHand.count
-          // Not for one at a time: each look costs a commit.
-          guard free > allowance / 2, let entries = await claim(limit: free) else {
-            open = await sleep(until: line.closedUntil.map { min($0, pause) } ?? pause, signals: &signals)
-            continue
-          }
-          for entry in entries {
-            group.addTask { [self] in
-              await handle(entry)
-              wakeup.wake()
-            }
-          }
-          if entries.isEmpty { open = await sleep(until: nextDue(before: pause), signals: &signals) }
-        }
+    await withTaskExecutorPreference(executor) {
+      await withGracefulShutdownHandler {
+        await withDiscardingTaskGroup { group in await work(in: &group) }
+      } onGracefulShutdown: { [sender, leases] in
+        sender.stop()
+        leases.wakeup.finish()
       }
-    } onGracefulShutdown: { [wakeup, line] in
-      line.stop()
-      wakeup.finish()
     }
   }
 
-  private func claim(limit: Int) async -> [OutboxEntry]? {
+  private func work(in group: inout DiscardingTaskGroup) async {
+    var signals = leases.wakeup.signals.makeAsyncIterator()
+    var nextPurge = Date.distantPast
+    var nextExtension = Date.distantPast
+    repeat {
+      if nextPurge <= now() { nextPurge = await purge() }
+      // Also if the clock was set back.
+      if nextExtension <= now() || nextExtension > now().addingTimeInterval(policy.lease / 3) {
+        await extendLeases()
+        nextExtension = now().addingTimeInterval(policy.lease / 3)
+      }
+      let opensAt = sender.opensAt
+      let limit = opensAt == nil ? policy.maxClaimed : 0
+      for job in leases.takeCommitted(limit: limit) { group.addTask { [self] in await handle(job, after: LeaseKeeper.startDelay) } }
+      let free = limit - leases.count
+      // A claim costs a commit, so it waits until there is room for several jobs.
+      let hasRoom = free > limit / 2
+      if hasRoom, leases.nextClaim <= now(), let jobs = await claim(free) {
+        for job in jobs { group.addTask { [self] in await handle(job) } }
+      }
+      let wakeTime = min(nextExtension, opensAt ?? .distantFuture, hasRoom ? leases.nextClaim : .distantFuture)
+      await sleep(until: wakeTime, signals: &signals)
+    } while !Task.isShuttingDownGracefully && !Task.isCancelled
+    for job in leases.takeCommitted(limit: 0) { group.addTask { [self] in await handle(job) } }
+  }
+
+  private func claim(_ limit: Int) async -> [Job]? {
     do {
-      return try await inHand.claim(limit: limit)
+      return try await leases.claim(limit: limit, pollInterval: policy.pollInterval)
     } catch {
-      logger.error("The outbox cannot be read; the mails wait", metadata: ["reason": "\(error)"])
+      logger.error("Cannot read the outbox; emails wait", metadata: ["reason": "\(error)"])
       return nil
     }
   }
 
-  private func renew() async {
+  private func extendLeases() async {
     do {
-      try await inHand.renew()
+      try await leases.extend()
     } catch {
-      logger.error("The outbox cannot be written; the mails wait", metadata: ["reason": "\(error)"])
+      logger.error("Cannot write to the outbox; emails wait", metadata: ["reason": "\(error)"])
     }
   }
 
-  /// Deletes a batch of old dead letters; when to do so again.
+  /// Deletes a batch of old dead letters, and returns when to do so again.
   private func purge() async -> Date {
     do {
       let count = try await outbox.purgeDeadLetters(before: now().addingTimeInterval(-policy.deadLetterLifetime), limit: Self.purgeBatch)
-      // A full batch: there may be more, at the next look.
-      return count == Self.purgeBatch ? now() : now().addingTimeInterval(Self.purgeInterval)
+      if count == Self.purgeBatch { return now() }
     } catch {
-      logger.error("Old dead letters cannot be deleted", metadata: ["reason": "\(error)"])
-      return now().addingTimeInterval(Self.purgeInterval)
+      logger.error("Cannot delete old dead letters", metadata: ["reason": "\(error)"])
     }
+    return now().addingTimeInterval(Self.purgeInterval)
   }
 
-  private func handle(_ entry: OutboxEntry) async {
+  private func handle(_ job: Job, after delay: TimeInterval = 0) async {
+    if delay > 0 { try? await Task.sleep(for: .seconds(delay)) }
     do {
-      let (outcome, audit) = try await courier.deliver(entry) { await inHand.holds(entry) }
-      await record(outcome, audit, of: entry)
+      let outcome = try await handler.handle(job)
+      await record(outcome, of: job)
     } catch {
-      inHand.drop(entry)
-      logger.error("The outbox cannot be read; the mail waits", metadata: ["reason": "\(error)", "request_id": "\(entry.requestID)"])
+      leases.abandon(job)
+      logger.error("Cannot read the database; the email waits", metadata: ["reason": "\(error)", "request_id": "\(job.requestID)"])
     }
+    leases.wakeup.wake()
   }
 
-  /// Writes down how an entry ended. A mail that went out is not to go out again because the database was locked just then.
-  private func record(_ outcome: OutboxOutcome, _ audit: AuditRecord?, of entry: OutboxEntry) async {
-    var isFirstTry = true
+  /// Records how a job ended, and keeps trying: an email that was sent must not be sent again because the database was locked at that moment.
+  private func record(_ outcome: JobOutcome, of job: Job) async {
+    var isFirstAttempt = true
     while true {
       do {
-        if try await inHand.finish(entry, outcome, audit: audit) {
-          log(outcome, audit, of: entry)
+        if try await leases.finish(job, outcome) {
+          log(outcome, of: job)
         } else {
-          logger.debug("Outbox entry is no longer ours", metadata: ["request_id": "\(entry.requestID)"])
+          logger.debug("Job is no longer ours", metadata: ["request_id": "\(job.requestID)"])
         }
         return
       } catch {
-        if isFirstTry {
+        if isFirstAttempt {
           logger.error(
-            "The outbox cannot be written; what became of a mail is not yet recorded",
-            metadata: ["reason": "\(error)", "request_id": "\(entry.requestID)"])
+            "Cannot write to the outbox; the outcome of a job is not yet recorded",
+            metadata: ["reason": "\(error)", "request_id": "\(job.requestID)"])
         }
-        isFirstTry = false
+        isFirstAttempt = false
       }
-      // A stop has no time for more; the lease runs out, and the mail comes twice.
-      guard !Task.isShuttingDownGracefully else { return inHand.drop(entry) }
-      do { try await Task.sleep(for: Self.recordPause) } catch { return inHand.drop(entry) }
+      // A shutdown has no time to wait: the lease runs out and the email is sent twice.
+      guard !Task.isShuttingDownGracefully else { return leases.abandon(job) }
+      do { try await Task.sleep(for: Self.recordPause) } catch { return leases.abandon(job) }
     }
   }
 
-  private func log(_ outcome: OutboxOutcome, _ audit: AuditRecord?, of entry: OutboxEntry) {
-    var metadata: Logger.Metadata = ["request_id": "\(entry.requestID)", "attempts": "\(entry.attempts)"]
+  private func log(_ outcome: JobOutcome, of job: Job) {
+    var metadata: Logger.Metadata = ["request_id": "\(job.requestID)", "attempts": "\(job.attempts)"]
     switch outcome {
-    case .done:
-      if audit?.event == .mailed { metrics.mails.increment("sent") }
-      metadata["event"] = "\(audit?.event.rawValue ?? "")"
-      logger.info("Outbox entry done", metadata: metadata)
-    case .split(let userIDs):
+    case .done(let audit):
+      if audit.event == .mailed { sender.metrics.emails.increment("sent") }
+      metadata["event"] = "\(audit.event.rawValue)"
+      logger.info("Job done", metadata: metadata)
+    case .split(let userIDs, _):
       metadata["accounts"] = "\(userIDs.count)"
       logger.info("Request concerns several accounts", metadata: metadata)
-    case .release: logger.debug("Outbox entry given back", metadata: metadata)
+    case .release:
+      logger.debug("Job released", metadata: metadata)
     case .retry(let date, let reason):
-      metrics.mails.increment("retried")
+      sender.metrics.emails.increment("retried")
       metadata["reason"] = "\(reason)"
       metadata["retry_in"] = "\(Int(date.timeIntervalSince(now()).rounded(.up))) s"
-      logger.warning("Mail not sent, will be tried again", metadata: metadata)
-    case .bury(let reason):
-      metrics.mails.increment("given_up")
+      logger.warning("Email not sent; it will be retried", metadata: metadata)
+    case .deadLetter(let reason, _):
+      sender.metrics.emails.increment("dead")
       metadata["reason"] = "\(reason)"
-      logger.error("Mail given up", metadata: metadata)
+      logger.error("Email not sent; it is a dead letter", metadata: metadata)
     }
   }
 
-  /// When something is due, but no later than `limit`.
-  private func nextDue(before limit: Date) async -> Date {
-    do {
-      return min(try await outbox.nextDue() ?? limit, limit)
-    } catch {
-      return limit
-    }
-  }
-
-  /// Waits for `date` or the wakeup; false when the wakeup has been silenced for good.
-  private func sleep(until date: Date, signals: inout AsyncStream<Void>.AsyncIterator) async -> Bool {
+  /// Waits until `date` or a signal.
+  private func sleep(until date: Date, signals: inout AsyncStream<Void>.AsyncIterator) async {
     let wait = date.timeIntervalSince(now())
-    let timer = Task { [wakeup] in
+    let timer = Task { [leases] in
       try await Task.sleep(for: .seconds(max(wait, 0.001)))
-      wakeup.wake()
+      leases.wakeup.wake()
     }
     defer { timer.cancel() }
-    return await signals.next() != nil
+    await signals.next()
   }
 }

@@ -1,146 +1,121 @@
 import Credentials
 import Foundation
 
-/// Deals with one outbox entry: finds whom it concerns, makes the token, has the mail written and hands it over.
-struct ResetMailHandler: Sendable {
-  typealias IsHeld = @Sendable () async -> Bool
-
-  /// Seconds for which a user's row is taken as it was read.
+/// Handles the jobs that send email: finds the accounts, makes the token, has the email composed, and sends it.
+public struct ResetMailHandler: Sendable {
+  /// Seconds after which a user's row is read again before the email is sent.
   private static let freshness: TimeInterval = 2
+  /// Seconds over which retries are spread when the limit of all emails was reached, so that they do not all come at once.
+  private static let quotaSpread: TimeInterval = 30
 
-  private let users: any UserStore
-  private let outbox: any OutboxStore
-  private let tokenGenerator: PasswordResetTokenGenerator
-  private let identifierHasher: IdentifierHasher
-  private let resetURL: ResetURL
-  private let timeout: Int
-  private let compose: MailComposer
-  private let line: MailSender
+  private let context: ResetContext
+  private let links: ResetLinkFactory
+  private let composer: any EmailComposer
+  private let sender: MailSender
+  private let leases: LeaseKeeper
   private let policy: OutboxPolicy
-  private let now: @Sendable () -> Date
 
-  /// - Parameter timeout: `PASSWORD_RESET_TIMEOUT`, which the mail tells the reader.
-  init(
-    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, identifierHasher: IdentifierHasher,
-    resetURL: ResetURL, timeout: Int, compose: @escaping MailComposer, line: MailSender, policy: OutboxPolicy, now: @escaping @Sendable () -> Date
+  public init(
+    context: ResetContext, links: ResetLinkFactory, composer: any EmailComposer, sender: MailSender, leases: LeaseKeeper, policy: OutboxPolicy
   ) {
-    self.users = users
-    self.outbox = outbox
-    self.tokenGenerator = tokenGenerator
-    self.identifierHasher = identifierHasher
-    self.resetURL = resetURL
-    self.timeout = timeout
-    self.compose = compose
-    self.line = line
+    self.context = context
+    self.links = links
+    self.composer = composer
+    self.sender = sender
+    self.leases = leases
     self.policy = policy
-    self.now = now
   }
 
-  /// - Parameter isHeld: whether the entry is still ours; asked before a mail is handed over, as that may take its time to come.
-  func deliver(_ entry: OutboxEntry, isHeld: IsHeld) async throws(StoreError) -> (OutboxOutcome, AuditRecord?) {
-    guard now().timeIntervalSince(entry.ttlStart) <= policy.lifetime else {
-      return (.bury(reason: "too old to be of use"), AuditRecord(.mailFailed))
-    }
-    switch entry.item {
-    case .request(let identifier): return try await answer(identifier, of: entry, isHeld)
-    case .resetMail(let userID):
-      guard let user = try await users.user(id: userID), user.isEligibleForReset else { return (.done, AuditRecord(.noAccount, userID: userID)) }
-      return try await send(.passwordReset, to: user.email, user: user, for: entry, isHeld)
-    case .changedMail(let userID, let recipient):
-      guard let user = try await users.user(id: userID) else { return (.done, AuditRecord(.noAccount, userID: userID)) }
-      return try await send(.passwordChanged, to: recipient, user: user, for: entry, isHeld)
+  /// Handles one attempt of a job.
+  func handle(_ job: Job) async throws(StoreError) -> JobOutcome {
+    guard context.now() <= deadline(of: job) else { return .deadLetter(reason: "too old to be of use", AuditRecord(.mailFailed)) }
+    switch job.kind {
+    case .resetRequest(let identifier): return try await handleRequest(identifier, job)
+    case .resetEmail(let userID): return try await handleResetEmail(to: userID, job)
+    case .changedNotice(let userID, let recipient): return try await handleChangedNotice(to: recipient, userID, job)
     }
   }
 
-  private func answer(_ identifier: AccountIdentifier, of entry: OutboxEntry, _ isHeld: IsHeld) async throws(StoreError) -> (
-    OutboxOutcome, AuditRecord?
-  ) {
-    let concerned = try await users.users(matching: identifier).filter { identifier.matches($0) && $0.isEligibleForReset }
-    switch concerned.count {
-    case 0: return (.done, AuditRecord(.noAccount, identifierKey: identifierHasher.key(for: identifier)))
-    case 1: return try await send(.passwordReset, to: concerned[0].email, user: concerned[0], for: entry, isHeld)
-    default:
-      // The oldest accounts go first: a stranger who adds accounts with somebody's address cannot push out that person's own.
-      let served = concerned.map(\.id).sorted().prefix(policy.accountsPerRequest)
-      let isCut = served.count < concerned.count
-      return (.split(userIDs: Array(served)), isCut ? AuditRecord(.suppressed, identifierKey: identifierHasher.key(for: identifier)) : nil)
-    }
+  private func handleRequest(_ identifier: AccountIdentifier, _ job: Job) async throws(StoreError) -> JobOutcome {
+    let users = try await context.users.users(matching: identifier).filter { identifier.matches($0) && $0.isEligibleForReset }
+    let key = context.identifierHasher.key(for: identifier)
+    guard let first = users.first else { return .done(AuditRecord(.noAccount, identifierKey: key)) }
+    if users.count == 1 { return try await send(.passwordReset, to: first.email, first, job) }
+    // The oldest accounts come first, so a stranger who adds accounts with someone's address cannot push out that person's own.
+    let served = users.prefix(policy.accountsPerRequest).map(\.id)
+    return .split(served, served.count < users.count ? AuditRecord(.suppressed, identifierKey: key) : nil)
   }
 
-  private func send(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry, _ isHeld: IsHeld)
-    async throws(StoreError) -> (OutboxOutcome, AuditRecord?)
-  {
-    let addressKey = identifierHasher.key(for: recipient)
+  private func handleResetEmail(to userID: UserID, _ job: Job) async throws(StoreError) -> JobOutcome {
+    guard let user = try await context.users.user(id: userID), user.isEligibleForReset else { return .done(AuditRecord(.noAccount, userID: userID)) }
+    return try await send(.passwordReset, to: user.email, user, job)
+  }
+
+  private func handleChangedNotice(to recipient: String, _ userID: UserID, _ job: Job) async throws(StoreError) -> JobOutcome {
+    guard let user = try await context.users.user(id: userID) else { return .done(AuditRecord(.noAccount, userID: userID)) }
+    return try await send(.passwordChanged, to: recipient, user, job)
+  }
+
+  /// Reserves the email against its limits, waits for a slot, checks that nothing has changed meanwhile, and sends.
+  private func send(_ kind: MailContext.Kind, to recipient: String, _ user: User, _ job: Job) async throws(StoreError) -> JobOutcome {
+    let addressKey = context.identifierHasher.key(for: recipient)
     func record(_ event: AuditEvent) -> AuditRecord { AuditRecord(event, userID: user.id, identifierKey: addressKey) }
-    switch try await allowance(for: kind, to: addressKey, user: user, of: entry) {
+    switch try await allowance(for: kind, to: addressKey, user, job) {
     case .granted: break
-    case .refused: return (.done, record(.suppressed))
-    case .later(let date): return wait(until: date, entry, else: record(.mailFailed))
+    case .refused: return .done(record(.suppressed))
+    case .later(let date):
+      return retry(job, at: date.addingTimeInterval(.random(in: 0...Self.quotaSpread)), "RATE_LIMIT_MAILS_TOTAL is used up", record(.mailFailed))
     }
-    let start = now()
-    let deadline = entry.ttlStart.addingTimeInterval(policy.lifetime)
-    let result = await line.send(id: entry.id, before: deadline) {
-      // Written when its turn comes, so that the link lives as long as the mail says. What has changed while it waited begins anew.
-      guard await isHeld() else { return nil }
-      if now().timeIntervalSince(start) > Self.freshness, await !isUnchanged(user) { return nil }
-      return compose(mail(kind, to: recipient, user: user, for: entry))
+    let start = context.now()
+    let slot: MailSender.Slot
+    switch await sender.slot(before: deadline(of: job)) {
+    case .slot(let granted): slot = granted
+    case .refused: return .release
+    case .tooLate: return .deadLetter(reason: "too old to be of use when its turn comes; see EMAIL_RATE_LIMIT", record(.mailFailed))
     }
-    switch result {
-    case .sent: return (.done, record(.mailed))
-    case .untried: return (.release, nil)
-    case .late: return (.bury(reason: "too old to be of use when its turn comes; see EMAIL_RATE_LIMIT"), record(.mailFailed))
-    case .failed(.permanent(let reason)): return (.bury(reason: reason), record(.mailFailed))
-    case .failed(.transient(let reason)): return retry(entry, because: reason, within: policy.maxBackoff, else: record(.mailFailed))
-    case .failed(.unavailable(let reason)): return retry(entry, because: reason, within: policy.maxProbeInterval, else: record(.mailFailed))
+    guard await leases.isHeld(job), await isUnchanged(user, since: start) else { return .release }
+    // Composed only now, so that the link lives as long as the email says.
+    let message = composer.compose(email(kind, to: recipient, user, job))
+    switch await slot.send(message, of: job) {
+    case .sent: return .done(record(.mailed))
+    case .notAttempted: return .release
+    case .failed(.permanent(let reason)): return .deadLetter(reason: reason, record(.mailFailed))
+    case .failed(.transient(let reason)): return retry(job, at: backoff(job, policy.maxBackoff), reason, record(.mailFailed))
+    case .failed(.unavailable(let reason)): return retry(job, at: backoff(job, policy.maxProbeInterval), reason, record(.mailFailed))
     }
   }
 
-  /// The notice of a change is asked for by nobody who could flood a mailbox with it.
-  private func allowance(for kind: MailContext.Kind, to addressKey: String, user: User, of entry: OutboxEntry) async throws(StoreError)
-    -> MailAllowance
-  {
-    let limits = kind == .passwordReset ? policy.mailLimits : []
-    guard !limits.isEmpty || !policy.totalMailLimits.isEmpty else { return .granted }
-    let mail = MailReservation(
-      addressKey: kind == .passwordReset ? addressKey : nil, requestID: entry.requestID, userID: user.id, limits: limits,
-      totalLimits: policy.totalMailLimits)
-    return try await outbox.reserveMail(mail, at: now())
+  /// A changed notice counts against the limits of all emails only: no one can flood a mailbox with it.
+  private func allowance(for kind: MailContext.Kind, to addressKey: String, _ user: User, _ job: Job) async throws(StoreError) -> EmailAllowance {
+    let limits = kind == .passwordReset ? policy.emailLimits : []
+    guard !limits.isEmpty || !policy.totalEmailLimits.isEmpty else { return .granted }
+    let email = EmailReservation(
+      addressKey: kind == .passwordReset ? addressKey : nil, requestID: job.requestID, userID: user.id, limits: limits,
+      totalLimits: policy.totalEmailLimits)
+    return try await context.outbox.reserve(email, at: context.now())
   }
 
-  private func mail(_ kind: MailContext.Kind, to recipient: String, user: User, for entry: OutboxEntry) -> MailContext {
-    let date = now()
-    // A reset mail and a notice never share a request id; accounts of one request are told apart by the user's key.
-    var mail = MailContext(
-      kind: kind, user: user, recipient: recipient, link: nil, locale: entry.locale, time: entry.createdAt,
-      messageKey: "\(entry.requestID).\(user.id)", date: date)
-    if kind == .passwordReset {
-      let token = tokenGenerator.makeToken(for: user.tokenSubject, at: date)
-      mail.link = MailContext.Link(uid: UIDB64.encode(user.id), token: token, to: resetURL, lifetime: timeout)
-    }
-    return mail
+  private func email(_ kind: MailContext.Kind, to recipient: String, _ user: User, _ job: Job) -> MailContext {
+    let date = context.now()
+    // Emails of one request differ by the user; a reset email and a notice never share a request id.
+    return MailContext(
+      kind: kind, user: user, recipient: recipient, link: kind == .passwordReset ? links.makeLink(for: user, at: date) : nil, locale: job.locale,
+      time: job.createdAt, messageKey: "\(job.requestID).\(user.id)", date: date)
   }
 
-  private func isUnchanged(_ user: User) async -> Bool {
-    do { return try await users.user(id: user.id) == user } catch { return false }
+  private func isUnchanged(_ user: User, since start: Date) async -> Bool {
+    guard context.now().timeIntervalSince(start) > Self.freshness else { return true }
+    do { return try await context.users.user(id: user.id) == user } catch { return false }
   }
 
-  /// All mails that wait would come back at once, else; and none of them waits longer for having waited long.
-  private static let spread: TimeInterval = 30
+  private func deadline(of job: Job) -> Date { job.ttlStart.addingTimeInterval(policy.timeToLive) }
 
-  private func wait(until date: Date, _ entry: OutboxEntry, else audit: AuditRecord) -> (OutboxOutcome, AuditRecord?) {
-    let reason = "RATE_LIMIT_MAILS_TOTAL is used up"
-    let date = date.addingTimeInterval(.random(in: 0...Self.spread))
-    guard date.timeIntervalSince(entry.ttlStart) <= policy.lifetime else { return (.bury(reason: "too late: \(reason)"), audit) }
-    return (.retry(at: date, reason: reason), nil)
+  private func backoff(_ job: Job, _ longest: TimeInterval) -> Date {
+    context.now().addingTimeInterval(policy.backoff(after: job.attempts, longest: longest))
   }
 
-  private func retry(_ entry: OutboxEntry, because reason: String, within longest: TimeInterval, else audit: AuditRecord)
-    -> (OutboxOutcome, AuditRecord?)
-  {
-    let date = now().addingTimeInterval(policy.backoff(after: entry.attempts, longest: longest))
-    guard date.timeIntervalSince(entry.ttlStart) <= policy.lifetime else {
-      return (.bury(reason: "given up after \(entry.attempts) attempts: \(reason)"), audit)
-    }
-    return (.retry(at: date, reason: reason), nil)
+  private func retry(_ job: Job, at date: Date, _ reason: String, _ audit: AuditRecord) -> JobOutcome {
+    guard date <= deadline(of: job) else { return .deadLetter(reason: "\(job.attempts) attempts failed, the last one: \(reason)", audit) }
+    return .retry(at: date, reason: reason)
   }
 }

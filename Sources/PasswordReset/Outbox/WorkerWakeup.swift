@@ -1,14 +1,12 @@
-/// Wakes the worker: rung when there may be something to do. Rings while nobody listens become one.
-public struct WorkerWakeup: Sendable {
+/// Wakes the worker when there may be something to do. Signals that arrive before the worker waits become one.
+struct WorkerWakeup: Sendable {
   let signals: AsyncStream<Void>
   private let continuation: AsyncStream<Void>.Continuation
 
-  public init() {
-    (signals, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
-  }
+  init() { (signals, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
 
-  public func wake() { continuation.yield() }
+  func wake() { continuation.yield() }
 
-  /// No more signals: the listener's loop ends.
+  /// Ends the stream of signals.
   func finish() { continuation.finish() }
 }

@@ -3,7 +3,8 @@ public import Text
 
 /// What passwords may be set, and how they are kept.
 public struct PasswordPolicy: Sendable {
-  private static let unchanged = FieldError(code: "password_unchanged", LocalizableMessage("Your new password must be different from your current password."))
+  private static let unchanged = FieldError(
+    code: "password_unchanged", LocalizableMessage("Your new password must be different from your current password."))
 
   private let hashers: PasswordHashers
   let validators: [any PasswordValidator]

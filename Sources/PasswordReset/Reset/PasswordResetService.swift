@@ -1,117 +1,110 @@
-public import Credentials
-public import Foundation
+import Credentials
+import Foundation
 public import Text
 
-/// Why an operation was not carried out.
+/// Why an operation was refused.
 public enum PasswordResetError: Error, Sendable, Equatable {
-  /// The input breaks a rule; whatever link was used stays usable.
+  /// The input breaks a rule. A link that was used stays usable.
   case validation(FormErrors)
-  /// The link does not, or no longer, set a password; `expired` tells one that is genuine but too old.
-  case link(expired: Bool)
-  /// Not now: the database or the hashing pool cannot take it. Nothing was changed.
+  /// The link sets no password, or no longer does.
+  case invalidLink
+  /// The link is genuine but too old.
+  case expiredLink
+  /// The database or the hashing pool has no capacity now. Nothing was changed.
   case unavailable(reason: String)
 }
 
-/// The three operations. Everything else is transport, storage and mail.
+/// The three operations. Everything else is transport, storage and email.
 public struct PasswordResetService: Sendable {
-  private let users: any UserStore
-  private let outbox: any OutboxStore
+  private let context: ResetContext
   private let auditTrail: AuditTrail
-  private let tokenGenerator: PasswordResetTokenGenerator
-  private let identifierHasher: IdentifierHasher
   private let passwords: PasswordPolicy
   private let hashing: HashingPool
-  private let notifiesOfChange: Bool
-  private let wakeup: WorkerWakeup
-  private let now: @Sendable () -> Date
+  private let leases: LeaseKeeper
+  private let sendsNotice: Bool
 
-  /// - Parameter notifiesOfChange: whether a reset is followed by the "your password was changed" mail.
+  /// - Parameter sendsNotice: Whether the user gets the "your password was changed" email after a reset.
   public init(
-    users: any UserStore, outbox: any OutboxStore, auditTrail: AuditTrail, tokenGenerator: PasswordResetTokenGenerator,
-    identifierHasher: IdentifierHasher, passwords: PasswordPolicy, hashing: HashingPool, notifiesOfChange: Bool, wakeup: WorkerWakeup,
-    now: @escaping @Sendable () -> Date
+    context: ResetContext, auditTrail: AuditTrail, passwords: PasswordPolicy, hashing: HashingPool, leases: LeaseKeeper, sendsNotice: Bool
   ) {
-    self.users = users
-    self.outbox = outbox
+    self.context = context
     self.auditTrail = auditTrail
-    self.tokenGenerator = tokenGenerator
-    self.identifierHasher = identifierHasher
     self.passwords = passwords
     self.hashing = hashing
-    self.notifiesOfChange = notifiesOfChange
-    self.wakeup = wakeup
-    self.now = now
+    self.leases = leases
+    self.sendsNotice = sendsNotice
   }
 
-  /// The rules for new passwords, a sentence each.
+  /// The rules for new passwords, one sentence each.
   public var passwordRules: [LocalizableMessage] { passwords.rules }
 
-  /// Takes a request for a mail: when it returns, the request is on disk.
+  /// Accepts a request for a reset email. When it returns, the request is on disk.
   ///
-  /// It asks nothing about users, so it cannot tell whether there is one: the worker finds out after the reply.
-  /// - Parameter locale: the language of the mail, as a tag.
+  /// It reads nothing about users, so it cannot reveal whether an account exists: the worker finds out after the reply.
+  /// - Parameter locale: The language tag of the email.
   public func requestReset(_ form: PasswordResetForm, locale: String, requestID: String) async throws(PasswordResetError) {
     let identifier = try validated { () throws(FormErrors) in try form.clean() }
-    let now = now()
-    // The delay sets the worker's activity apart from the reply; a hundredth of a second is nothing to a mail.
-    let due = now.addingTimeInterval(.random(in: 0.005...0.03))
-    let audit = AuditRecord(.requested, identifierKey: identifierHasher.key(for: identifier))
-    try await available { () throws(StoreError) in
-      try await outbox.enqueue(identifier, audit: audit, locale: locale, requestID: requestID, at: now, due: due)
+    let job = leases.makeJob(.resetRequest(identifier), locale: locale, requestID: requestID)
+    let audit = AuditRecord(.requested, identifierKey: context.identifierHasher.key(for: identifier))
+    do {
+      leases.start(job, try await context.outbox.enqueue(job, audit: audit))
+    } catch {
+      leases.cancel(job)
+      throw PasswordResetError(error)
     }
-    wakeup.wake()
   }
 
-  /// What the link is good for. It changes nothing, so a mail scanner that opens the link spends nothing.
+  /// Returns what the link is good for. It changes nothing, so a mail scanner that opens the link does not spend it.
   public func checkLink(uidb64: String, token: String, requestID: String) async throws(PasswordResetError) -> LinkStatus {
-    try await resolve(uidb64: uidb64, token: token, requestID: requestID).state
+    try await verifyLink(uidb64: uidb64, token: token, requestID: requestID).status
   }
 
-  /// Sets the password that the form holds, if the link is good.
+  /// Sets the password in the form if the link is good.
   ///
-  /// The order is link, fields, hash, swap: a wrong link costs no hashing, a weak password spends no link, and of any number of calls with one
-  /// link the database lets one win.
-  /// - Parameter locale: the language of the notice, as a tag.
+  /// The order is link, fields, hash, swap: a wrong link costs no hashing, a weak password spends no link, and the database lets one of any
+  /// number of calls with one link win.
+  /// - Parameter locale: The language tag of the notice.
   public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, locale: String, requestID: String)
     async throws(PasswordResetError)
   {
-    let (user, state) = try await resolve(uidb64: uidb64, token: token, requestID: requestID)
-    guard case .valid = state, let user else { throw .link(expired: state == .expired) }
+    let (user, status) = try await verifyLink(uidb64: uidb64, token: token, requestID: requestID)
+    guard case .valid = status, let user else { throw status == .expired ? .expiredLink : .invalidLink }
     let password = try validated { () throws(FormErrors) in try form.clean(for: user.attributes, validators: passwords.validators) }
-    let encoded = try await hash(password, replacing: user.password)
-    let change = PasswordChange(
-      user: user, encoded: encoded, event: .reset, requestID: requestID, isNotified: notifiesOfChange, locale: locale)
-    let won = try await available { () throws(StoreError) in try await users.setPassword(change, at: now()) }
-    guard won else {
-      auditTrail.note(AuditRecord(.linkInvalid, userID: user.id), requestID: requestID)
-      throw .link(expired: false)
+    let newHash = try await hash(password, replacing: user.password)
+    let notice =
+      sendsNotice && !user.email.isEmpty
+      ? [leases.makeJob(.changedNotice(userID: user.id, recipient: user.email), locale: locale, requestID: requestID)] : []
+    let change = PasswordChange(user: user, newHash: newHash, event: .reset, requestID: requestID, jobs: notice)
+    guard let jobs = try await swap(change) else {
+      auditTrail.record(AuditRecord(.linkInvalid, userID: user.id), requestID: requestID)
+      throw .invalidLink
     }
-    wakeup.wake()
+    for (new, job) in zip(notice, jobs) { leases.start(new, job) }
   }
 
-  /// Of the usual lengths.
-  private static let nobody = TokenSubject(
-    id: 0, password: "pbkdf2_sha256$1500000$0123456789abcdefghijkl$" + String(repeating: "0", count: 44), lastLogin: "2001-01-01 00:00:00",
-    email: "nobody@example.com")
+  /// Stands in for an unknown user, with values of the usual lengths.
+  private static let decoySubject = TokenSubject(
+    id: UserID(0), password: "pbkdf2_sha256$1500000$0123456789abcdefghijkl$" + String(repeating: "0", count: 44),
+    lastLogin: "2001-01-01 00:00:00", email: "decoy1@example.com")
 
-  private func resolve(uidb64: String, token: String, requestID: String) async throws(PasswordResetError) -> (User?, state: LinkStatus) {
+  private func verifyLink(uidb64: String, token: String, requestID: String) async throws(PasswordResetError) -> (User?, status: LinkStatus) {
     var user: User?
-    let id = UIDB64.decode(uidb64)
+    let id = UIDB64.decode(uidb64).flatMap { context.users.userID($0.text) }
     if let id {
-      user = try await available { () throws(StoreError) in try await users.user(id: id) }
+      do { user = try await context.users.user(id: id) } catch { throw PasswordResetError(error) }
     }
-    // Nobody's token is checked too, so that an unknown user takes as long as a wrong token.
-    let verdict = tokenGenerator.check(token, for: user?.tokenSubject ?? Self.nobody, at: now())
-    let state: LinkStatus =
+    // The decoy's token is checked so that an unknown user takes as long as a wrong token.
+    let verdict = context.tokenGenerator.check(token, for: user?.tokenSubject ?? Self.decoySubject, at: context.now())
+    let status: LinkStatus =
       switch verdict {
       case .valid(let expiresAt) where user?.isActive == true: .valid(expiresAt: expiresAt)
       case .expired where user?.isActive == true: .expired
       default: .invalid
       }
-    // The key as it was asked for, whoever has it: what is written of a link tells nobody's account from anybody's.
-    if state == .invalid { auditTrail.note(AuditRecord(.linkInvalid, userID: id), requestID: requestID) }
-    if state == .expired { auditTrail.note(AuditRecord(.linkExpired, userID: id), requestID: requestID) }
-    return (user, state)
+    // The id from the link is audited whether or not the user exists, so that the audit does not reveal which ids are real.
+    if status == .invalid { auditTrail.record(AuditRecord(.linkInvalid, userID: id), requestID: requestID) }
+    if status == .expired { auditTrail.record(AuditRecord(.linkExpired, userID: id), requestID: requestID) }
+    return (user, status)
   }
 
   private func hash(_ password: String, replacing current: String) async throws(PasswordResetError) -> String {
@@ -124,18 +117,28 @@ public struct PasswordResetService: Sendable {
     do { return try result.get() } catch { throw .validation(FormErrors(["new_password2": [error]])) }
   }
 
+  /// Commits the change; if it is not committed, the leases of its jobs end.
+  private func swap(_ change: PasswordChange) async throws(PasswordResetError) -> [Job]? {
+    do {
+      if let jobs = try await context.users.setPassword(change, at: context.now()) { return jobs }
+      for job in change.jobs { leases.cancel(job) }
+      return nil
+    } catch {
+      for job in change.jobs { leases.cancel(job) }
+      throw PasswordResetError(error)
+    }
+  }
+
   private func validated<Result>(_ check: () throws(FormErrors) -> Result) throws(PasswordResetError) -> Result {
     do { return try check() } catch { throw .validation(error) }
   }
+}
 
-  private func available<Result>(_ work: () async throws(StoreError) -> Result) async throws(PasswordResetError) -> Result {
-    do {
-      return try await work()
-    } catch {
-      switch error {
-      case .unavailable(let reason): throw .unavailable(reason: reason)
-      case .overloaded: throw .unavailable(reason: "too many requests are waiting for the disk")
-      }
+extension PasswordResetError {
+  fileprivate init(_ error: StoreError) {
+    switch error {
+    case .unavailable(let reason): self = .unavailable(reason: reason)
+    case .overloaded: self = .unavailable(reason: "too many requests are waiting for the disk")
     }
   }
 }

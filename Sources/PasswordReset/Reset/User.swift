@@ -1,21 +1,21 @@
 public import Credentials
 public import Foundation
 
-/// One row of `auth_user`, as far as a reset needs it.
+/// A user of the site, as far as a reset needs it.
 public struct User: Sendable, Equatable {
-  public var id: Int64
+  public var id: UserID
   public var username: String
   public var email: String
   public var firstName: String
   public var lastName: String
   /// The encoded hash; it may be unusable, damaged or empty.
   public var password: String
-  /// As Django prints it, `YYYY-MM-DD HH:MM:SS`; nil if the user never logged in.
+  /// The last sign-in as Django prints it, `YYYY-MM-DD HH:MM:SS`, or `nil` if the user never signed in.
   public var lastLogin: String?
   public var isActive: Bool
 
   public init(
-    id: Int64, username: String, email: String, firstName: String = "", lastName: String = "", password: String, lastLogin: String? = nil,
+    id: UserID, username: String, email: String, firstName: String = "", lastName: String = "", password: String, lastLogin: String? = nil,
     isActive: Bool = true
   ) {
     self.id = id
@@ -28,51 +28,51 @@ public struct User: Sendable, Equatable {
     self.isActive = isActive
   }
 
-  /// Whether a reset mail may go out: active, with a usable password (no LDAP or single-sign-on account) and an address.
+  /// Whether the user may get a reset email: active, with a usable password (no LDAP or single-sign-on account) and an address.
   var isEligibleForReset: Bool { isActive && !UnusablePassword.matches(password) && !email.isEmpty }
 
-  /// What a token of this user is bound to.
+  /// The state that a token of this user is bound to.
   public var tokenSubject: TokenSubject { TokenSubject(id: id, password: password, lastLogin: lastLogin, email: email) }
 
   var attributes: UserAttributes { UserAttributes(username: username, firstName: firstName, lastName: lastName, email: email) }
 }
 
-/// The rows of `auth_user`.
+/// The users of the site, as far as a reset needs them.
 public protocol UserStore: Sendable {
-  /// The users that `identifier` may mean: for an address the equal ones under ASCII case folding (the caller compares precisely),
-  /// for a user name the one that has it. Takes the same time however many users there are.
+  /// Returns the key that `text` names, or `nil` unless the text is the canonical form of a key in this table. It reads nothing.
+  func userID(_ text: String) -> UserID?
+
+  /// Returns the users that `identifier` may mean, the oldest first: for an address those that are equal under ASCII case folding (the caller
+  /// compares precisely), for a user name the one that has it. It takes the same time however many users there are.
   func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User]
 
-  /// The user with this key; nil if there is none, or its row is damaged. Takes the same time whether or not there is one.
-  func user(id: Int64) async throws(StoreError) -> User?
+  /// Returns the user with this key, or `nil` if there is none or its row is damaged. It takes the same time whether or not there is one.
+  func user(id: UserID) async throws(StoreError) -> User?
 
-  /// Makes the change, if the user's row is still as it was read; else it changes nothing and returns false.
+  /// Sets a password if the user's row is still as it was read. Otherwise it changes nothing and returns `nil`.
   ///
-  /// The database decides the race: of any number of calls for one state of a user, one returns true. The audit row and the notice are committed
+  /// The database decides the race: of any number of calls for one state of a user, one succeeds. The audit record and the jobs are committed
   /// with the change, or not at all.
-  func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> Bool
+  /// - Returns: the change's jobs, as they were added to the outbox.
+  func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]?
 }
 
-/// A new password for a user.
+/// A new password for a user, and what is committed with it.
 public struct PasswordChange: Sendable {
-  /// As it was read when the change was allowed.
+  /// The user as read when the change was allowed.
   public var user: User
-  /// The new hash.
-  public var encoded: String
-  /// What the audit says of it.
+  public var newHash: String
+  /// What the audit records.
   public var event: AuditEvent
   public var requestID: String
-  /// Whether the user gets the "your password was changed" mail.
-  public var isNotified: Bool
-  /// The language of that mail, as a tag.
-  public var locale: String?
+  /// The jobs that follow, such as the notice that the password was changed.
+  public var jobs: [NewJob]
 
-  public init(user: User, encoded: String, event: AuditEvent, requestID: String, isNotified: Bool, locale: String? = nil) {
+  public init(user: User, newHash: String, event: AuditEvent, requestID: String, jobs: [NewJob]) {
     self.user = user
-    self.encoded = encoded
+    self.newHash = newHash
     self.event = event
     self.requestID = requestID
-    self.isNotified = isNotified
-    self.locale = locale
+    self.jobs = jobs
   }
 }

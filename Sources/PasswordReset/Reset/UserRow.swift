@@ -1,7 +1,9 @@
+public import Credentials
+
 /// A whole row of `auth_user`, as the commands for users show, import and export it.
 public struct UserRow: Sendable, Equatable {
   /// The key; nil for a row to be added under the next one.
-  public var id: Int64?
+  public var id: UserID?
   public var username: String
   public var email: String
   public var firstName: String
@@ -16,7 +18,7 @@ public struct UserRow: Sendable, Equatable {
   public var dateJoined: String
 
   public init(
-    id: Int64? = nil, username: String, email: String, firstName: String = "", lastName: String = "", password: String, isActive: Bool = true,
+    id: UserID? = nil, username: String, email: String, firstName: String = "", lastName: String = "", password: String, isActive: Bool = true,
     isStaff: Bool = false, isSuperuser: Bool = false, lastLogin: String? = nil, dateJoined: String
   ) {
     self.id = id
@@ -35,7 +37,7 @@ public struct UserRow: Sendable, Equatable {
 
 /// What became of a user that was to be added.
 public enum UserAddition: Sendable, Equatable {
-  case added(id: Int64)
+  case added(id: UserID)
   /// The user is there already, under that name and address (and key, if one was given), and is left as it is.
   case present
   /// Another user has that name, or that key.

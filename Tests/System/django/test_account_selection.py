@@ -115,8 +115,8 @@ def service(module_database: Path, mail_server: MailServer) -> Iterator[Service]
 
 def outbox_is_empty(database: Path) -> bool:
     with closing(sqlite3.connect(database, timeout=5)) as connection:
-        rows = connection.execute("SELECT buried_at, last_error FROM password_reset_outbox").fetchall()
-    assert all(buried_at is None for buried_at, _ in rows), f"given up: {rows}"
+        rows = connection.execute("SELECT dead_lettered_at, last_error FROM password_reset_outbox").fetchall()
+    assert all(dead_lettered_at is None for dead_lettered_at, _ in rows), f"dead letter: {rows}"
     return not rows
 
 

@@ -200,7 +200,7 @@ def test_no_time_in_a_row_of_the_service_crashes_a_command(at: int, service_data
     with closing(sqlite3.connect(service_database)) as plain, plain:
         plain.execute("INSERT INTO password_reset_audit VALUES (1, ?, 'no event', NULL, NULL, 'r')", [at])
         plain.execute(
-            "INSERT INTO password_reset_outbox (id, kind, identifier, request_id, created_at, due_at, buried_at)"
+            "INSERT INTO password_reset_outbox (id, kind, identifier, request_id, created_at, due_at, dead_lettered_at)"
             " VALUES (1, 'request_email', 'a@b.co', 'r', 1, 1, ?)", [at],
         )
     for arguments in (["audit"], ["audit", "--json"], ["outbox", "list"], ["outbox", "list", "--json"], ["outbox", "show", "1"]):

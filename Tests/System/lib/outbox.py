@@ -13,7 +13,7 @@ class Row(NamedTuple):
     """The state of one job in the outbox."""
 
     last_error: str | None
-    buried_at: int | None
+    dead_lettered_at: int | None
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def connected(database: Path) -> Iterator[sqlite3.Connection]:
 
 def outbox(database: Path) -> list[Row]:
     with connected(database) as connection:
-        rows = connection.execute("SELECT last_error, buried_at FROM password_reset_outbox ORDER BY id")
+        rows = connection.execute("SELECT last_error, dead_lettered_at FROM password_reset_outbox ORDER BY id")
         return [Row(*row) for row in rows]
 
 
@@ -33,7 +33,7 @@ def pending(database: Path) -> int:
     """Returns the number of jobs that are neither done nor dead letters."""
     with connected(database) as connection:
         (count,) = connection.execute(
-            "SELECT count(*) FROM password_reset_outbox WHERE buried_at IS NULL"
+            "SELECT count(*) FROM password_reset_outbox WHERE dead_lettered_at IS NULL"
         ).fetchone()
         return count
 
@@ -43,8 +43,8 @@ def failures(database: Path) -> list[str]:
     return [row.last_error for row in outbox(database) if row.last_error]
 
 
-def buried(database: Path) -> list[Row]:
-    return [row for row in outbox(database) if row.buried_at]
+def dead_letters(database: Path) -> list[Row]:
+    return [row for row in outbox(database) if row.dead_lettered_at]
 
 
 def audited(database: Path, event: str) -> int:
@@ -61,7 +61,7 @@ def owe(database: Path, users: Iterable[int]) -> dict[str, int]:
     with connected(database) as connection:
         connection.executemany(
             "INSERT INTO password_reset_outbox (kind, user_id, request_id, created_at, due_at)"
-            " VALUES ('reset_mail', ?, ?, ?, ?)",
+            " VALUES ('reset_email', ?, ?, ?, ?)",
             [(user, request, now, now) for request, user in owed.items()],
         )
     return owed

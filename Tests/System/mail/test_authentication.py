@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from certificates import Authority
 from django_site import add_user
 from mail_server import Login, receiving
-from outbox import buried, failures, outbox
+from outbox import dead_letters, failures, outbox
 from processes import wait_until
 from service import Service
 
@@ -64,7 +64,7 @@ def test_the_token_file_is_read_for_every_email(
     with receiving(tmp_path / "second", login=Login(password="second-token"), port=port, **options) as server:
         assert service.request_reset(email=user.email).status == 202
         wait_until(lambda: failures(database), "the outbox to note that the first token is refused")
-        assert buried(database) == []
+        assert dead_letters(database) == []
         assert not {"MAIL", "RCPT", "DATA"} & set(server.commands(encrypted=True))
         assert "first-token" not in failures(database)[0]
 
@@ -83,7 +83,7 @@ def test_a_token_goes_to_no_server_that_does_not_ask_for_one(
         oauth = {"EMAIL_HOST_USER": LOGIN.user, "EMAIL_OAUTH2_TOKEN_FILE": str(token)}
         assert serve(**settings(server.port, authority, **oauth)).request_reset(email=user.email).status == 202
         wait_until(lambda: failures(database), "the outbox to note the failure")
-        assert buried(database) == []
+        assert dead_letters(database) == []
         assert "AUTH" not in server.commands(encrypted=True)
         assert server.deliveries == []
 
@@ -116,7 +116,7 @@ def test_an_email_waits_while_the_client_certificate_is_missing(
         port = strict.port
         assert serve(**settings(port, authority, **security)).request_reset(email=user.email).status == 202
         wait_until(lambda: failures(database), "the outbox to note the failure")
-        assert buried(database) == []
+        assert dead_letters(database) == []
         assert not {"MAIL", "RCPT", "DATA"} & set(strict.commands(encrypted=True))
     with receiving(tmp_path / "lenient", tls=tls, certificate=certificate, port=port) as lenient:
         lenient.wait_for(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from django_site import add_user, on_database
-from outbox import audited, buried, failures, pending
+from outbox import audited, dead_letters, failures, pending
 from processes import wait_until
 from scripted_server import Fault, Replies, scripted, settings
 from service import serving
@@ -60,8 +60,8 @@ class Outcome:
     taken: list[str]
     # The first word of each command.
     heard: list[str]
-    buried: int
-    given_up: int
+    dead_letters: int
+    mail_failed: int
 
     @property
     def mails(self) -> Counter[str]:
@@ -79,7 +79,7 @@ def play(case: Case, database: Path) -> Outcome:
             server.cure()
             wait_until(lambda: pending(database) == 0, "the outbox to owe nothing")
         accepted = [reply.request_id for reply in replies]
-        return Outcome(accepted, server.taken, server.heard, len(buried(database)), audited(database, "mail_failed"))
+        return Outcome(accepted, server.taken, server.heard, len(dead_letters(database)), audited(database, "mail_failed"))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def outcomes(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.mark.parametrize("case", [case for case in CASES if not case.refuses_one_mail], ids=str)
 def test_no_email_is_lost_when_the_server_answers(case: Case, outcomes: dict[Case, Future[Outcome]]) -> None:
     outcome = outcomes[case].result()
-    assert (outcome.buried, outcome.given_up) == (0, 0)
+    assert (outcome.dead_letters, outcome.mail_failed) == (0, 0)
     assert set(outcome.mails) == set(outcome.accepted)
     if case.is_ambiguous:
         # More than once, as the server's word is missing; but recognisably the same.
@@ -118,7 +118,7 @@ def test_no_email_is_lost_when_the_server_answers(case: Case, outcomes: dict[Cas
 @pytest.mark.parametrize("case", [case for case in CASES if case.refuses_one_mail], ids=str)
 def test_only_one_email_becomes_a_dead_letter_when_the_server_answers(case: Case, outcomes: dict[Case, Future[Outcome]]) -> None:
     outcome = outcomes[case].result()
-    assert (outcome.buried, outcome.given_up) == (1, 1)
+    assert (outcome.dead_letters, outcome.mail_failed) == (1, 1)
     assert outcome.heard.count("MAIL") == USERS, "the refused mail was tried again"
     assert len(outcome.mails) == USERS - 1
     assert set(outcome.mails) < set(outcome.accepted)

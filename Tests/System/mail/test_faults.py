@@ -8,7 +8,7 @@ import pytest
 
 from django_site import add_user
 from mail_server import receiving
-from outbox import buried, failures, outbox, owe, pending
+from outbox import dead_letters, failures, outbox, owe, pending
 from processes import wait_until
 from scripted_server import Fault, Replies, scripted, settings
 from service import Service, run_command, serving
@@ -39,8 +39,8 @@ def test_an_email_survives_a_server_that(
         service = serve(**settings(bad))
         assert service.request_reset(email="alice@example.com").status == 202
         wait_until(lambda: failures(database), "the outbox to note the failure")
-        ((error, buried_at),) = outbox(database)
-        assert buried_at is None, f"given up: {error}"
+        ((error, dead_lettered_at),) = outbox(database)
+        assert dead_lettered_at is None, f"dead letter: {error}"
     with receiving(tmp_path / "good", port=port) as good:
         good.wait_for(1)
 
@@ -52,7 +52,7 @@ def test_a_permanently_refused_email_becomes_a_dead_letter(
     add_user("alice", "alice@example.com")
     with scripted({word: "550 no"}) as bad:
         assert serve(**settings(bad)).request_reset(email="alice@example.com").status == 202
-        wait_until(lambda: buried(database), "the row to be set aside")
+        wait_until(lambda: dead_letters(database), "the job to be dead-lettered")
         assert bad.heard.count("MAIL") == 1
 
 
@@ -63,7 +63,7 @@ def test_a_server_that_refuses_and_falls_silent_holds_nothing_up(
     add_user("alice", "alice@example.com")
     with scripted({"RCPT": "550 no", "QUIT": Fault.SILENCE}) as bad:
         assert serve(**settings(bad)).request_reset(email="alice@example.com").status == 202
-        wait_until(lambda: buried(database), "the row to be set aside")
+        wait_until(lambda: dead_letters(database), "the job to be dead-lettered")
         assert bad.heard.count("RCPT") == 1
 
 
@@ -120,8 +120,8 @@ def test_a_server_without_authentication_gets_no_email_if_a_login_is_set(
         login = {"EMAIL_HOST_USER": "mailer", "EMAIL_HOST_PASSWORD": "secret-of-the-mailer"}
         assert serve(**settings(bad, **login)).request_reset(email="alice@example.com").status == 202
         wait_until(lambda: failures(database), "the outbox to note the failure")
-        ((error, buried_at),) = outbox(database)
-        assert buried_at is None and error is not None and "EMAIL_HOST_USER" in error
+        ((error, dead_lettered_at),) = outbox(database)
+        assert dead_lettered_at is None and error is not None and "EMAIL_HOST_USER" in error
         assert "." not in bad.heard
 
 
@@ -134,7 +134,7 @@ def test_the_others_get_their_emails_despite_a_recipient_who(fault: str | Fault,
     with scripted({"RCPT TO:<user0@example.com>": fault}) as server:
         with serving(database, tmp_path, **settings(server, EMAIL_TIMEOUT="1")):
             wait_until(lambda: len(outbox(database)) == 1 and failures(database), "one mail alone to be owed")
-        assert buried(database) == []
+        assert dead_letters(database) == []
         assert sorted(server.taken) == sorted(f"<{request}.{user}@localhost>" for request, user in owed.items())
         assert not any(waiting in identifier for identifier in server.taken)
 

@@ -108,8 +108,8 @@ def test_an_email_waits_for_a_server_that_is_safe(
         assert service.request_reset(email=user.email).status == 202
         wait_until(lambda: failures(database), "the outbox to note the failure")
 
-        ((error, buried_at),) = outbox(database)
-        assert buried_at is None, f"given up: {error}"
+        ((error, dead_lettered_at),) = outbox(database)
+        assert dead_lettered_at is None, f"dead letter: {error}"
         assert error is not None
         assert LOGIN.password not in error
         if not fault.garbles_handshake:

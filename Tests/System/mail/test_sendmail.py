@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from django_site import add_user, add_users
-from outbox import audited, buried, failures, outbox, owe, pending
+from outbox import audited, dead_letters, failures, outbox, owe, pending
 from paths import LIB
 from processes import wait_until
 from service import Service, command, run_command
@@ -96,7 +96,7 @@ def test_an_email_becomes_a_dead_letter_after(
 ) -> None:
     program.will_end_with(status)
     assert serve(**program.settings()).request_reset(email=user.email).status == 202
-    wait_until(lambda: buried(database), "the row to be set aside")
+    wait_until(lambda: dead_letters(database), "the job to be dead-lettered")
     assert len(program.calls) == 1
     assert audited(database, "mail_failed") == 1
     assert str(status) in failures(database)[0] and user.email not in failures(database)[0]
@@ -147,7 +147,7 @@ def test_a_missing_program_loses_no_email(
     program.unlink()
     assert service.request_reset(email=user.email).status == 202
     wait_until(lambda: failures(database), "the outbox to note the failure")
-    assert buried(database) == []
+    assert dead_letters(database) == []
     assert "EMAIL_SENDMAIL_COMMAND" in failures(database)[0]
 
 
@@ -159,7 +159,7 @@ def test_a_program_that_hangs_is_ended(user: User, database: Path, serve: Callab
     (child,) = children(service)
     wait_until(lambda: child not in children(service), "the program to be ended")
     wait_until(lambda: failures(database), "the outbox to note the failure")
-    assert buried(database) == []
+    assert dead_letters(database) == []
     assert "EMAIL_TIMEOUT" in failures(database)[0]
 
 

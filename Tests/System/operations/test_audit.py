@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from django_site import LateTokenGenerator, add_user, link_for
-from outbox import audited, buried, connected, pending
+from outbox import audited, dead_letters, connected, pending
 from processes import wait_until
 from scripted_server import scripted, settings
 from service import BASE_ENVIRONMENT, Link, command, run_command, run_program, serving
@@ -85,7 +85,7 @@ def story(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         ask("suppressed", "alice@example.com")
         ask("no_account", "nobody@example.com")
         ask("mail_failed", "bob@example.com")
-        assert len(buried(database)) == 1
+        assert len(dead_letters(database)) == 1
         requests["link_invalid"] = service.check_link(Link(link_for(alice).uid, "abc-def")).request_id
         late = link_for(alice, LateTokenGenerator(timedelta(hours=2)))
         requests["link_expired"] = service.check_link(late).request_id

@@ -121,7 +121,7 @@ def test_a_backup_is_of_one_moment(backups: list[Backup]) -> None:
             reset = {user for (user,) in connection.execute("SELECT user_id FROM password_reset_audit WHERE event = 'reset'")}
             changed = {user for (user,) in connection.execute("SELECT id FROM auth_user WHERE password NOT LIKE '%$1$salt%'")}
             told = connection.execute(
-                "SELECT user_id FROM password_reset_outbox WHERE kind = 'changed_mail' UNION ALL"
+                "SELECT user_id FROM password_reset_outbox WHERE kind = 'changed_notice' UNION ALL"
                 " SELECT user_id FROM password_reset_audit WHERE event = 'mailed'"
                 " AND request_id IN (SELECT request_id FROM password_reset_audit WHERE event = 'reset')"
             ).fetchall()

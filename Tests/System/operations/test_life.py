@@ -205,8 +205,8 @@ def play(act: Act, database: Path, folder: Path, link: Link) -> Ending:
 
 def is_done(database: Path) -> bool:
     with connected(database) as connection:
-        ((count, buried),) = connection.execute("SELECT count(*), count(buried_at) FROM password_reset_outbox")
-    assert buried == 0
+        ((count, dead_letters),) = connection.execute("SELECT count(*), count(dead_lettered_at) FROM password_reset_outbox")
+    assert dead_letters == 0
     return count == 0
 
 

@@ -16,7 +16,7 @@ import pytest
 from django_site import add_user, link_for
 from mail_server import MailServer, receiving
 from metrics import Metrics, ask_admin, assert_is_sound, scrape
-from outbox import buried, connected, failures, outbox, pending
+from outbox import dead_letters, connected, failures, outbox, pending
 from processes import free_port, wait_until
 from raw_http import Connection, exchange
 from scripted_server import scripted, settings
@@ -36,10 +36,10 @@ TYPES = {
     "password_reset_http_connections": "gauge",
     "password_reset_http_connections_limit": "gauge",
     "password_reset_limiter_decisions_total": "counter",
-    "password_reset_outbox_entries": "gauge",
+    "password_reset_outbox_jobs": "gauge",
     "password_reset_outbox_oldest_age_seconds": "gauge",
-    "password_reset_mails_total": "counter",
-    "password_reset_mail_duration_seconds": "histogram",
+    "password_reset_emails_total": "counter",
+    "password_reset_email_duration_seconds": "histogram",
     "password_reset_hashing_slots": "gauge",
     "password_reset_hashing_running": "gauge",
     "password_reset_hashing_waiting": "gauge",
@@ -183,13 +183,13 @@ def test_decisions_of_the_limiters_are_counted(flow: Flow) -> None:
 
 
 def test_emails_are_counted_by_outcome(flow: Flow) -> None:
-    outcomes = {outcome: flow.metrics.value("password_reset_mails_total", outcome=outcome) for outcome in ("sent", "retried", "given_up")}
-    assert outcomes == {"sent": 2, "retried": 0, "given_up": 0}
-    durations = flow.metrics.histogram("password_reset_mail_duration_seconds")
+    outcomes = {outcome: flow.metrics.value("password_reset_emails_total", outcome=outcome) for outcome in ("sent", "retried", "dead")}
+    assert outcomes == {"sent": 2, "retried": 0, "dead": 0}
+    durations = flow.metrics.histogram("password_reset_email_duration_seconds")
     assert_is_sound(durations)
     assert durations.count == 2
     assert flow.metrics.value("password_reset_outbox_oldest_age_seconds") == 0
-    assert flow.metrics.series("password_reset_outbox_entries") == {
+    assert flow.metrics.series("password_reset_outbox_jobs") == {
         frozenset({("state", "waiting")}): 0,
         frozenset({("state", "dead")}): 0,
     }
@@ -311,10 +311,10 @@ def test_an_outage_of_the_mail_server_shows_and_leaves_the_service_ready(databas
     # By the database's clock in milliseconds.
     assert oldest() <= time.time() - start + 0.1
     metrics = scrape(service)
-    assert metrics.value("password_reset_outbox_entries", state="waiting") == 3
-    assert metrics.value("password_reset_outbox_entries", state="dead") == 0
-    assert metrics.value("password_reset_mails_total", outcome="retried") >= 1
-    assert metrics.value("password_reset_mails_total", outcome="sent") == 0
+    assert metrics.value("password_reset_outbox_jobs", state="waiting") == 3
+    assert metrics.value("password_reset_outbox_jobs", state="dead") == 0
+    assert metrics.value("password_reset_emails_total", outcome="retried") >= 1
+    assert metrics.value("password_reset_emails_total", outcome="sent") == 0
     assert answered(service, "GET /health/ready") == [200]
     assert ask_admin(service, "/health/ready").status == 200
 
@@ -326,12 +326,12 @@ def test_a_dead_letter_is_counted(database: Path, serve: Callable[..., Service])
         service = serve(**settings(server))
         for name in ("alice", "bob"):
             assert service.request_reset(email=f"{name}@example.com").status == 202
-        wait_until(lambda: buried(database) and len(outbox(database)) == 1, "one mail to be sent, and one to be given up")
+        wait_until(lambda: dead_letters(database) and len(outbox(database)) == 1, "one mail to be sent, and one to be dead-lettered")
         metrics = scrape(service)
-    assert metrics.value("password_reset_mails_total", outcome="given_up") == 1
-    assert metrics.value("password_reset_mails_total", outcome="sent") == 1
-    assert metrics.value("password_reset_outbox_entries", state="dead") == 1
-    assert metrics.value("password_reset_outbox_entries", state="waiting") == 0
+    assert metrics.value("password_reset_emails_total", outcome="dead") == 1
+    assert metrics.value("password_reset_emails_total", outcome="sent") == 1
+    assert metrics.value("password_reset_outbox_jobs", state="dead") == 1
+    assert metrics.value("password_reset_outbox_jobs", state="waiting") == 0
     # A dead letter is not owed any more.
     assert metrics.value("password_reset_outbox_oldest_age_seconds") == 0
 

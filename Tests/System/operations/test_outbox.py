@@ -10,7 +10,7 @@ import pytest
 
 from django_site import add_user
 from mail_server import MailServer
-from outbox import buried, connected, pending
+from outbox import dead_letters, connected, pending
 from service import Service, command, run_command
 
 DAY = 86_400_000
@@ -28,7 +28,7 @@ def run(database: Path) -> Run:
     rows += [(3, now - 40 * DAY, now - 40 * DAY, "\x1b[31mred", now - 40 * DAY)]
     with connected(database) as connection:
         connection.executemany(
-            "INSERT INTO password_reset_outbox (id, kind, identifier, locale, request_id, created_at, due_at, last_error, buried_at)"
+            "INSERT INTO password_reset_outbox (id, kind, identifier, locale, request_id, created_at, due_at, last_error, dead_lettered_at)"
             " VALUES (?1, 'request_email', 'user' || ?1 || '@example.com', 'de', 'r' || ?1, ?2, ?3, ?4, ?5)",
             rows,
         )
@@ -69,7 +69,7 @@ def test_dead_letters_are_retried(arguments: list[str], is_found: bool, waiting:
     done = run("retry", *arguments)
     assert done.returncode == (0 if is_found else 1)
     assert ("not there" in done.stdout) == (arguments == ["3", "99"])
-    assert (pending(database), len(buried(database))) == (waiting, 3 - waiting)
+    assert (pending(database), len(dead_letters(database))) == (waiting, 3 - waiting)
 
 
 def test_a_retried_job_is_sent_regardless_of_its_age(

@@ -196,7 +196,7 @@ def test_the_worker_sends_nothing_from_a_file_that_was_replaced(
         (user,) = connection.execute("SELECT id FROM auth_user").fetchone()
         connection.execute(
             "INSERT INTO password_reset_outbox (kind, user_id, request_id, created_at, due_at)"
-            " VALUES ('reset_mail', ?, 'r', unixepoch() * 1000, unixepoch() * 1000)",
+            " VALUES ('reset_email', ?, 'r', unixepoch() * 1000, unixepoch() * 1000)",
             [user],
         )
     assert service.request_reset(email="alice@example.com").status == HTTPStatus.SERVICE_UNAVAILABLE

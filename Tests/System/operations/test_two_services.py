@@ -107,7 +107,7 @@ def ask_in_turn(pool: ThreadPoolExecutor, services: list[Service], users: list[U
 
 
 def sent_by(service: Service) -> float:
-    return scrape(service).value("password_reset_mails_total", outcome="sent")
+    return scrape(service).value("password_reset_emails_total", outcome="sent")
 
 
 def test_two_services_send_each_email_once(database: Path, tmp_path: Path) -> None:

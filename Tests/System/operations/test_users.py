@@ -111,7 +111,7 @@ def test_a_new_password_obeys_the_rules_and_leaves_an_audit_row_and_a_notice(use
     assert users("set-password", "alice", "--password-stdin", stdin=" another-Fine-78 \n").returncode == 0
     assert [users.accepts("alice", text) for text in (" another-Fine-78 ", "another-Fine-78", GOOD)] == [True, False, False]
     left = users.sql("SELECT event FROM password_reset_audit UNION ALL SELECT kind FROM password_reset_outbox")
-    assert left == [("set_by_staff",), ("changed_mail",)]
+    assert left == [("set_by_staff",), ("changed_notice",)]
 
 
 def test_the_current_password_is_refused_if_that_is_a_rule(users: Users) -> None:

@@ -1,0 +1,22 @@
+/// A user's primary key as its canonical text, which is Django's `str(pk)`: `42`, or a UUID in lowercase with hyphens.
+///
+/// Tokens and `uidb64` are made from this text. Only a store knows the type of the column.
+public struct UserID: Sendable, Hashable, Encodable, CustomStringConvertible {
+  public let text: String
+
+  /// Wraps a key's text, which must be canonical: no two texts may name the same user.
+  public init(_ text: String) { self.text = text }
+
+  public init(_ number: Int64) { text = String(number) }
+
+  /// The key as an integer, or `nil` unless the text is exactly how that integer is printed.
+  public var integer: Int64? { Int64(text).flatMap { String($0) == text ? $0 : nil } }
+
+  public var description: String { text }
+
+  /// Encodes the key as a number if it is an integer, as Django's `dumpdata` does, otherwise as text.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if let integer { try container.encode(integer) } else { try container.encode(text) }
+  }
+}

@@ -7,33 +7,6 @@ import Logging
 import Testing
 
 @Suite struct `Bad input` {
-  private static let deep = String(repeating: #"{"a":"#, count: 5000) + "1" + String(repeating: "}", count: 5000)
-
-  @Test(arguments: [
-    "", " ", "{", #"{"email""#, #"{"email":"a@b.co""#, #"{"email":"a@b.co"}}"#, #"{"email":"a@b.co"} x"#, #"{"email":"a@b.co",}"#,
-    #"{'email':'a@b.co'}"#,
-    "[]", "[", "null", "true", "42", #""text""#, "{\"email\":\"a@b.co\"}\0", "\u{FEFF}{\"email\":\"a@b.co\"}",
-    #"{"email":"a@b.co","email":"b@b.co"}"#,
-    #"{"email":"a@b.co","x":{"y":1,"y":2}}"#, #"{"email":"a@b.co","\u0065mail":"b@b.co"}"#, #"{"email":"\ud800"}"#, #"{"email":"\udc00\ud800"}"#,
-    #"{"email":"\x"}"#, "{\"email\":\"a\nb\"}", #"{"email":01}"#, #"{"email":1.}"#, #"{"email":.5}"#, #"{"email":+1}"#, #"{"email":NaN}"#,
-    #"{"email":1e}"#, #"{"email":"a@b.co" "x":1}"#, #"{"email" "a@b.co"}"#, #"{email:"a@b.co"}"#, #"{"email":"a@b.co"/*x*/}"#,
-    "{\"email\":\"\u{1}\"}",
-    #"{"a":[1,]}"#, #"{"a":[1 2]}"#, #"{"a":tru}"#, #"{"a":"\u12"}"#, #"{"a":-}"#, #"{,}"#, #"{"a":[[[[[[[[1]]]]]]]]}"#, deep,
-  ])
-  func `that is not well-formed JSON is refused with the place of the fault`(_ body: String) async throws {
-    let harness = try Harness()
-    try await harness.run { client in
-      for path in ["/password-reset", "/password-reset/MQ/1-2"] {
-        let reply = try await client.send(.post, path, body: body)
-        // The deep one is over the cap on one path's terms and too deep on the other's; both are refusals with a reason.
-        #expect(body.utf8.count > 16384 ? reply.status == 413 : reply.status == 400)
-        #expect(reply.code == (body.utf8.count > 16384 ? "payload_too_large" : "malformed_json"))
-        #expect(reply.headers[.contentType] == "application/problem+json")
-      }
-      try expectNothingQueued(harness)
-    }
-  }
-
   @Test(arguments: [
     ("app lication/json", 415), ("appli\"cation/json", 415), ("\"application/json\"", 415), (";application/json", 415),
     ("application/json;charset=utf-16", 415), ("application/json; charset=u tf-8", 415), ("application/json; char set=utf-16", 415),
@@ -50,23 +23,6 @@ import Testing
       let reply = try await client.execute(uri: "/password-reset", method: .post, headers: [.contentType: type], body: body) { Reply($0) }
       #expect(reply.status == status)
       if status == 415 { #expect(reply.code == "unsupported_media_type") }
-    }
-  }
-
-  @Test func `that is not UTF-8 is refused`() async throws {
-    let harness = try Harness()
-    try await harness.run { client in
-      for bytes: [UInt8] in [[0xFF, 0xFE], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF5, 0x80, 0x80, 0x80], [0xE9]] {
-        var body = ByteBuffer(string: #"{"email":"a"#)
-        body.writeBytes(bytes)
-        body.writeString(#"@b.co"}"#)
-        let reply = try await client.execute(uri: "/password-reset", method: .post, headers: [.contentType: "application/json"], body: body) {
-          Reply($0)
-        }
-        #expect(reply.status == 400)
-        #expect(reply.code == "malformed_json")
-      }
-      try expectNothingQueued(harness)
     }
   }
 

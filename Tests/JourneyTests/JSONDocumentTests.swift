@@ -13,10 +13,11 @@ import Testing
 
   private func content(of name: String) throws -> Data { try Data(contentsOf: #require(Self.folder).appendingPathComponent(name)) }
 
-  @Test func `is refused as malformed where it is not strictly JSON`() async throws {
+  @Test(arguments: ["/password-reset", "/password-reset/MQ/1-2"])
+  func `is refused as malformed where it is not strictly JSON`(_ path: String) async throws {
     let names = Self.names.filter { $0.hasPrefix("n_") }
     try #require(names.count > 300)
-    try await send(names) { name, outcome, _ in #expect(outcome == "malformed", "\(name)") }
+    try await send(names, to: path) { name, outcome, _ in #expect(outcome == "malformed", "\(name)") }
   }
 
   /// A document asks for `a@b.co`, unless `meanings.json` says otherwise.
@@ -35,15 +36,15 @@ import Testing
   }
 
   /// Sends the documents one after the other, and passes on what came of each and the `detail` of its refusal.
-  private func send(_ names: [String], _ check: @escaping @Sendable (String, String, String?) throws -> Void) async throws {
+  private func send(
+    _ names: [String], to path: String = "/password-reset", _ check: @escaping @Sendable (String, String, String?) throws -> Void
+  ) async throws {
     let harness = try Harness()
     // The worker sleeps: requests stay in the outbox until they are looked at.
     try await harness.run(policy: .asleep) { client in
       for name in names {
         let body = ByteBuffer(bytes: try content(of: name))
-        let reply = try await client.execute(uri: "/password-reset", method: .post, headers: [.contentType: "application/json"], body: body) {
-          Reply($0)
-        }
+        let reply = try await client.execute(uri: path, method: .post, headers: [.contentType: "application/json"], body: body) { Reply($0) }
         try check(name, try outcome(of: reply, harness), (try? reply.json)?["detail"] as? String)
       }
     }

@@ -1,27 +1,30 @@
 import CArgon2
 
-/// Django's `Argon2PasswordHasher`: `argon2$argon2id$v=19$m=…,t=…,p=…$<salt>$<hash>` (RFC 9106), by the reference implementation.
+/// Makes and verifies the hashes of Django's `Argon2PasswordHasher` with the reference implementation of RFC 9106.
 ///
-/// It makes argon2id, and verifies argon2i and argon2d too.
+/// An encoding is `argon2$argon2id$v=19$m=…,t=…,p=…$<salt>$<hash>`. New hashes are argon2id; argon2i and argon2d are
+/// only verified.
 public struct Argon2PasswordHasher: PasswordHasher {
-  /// RFC 9106's t, m and p, under Django's names.
+  /// The parameters t, m and p of RFC 9106, under Django's names.
   public struct Cost: Sendable, Equatable {
-    /// Passes over the memory.
+    /// The number of passes over the memory.
     public var timeCost: Int
-    /// KiB.
+    /// The memory that one hash uses, in KiB.
     public var memoryCost: Int
-    /// Threads, of which each call starts as many.
+    /// The number of threads that each call starts.
     public var parallelism: Int
 
-    /// Django's defaults: 100 MiB.
+    /// Creates a cost; the default values are Django's and use 100 MiB.
     public init(timeCost: Int = 2, memoryCost: Int = 102_400, parallelism: Int = 8) {
       self.timeCost = timeCost
       self.memoryCost = memoryCost
       self.parallelism = parallelism
     }
 
-    /// At most 1 GiB, ten times Django's default and as much as each slot of the hashing pool might take; at most sixteen times its work; no
-    /// more threads than a machine has a use for. The rest is what RFC 9106 asks for.
+    /// Whether the cost is one that the service accepts.
+    ///
+    /// Each slot of the hashing pool may use this much: at most 1 GiB, which is ten times Django's default, sixteen
+    /// times Django's work, and 64 threads. The other bounds are those of RFC 9106.
     var isBounded: Bool {
       guard (1...1 << 20).contains(timeCost), (8...1 << 20).contains(memoryCost), (1...64).contains(parallelism) else { return false }
       return memoryCost >= 8 * parallelism && timeCost * memoryCost <= 16 * 2 * 102_400
@@ -31,6 +34,7 @@ public struct Argon2PasswordHasher: PasswordHasher {
   public let algorithm = "argon2"
   private let cost: Cost
 
+  /// Creates a hasher; `cost` applies to new hashes only.
   public init(cost: Cost = Cost()) { self.cost = cost }
 
   public var isBounded: Bool { cost.isBounded }
@@ -38,7 +42,7 @@ public struct Argon2PasswordHasher: PasswordHasher {
   public func encode(_ password: String) throws(PasswordHashingError) -> String {
     guard isBounded else { throw .failed }
     let (time, memory, lanes) = (UInt32(cost.timeCost), UInt32(cost.memoryCost), UInt32(cost.parallelism))
-    // Django's salt is the text's bytes, and its hash has 32.
+    // As in Django, the salt is the bytes of the text, and the hash has 32 bytes.
     let salt = Array(randomAlphanumerics(22).utf8)
     let password = Array(password.utf8)
     var encoded = [CChar](repeating: 0, count: argon2_encodedlen(time, memory, lanes, UInt32(salt.count), 32, Argon2_id))
@@ -55,7 +59,8 @@ public struct Argon2PasswordHasher: PasswordHasher {
     return argon2_verify(String(encoded.dropFirst(algorithm.count)), password, password.count, variant) == ARGON2_OK.rawValue
   }
 
-  /// The kind of argon2 that an encoding names, if its cost is within bounds; the library parses the rest.
+  /// Returns the kind of argon2 that an encoding names, or `nil` if its cost is out of bounds. The library parses the
+  /// rest.
   private func variant(of encoded: String) -> argon2_type? {
     guard encoded.utf8.count <= 1280, encoded.utf8.allSatisfy({ $0 != 0 }),
       let match = encoded.wholeMatch(of: /argon2\$argon2(id|i|d)(?:\$v=\d+)?\$m=(\d+),t=(\d+),p=(\d+)\$[A-Za-z0-9+\/]+\$[A-Za-z0-9+\/]+/),

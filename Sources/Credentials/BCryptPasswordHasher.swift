@@ -2,18 +2,22 @@ import CCrypt
 import Crypto
 import Foundation
 
-/// Django's `BCryptSHA256PasswordHasher` and `BCryptPasswordHasher`: `bcrypt_sha256$$2b$<rounds>$<salt and hash>`, by libxcrypt.
+/// Makes and verifies the hashes of Django's `BCryptSHA256PasswordHasher` and `BCryptPasswordHasher` with libxcrypt.
+///
+/// An encoding is `bcrypt_sha256$$2b$<rounds>$<salt and hash>`.
 public struct BCryptPasswordHasher: PasswordHasher {
-  /// Sixteen times the work of Django's default, some seconds.
+  /// The highest accepted cost: sixteen times the work of Django's default, which takes some seconds.
   public static let maximumRounds = 16
 
   public let algorithm: String
   private let isPrehashed: Bool
   private let rounds: Int
 
+  /// Creates a hasher for one of the two algorithms.
   /// - Parameters:
-  ///   - isPrehashed: hash with SHA-256 first, which takes passwords of any length (`bcrypt_sha256`); bcrypt alone takes 72 bytes.
-  ///   - rounds: the cost of new hashes, as a power of two.
+  ///   - isPrehashed: Whether to hash with SHA-256 first (`bcrypt_sha256`), so that a password may have any length.
+  ///     Without it, bcrypt takes 72 bytes.
+  ///   - rounds: The cost of new hashes, as a power of two.
   public init(isPrehashed: Bool, rounds: Int = 12) {
     algorithm = isPrehashed ? "bcrypt_sha256" : "bcrypt"
     self.isPrehashed = isPrehashed
@@ -26,25 +30,26 @@ public struct BCryptPasswordHasher: PasswordHasher {
 
   public func encode(_ password: String) throws(PasswordHashingError) -> String {
     guard isBounded, let setting = newSetting() else { throw .failed }
-    guard let phrase = phrase(for: password) else { throw .unsuitablePassword }
-    guard let hash = crypt(phrase, setting) else { throw .failed }
+    guard let input = input(for: password) else { throw .unsuitablePassword }
+    guard let hash = crypt(input, setting) else { throw .failed }
     return "\(algorithm)$\(hash)"
   }
 
   public func recognizes(_ encoded: String) -> Bool { setting(of: encoded) != nil }
 
   public func verify(_ password: String, encoded: String) -> Bool {
-    guard let setting = setting(of: encoded), let phrase = phrase(for: password), let hash = crypt(phrase, setting) else { return false }
+    guard let setting = setting(of: encoded), let input = input(for: password), let hash = crypt(input, setting) else { return false }
     return constantTimeEqual(setting.utf8, hash.utf8)
   }
 
-  /// What bcrypt hashes: as in Django the digest's hexadecimal digits, as its bytes might hold a NUL.
-  private func phrase(for password: String) -> String? {
+  /// Returns the text that bcrypt hashes. As in Django this is the digest in hexadecimal, because its bytes could
+  /// contain a NUL.
+  private func input(for password: String) -> String? {
     if isPrehashed { return SHA256.hash(data: Data(password.utf8)).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined() }
     return password.utf8.count <= 72 && password.utf8.allSatisfy { $0 != 0 } ? password : nil
   }
 
-  /// The hash in an encoding, which is its own setting, too.
+  /// Returns the hash in an encoding, which libxcrypt also reads as the setting to hash with.
   private func setting(of encoded: String) -> String? {
     guard encoded.hasPrefix(algorithm + "$"), encoded.utf8.count <= 80 else { return nil }
     let hash = String(encoded.dropFirst(algorithm.count + 1))
@@ -61,10 +66,10 @@ public struct BCryptPasswordHasher: PasswordHasher {
     return String(cString: setting)
   }
 
-  private func crypt(_ phrase: String, _ setting: String) -> String? {
+  private func crypt(_ input: String, _ setting: String) -> String? {
     var data: UnsafeMutableRawPointer?
     var size: Int32 = 0
     defer { free(data) }
-    return crypt_ra(phrase, setting, &data, &size).map { String(cString: $0) }
+    return crypt_ra(input, setting, &data, &size).map { String(cString: $0) }
   }
 }

@@ -2,17 +2,18 @@ import Crypto
 import Foundation
 import Text
 
-/// Turns an address or user name into a key that stands for it where the name itself must not be kept.
+/// Turns an address or user name into a key, for records that must not contain the address or name itself.
 ///
-/// The hash is keyed with the secret key: a stolen table of hashes cannot be compared with a list of addresses.
+/// The key is an HMAC with the secret key, so a stolen table of keys cannot be compared with a list of addresses.
 public struct IdentifierHasher: Sendable {
   private let code: HMAC<SHA256>
 
+  /// Creates a hasher whose keys depend on `secretKey`.
   public init(secretKey: String) {
     code = HMAC(key: SymmetricKey(data: SHA256.hash(data: Data(("password-reset.IdentifierHasher" + secretKey).utf8))))
   }
 
-  /// 32 hex digits, the same for every spelling that Django takes for the same address.
+  /// Returns the key, 32 hexadecimal digits. All spellings that Django considers the same address have the same key.
   public func key(for identifier: String) -> String {
     var code = code
     code.update(data: identifier.caselessKey)

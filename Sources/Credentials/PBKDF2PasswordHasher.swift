@@ -1,16 +1,19 @@
 import CryptoExtras
 import Foundation
 
-/// Django's `PBKDF2PasswordHasher` and `PBKDF2SHA1PasswordHasher`: `pbkdf2_sha256$<iterations>$<salt>$<base64>`.
+/// Makes and verifies the hashes of Django's `PBKDF2PasswordHasher` and `PBKDF2SHA1PasswordHasher`.
+///
+/// An encoding is `pbkdf2_sha256$<iterations>$<salt>$<base64>`.
 public struct PBKDF2PasswordHasher: PasswordHasher {
-  /// The hash function below it.
+  /// The hash function that PBKDF2 iterates.
   public enum Digest: String, Sendable {
     case sha256, sha1
   }
 
-  /// Django 6.1's count.
+  /// The number of iterations in Django 6.1.
   public static let defaultIterations = 1_500_000
-  /// Over six times today's default, some seconds of work. More is damage or an attack.
+  /// The highest accepted number of iterations: over six times the default, which takes some seconds. A higher one is
+  /// damage or an attack.
   public static let maximumIterations = 10_000_000
 
   private struct Parameters {
@@ -22,7 +25,8 @@ public struct PBKDF2PasswordHasher: PasswordHasher {
   private let digest: Digest
   private let iterations: Int
 
-  /// - Parameter iterations: the cost of new hashes; stored ones bring their own.
+  /// Creates a hasher.
+  /// - Parameter iterations: The cost of new hashes; a stored hash contains its own.
   public init(_ digest: Digest = .sha256, iterations: Int = defaultIterations) {
     self.digest = digest
     self.iterations = iterations
@@ -38,7 +42,7 @@ public struct PBKDF2PasswordHasher: PasswordHasher {
   public func recognizes(_ encoded: String) -> Bool { parameters(of: encoded) != nil }
 
   public func verify(_ password: String, encoded: String) -> Bool {
-    // A hash that cannot be computed is no password's.
+    // If the hash cannot be computed, no password matches it.
     guard let parameters = parameters(of: encoded), let again = try? encode(password, parameters) else { return false }
     return constantTimeEqual(encoded.utf8, again.utf8)
   }
@@ -54,7 +58,8 @@ public struct PBKDF2PasswordHasher: PasswordHasher {
 
   private func encode(_ password: String, _ parameters: Parameters) throws(PasswordHashingError) -> String {
     do {
-      // The checked call refuses under 210,000 rounds, which old hashes have; the bounds are ours.
+      // The checked function refuses fewer than 210,000 rounds, which old hashes have. isBounded has checked the
+      // number.
       let key = try KDF.Insecure.PBKDF2.deriveKey(
         from: Data(password.utf8), salt: Data(parameters.salt.utf8), using: digest == .sha256 ? .sha256 : .insecureSHA1,
         outputByteCount: digest == .sha256 ? 32 : 20, unsafeUncheckedRounds: parameters.iterations)

@@ -1,34 +1,39 @@
-/// Django's `PASSWORD_HASHERS`: one for new passwords, and all that are known for stored ones.
+/// Hashes new passwords with one algorithm and verifies stored passwords of every known algorithm, like Django's
+/// `PASSWORD_HASHERS`.
 public struct PasswordHashers: Sendable {
-  /// Makes new hashes.
+  /// The hasher for new passwords.
   public let preferred: any PasswordHasher
 
-  /// Every encoding that verifies. Their own costs do not matter, as a stored hash brings its own.
+  /// The hashers that can verify a stored password. Their costs do not matter, because a stored hash contains its own.
   private static let known: [any PasswordHasher] = [
     PBKDF2PasswordHasher(.sha256), PBKDF2PasswordHasher(.sha1), Argon2PasswordHasher(), ScryptPasswordHasher(),
     BCryptPasswordHasher(isPrehashed: true), BCryptPasswordHasher(isPrehashed: false),
   ]
 
+  /// Creates the hashers; `preferred` hashes new passwords.
   public init(preferred: any PasswordHasher = PBKDF2PasswordHasher()) { self.preferred = preferred }
 
-  /// Django's `check_password`: whether `password` is the one that `encoded` was made from. Slow; never on an event loop.
+  /// Returns whether `encoded` was made from `password`, like Django's `check_password`. It is slow, so never call it on
+  /// an event loop.
   public func verify(_ password: String, encoded: String) -> Bool {
     Self.hasher(of: encoded)?.verify(password, encoded: encoded) ?? false
   }
 
-  /// Whether some password could match `encoded`.
+  /// Returns whether any password could match `encoded`.
   public func recognizes(_ encoded: String) -> Bool { Self.hasher(of: encoded)?.recognizes(encoded) ?? false }
 
-  /// Django's `identify_hasher`.
+  /// Returns the hasher for an encoding, or `nil` if its algorithm is unknown, like Django's `identify_hasher`.
   private static func hasher(of encoded: String) -> (any PasswordHasher)? {
     let algorithm = encoded.utf8.prefix(20).prefix { $0 != UInt8(ascii: "$") }
     return known.first { $0.algorithm.utf8.elementsEqual(algorithm) }
   }
 
-  /// The algorithms by name.
+  /// The names of the known algorithms.
   public static var algorithms: [String] { known.map(\.algorithm) }
 
-  /// The hasher of that name, and of the cost that `options` name as Django's hashers do; what is not named has Django's default.
+  /// Returns a new hasher for the named algorithm.
+  /// - Parameter options: The cost, by the names of the attributes of Django's hashers. An option that is missing has
+  ///   Django's default value.
   public static func make(_ algorithm: String, options: [String: Int] = [:]) throws(PasswordHasherOptionError) -> any PasswordHasher {
     var options = Options(values: options)
     let hasher: any PasswordHasher
@@ -36,17 +41,17 @@ public struct PasswordHashers: Sendable {
     case "pbkdf2_sha256": hasher = PBKDF2PasswordHasher(.sha256, iterations: options.take("iterations", PBKDF2PasswordHasher.defaultIterations))
     case "pbkdf2_sha1": hasher = PBKDF2PasswordHasher(.sha1, iterations: options.take("iterations", PBKDF2PasswordHasher.defaultIterations))
     case "argon2":
-      let usual = Argon2PasswordHasher.Cost()
+      let defaults = Argon2PasswordHasher.Cost()
       hasher = Argon2PasswordHasher(
         cost: .init(
-          timeCost: options.take("time_cost", usual.timeCost), memoryCost: options.take("memory_cost", usual.memoryCost),
-          parallelism: options.take("parallelism", usual.parallelism)))
+          timeCost: options.take("time_cost", defaults.timeCost), memoryCost: options.take("memory_cost", defaults.memoryCost),
+          parallelism: options.take("parallelism", defaults.parallelism)))
     case "scrypt":
-      let usual = ScryptPasswordHasher.Cost()
+      let defaults = ScryptPasswordHasher.Cost()
       hasher = ScryptPasswordHasher(
         cost: .init(
-          workFactor: options.take("work_factor", usual.workFactor), blockSize: options.take("block_size", usual.blockSize),
-          parallelism: options.take("parallelism", usual.parallelism)))
+          workFactor: options.take("work_factor", defaults.workFactor), blockSize: options.take("block_size", defaults.blockSize),
+          parallelism: options.take("parallelism", defaults.parallelism)))
     case "bcrypt_sha256": hasher = BCryptPasswordHasher(isPrehashed: true, rounds: options.take("rounds", 12))
     case "bcrypt": hasher = BCryptPasswordHasher(isPrehashed: false, rounds: options.take("rounds", 12))
     default: throw .unknownAlgorithm
@@ -60,17 +65,19 @@ public struct PasswordHashers: Sendable {
     var values: [String: Int]
     var taken: [String] = []
 
-    mutating func take(_ name: String, _ usual: Int) -> Int {
+    mutating func take(_ name: String, _ defaultValue: Int) -> Int {
       taken.append(name)
-      return values.removeValue(forKey: name) ?? usual
+      return values.removeValue(forKey: name) ?? defaultValue
     }
   }
 }
 
-/// Why there is no such hasher.
+/// The reason why a hasher cannot be made.
 public enum PasswordHasherOptionError: Error, Sendable, Equatable {
+  /// No hasher has this name.
   case unknownAlgorithm
+  /// The algorithm has no such option; `known` lists its options.
   case unknownOption(String, known: [String])
-  /// The cost is one that stored hashes are refused for, or that the algorithm cannot have.
+  /// The algorithm cannot have this cost, or a stored hash with this cost would be refused.
   case outOfBounds
 }

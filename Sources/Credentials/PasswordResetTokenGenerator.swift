@@ -2,17 +2,18 @@ import Crypto
 public import Foundation
 import Text
 
-/// What a token is bound to. When any of it changes, every token made for it is dead.
+/// The state of a user that a token is bound to. When any of it changes, all tokens made for it become invalid.
 public struct TokenSubject: Sendable, Equatable {
   /// The primary key.
   public var id: UserID
   /// The encoded password hash, as stored.
   public var password: String
-  /// The last login as Django prints it, `YYYY-MM-DD HH:MM:SS`, or nil if the user never logged in.
+  /// The last sign-in as Django prints it, `YYYY-MM-DD HH:MM:SS`, or `nil` if the user never signed in.
   public var lastLogin: String?
-  /// The stored mail address; empty if there is none.
+  /// The stored email address, which is empty if there is none.
   public var email: String
 
+  /// Creates a subject from the user's stored values.
   public init(id: UserID, password: String, lastLogin: String?, email: String) {
     self.id = id
     self.password = password
@@ -21,36 +22,37 @@ public struct TokenSubject: Sendable, Equatable {
   }
 }
 
-/// Makes and checks Django's one-time tokens, byte for byte those of
-/// `django.contrib.auth.tokens.PasswordResetTokenGenerator`: `<base36 time>-<every second hex digit of an HMAC>`.
+/// Makes and checks one-time tokens that equal those of Django's `PasswordResetTokenGenerator` byte for byte.
 ///
-/// It is stateless: nothing is stored, so nothing at rest can reset a password.
+/// A token is `<base36 time>-<every second hex digit of an HMAC>`. The generator stores nothing, so no stored data can
+/// reset a password.
 public struct PasswordResetTokenGenerator: Sendable {
-  /// What ``check(_:for:at:)`` found.
+  /// The result of ``check(_:for:at:)``.
   public enum Verdict: Sendable, Equatable {
-    /// The token is genuine and in time, until `expiresAt` inclusive.
+    /// The token is genuine and can be used up to and including `expiresAt`.
     case valid(expiresAt: Date)
-    /// The token is genuine, but too old.
+    /// The token is genuine but too old.
     case expired
-    /// Anything else: forged, malformed, already used, or made for another state of the user.
+    /// The token is forged, malformed, already used, or was made for another state of the user.
     case invalid
   }
 
   /// Django's `key_salt`.
   private static let keySalt = "django.contrib.auth.tokens.PasswordResetTokenGenerator"
-  /// 2001-01-01, from which Django counts, in Unix seconds.
+  /// The time from which Django counts, 2001-01-01, in Unix seconds.
   private static let epoch = 978_307_200
 
-  /// One for each key, ready to take a message: the keys are hashed once, not for every token.
+  /// An HMAC for each key, ready for a message, so that the keys are not hashed for every token.
   private let codes: [HMAC<SHA256>]
   private let timeout: Int
   private let timeZone: TimeZone
 
+  /// Creates a generator with the values of Django's settings.
   /// - Parameters:
-  ///   - secretKey: Django's `SECRET_KEY`; makes and checks tokens.
-  ///   - fallbacks: Django's `SECRET_KEY_FALLBACKS`; only check tokens.
-  ///   - timeout: Django's `PASSWORD_RESET_TIMEOUT`, in seconds.
-  ///   - timeZone: Django's `TIME_ZONE`: the tokens' clock is the wall clock there.
+  ///   - secretKey: `SECRET_KEY`, which makes and checks tokens.
+  ///   - fallbacks: `SECRET_KEY_FALLBACKS`, which only check tokens.
+  ///   - timeout: `PASSWORD_RESET_TIMEOUT`, in seconds.
+  ///   - timeZone: `TIME_ZONE`. Tokens contain the wall-clock time of this zone.
   public init(secretKey: String, fallbacks: [String] = [], timeout: Int, timeZone: TimeZone = .gmt) {
     codes = ([secretKey] + fallbacks).map { secret in
       HMAC(key: SymmetricKey(data: SHA256.hash(data: Data((Self.keySalt + secret).utf8))))
@@ -59,15 +61,15 @@ public struct PasswordResetTokenGenerator: Sendable {
     self.timeZone = timeZone
   }
 
-  /// A token for `subject`, dated `now`.
+  /// Returns a token for `subject` with the time `now`.
   public func makeToken(for subject: TokenSubject, at now: Date) -> String {
     String(decoding: Self.token(for: subject, timestamp: wallClock(at: now), codes[0]), as: UTF8.self)
   }
 
-  /// Says whether `token` was made for `subject` with one of the keys, and whether it is in time.
+  /// Returns whether `token` was made for `subject` with one of the keys, and whether it has expired.
   ///
-  /// The whole token is made anew and compared in constant time, so no second spelling of the time passes. As in Django a token is too old
-  /// only when *more* than the timeout has gone by, and one dated in the future is valid.
+  /// The whole token is made again and compared in constant time, so only one spelling of its time is accepted. As in
+  /// Django, a token expires when *more* than the timeout has passed, and a token with a time in the future is valid.
   public func check(_ token: String, for subject: TokenSubject, at now: Date) -> Verdict {
     guard let timestamp = Self.timestamp(of: token) else { return .invalid }
     let genuine = codes.contains { code in
@@ -79,14 +81,14 @@ public struct PasswordResetTokenGenerator: Sendable {
     return .valid(expiresAt: Date(timeIntervalSince1970: now.timeIntervalSince1970.rounded(.down) + Double(remaining)))
   }
 
-  /// Django's `_num_seconds(_now())`: whole seconds since 2001 on the wall clock of the time zone.
+  /// Returns the whole seconds since 2001 on the wall clock of the time zone, like Django's `_num_seconds(_now())`.
   private func wallClock(at now: Date) -> Int {
     Int(now.timeIntervalSince1970.rounded(.down)) + timeZone.secondsFromGMT(for: now) - Self.epoch
   }
 
   private static func timestamp(of token: String) -> Int? {
     let parts = token.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-    // Django refuses base-36 numbers of more than 13 digits; so many digits bound our work too.
+    // Django refuses base-36 numbers of more than 13 digits, which also bounds the work here.
     guard parts.count == 2, (1...13).contains(parts[0].count), let timestamp = Int(Substring(parts[0]), radix: 36), timestamp >= 0 else { return nil }
     return timestamp
   }
@@ -103,7 +105,7 @@ public struct PasswordResetTokenGenerator: Sendable {
     code.update(data: message)
     var token = Array(String(timestamp, radix: 36).utf8)
     token.append(UInt8(ascii: "-"))
-    // `hexdigest()[::2]`: the high half of each byte.
+    // The high half of each byte, like Django's `hexdigest()[::2]`.
     code.finalize().withUnsafeBytes { for byte in $0 { token.append(hexDigit(byte >> 4)) } }
     return token
   }

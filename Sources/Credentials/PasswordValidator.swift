@@ -1,33 +1,39 @@
 public import Text
 
-/// One rule a field breaks: Django's `ValidationError`, with its code, message and parameters.
+/// A rule that the value of a field breaks, with the code, message and parameters of Django's `ValidationError`.
 public struct FieldError: Error, Sendable, Equatable {
-  /// Stable, for programs: `password_too_short`.
+  /// The stable code for programs, such as `password_too_short`.
   public var code: String
-  /// For people; its parameters are Django's `params`, so that a frontend can word its own.
-  public var phrase: LocalizableMessage
+  /// The message for people. Its parameters are Django's `params`, from which a frontend can write its own message.
+  public var localizableMessage: LocalizableMessage
 
-  public init(code: String, _ phrase: LocalizableMessage) {
+  /// Creates an error from its code and message.
+  public init(code: String, _ message: LocalizableMessage) {
     self.code = code
-    self.phrase = phrase
+    localizableMessage = message
   }
 
-  /// In English.
-  public var message: String { phrase.english }
+  /// The message in English.
+  public var message: String { localizableMessage.english }
 
-  /// Django's error for a field that is missing or empty.
+  /// The error for a field that is missing or empty, as in Django.
   public static let required = FieldError(code: "required", LocalizableMessage("This field is required."))
-  /// Django's `ProhibitNullCharactersValidator`.
+  /// The error for a value that contains a NUL, as from Django's `ProhibitNullCharactersValidator`.
   public static let nullCharacters = FieldError(code: "null_characters_not_allowed", LocalizableMessage("Null characters are not allowed."))
 }
 
-/// What a rule may know of the user whose password is set: Django's `DEFAULT_USER_ATTRIBUTES`.
+/// The user's data that a password validator may use, which are Django's `DEFAULT_USER_ATTRIBUTES`.
 public struct UserAttributes: Sendable, Equatable {
+  /// The user name.
   public var username: String
+  /// The first name, which may be empty.
   public var firstName: String
+  /// The last name, which may be empty.
   public var lastName: String
+  /// The email address, which may be empty.
   public var email: String
 
+  /// Creates attributes from the user's stored values.
   public init(username: String, firstName: String, lastName: String, email: String) {
     self.username = username
     self.firstName = firstName
@@ -36,33 +42,37 @@ public struct UserAttributes: Sendable, Equatable {
   }
 }
 
-/// One rule for new passwords: a validator of Django's `AUTH_PASSWORD_VALIDATORS`. A rule of your own is a type that conforms to this and a line
-/// in `PasswordRules` of the target `App`.
+/// Checks one rule for new passwords, as a validator in Django's `AUTH_PASSWORD_VALIDATORS`.
+///
+/// To add a rule, write a type that conforms to this protocol and add a line for it to `PasswordPolicySettings` in the
+/// target `App`.
 public protocol PasswordValidator: Sendable {
-  /// The rule in a sentence, shown before the user types.
+  /// A sentence that explains the rule to the user before they enter a password.
   var helpText: LocalizableMessage { get }
 
-  /// The rule that `password` breaks, or nil. Lengths count code points, as Python does.
+  /// Returns the error if `password` breaks the rule, otherwise `nil`. Lengths are counted in code points, as in
+  /// Python.
   func validate(_ password: String, user: UserAttributes) -> FieldError?
 }
 
-/// The validators of Django's project template, in its order, and a maximum that Django lacks.
+/// Returns the validators of Django's project template in its order, with a maximum length, which Django does not have.
 public func defaultPasswordValidators() -> [any PasswordValidator] {
   [
     UserAttributeSimilarityValidator(), MinimumLengthValidator(), MaximumLengthValidator(), CommonPasswordValidator(), NumericPasswordValidator(),
   ]
 }
 
-/// Django's `MinimumLengthValidator`.
+/// Refuses a password with too few characters, like Django's `MinimumLengthValidator`.
 public struct MinimumLengthValidator: PasswordValidator {
   private let minimum: Int
 
+  /// Creates a validator that refuses passwords with fewer than `minimum` code points.
   public init(minimum: Int = 8) { self.minimum = minimum }
 
   public var helpText: LocalizableMessage {
     LocalizableMessage(
-      "Your password must contain at least {min_length} characters.", singular: "Your password must contain at least {min_length} character.",
-      ["min_length": .int(minimum)], countedBy: "min_length")
+      "Your password must contain at least {min_length} characters.", one: "Your password must contain at least {min_length} character.",
+      ["min_length": .int(minimum)], pluralArgument: "min_length")
   }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
@@ -71,19 +81,23 @@ public struct MinimumLengthValidator: PasswordValidator {
       code: "password_too_short",
       LocalizableMessage(
         "This password is too short. It must contain at least {min_length} characters.",
-        singular: "This password is too short. It must contain at least {min_length} character.", ["min_length": .int(minimum)],
-        countedBy: "min_length"))
+        one: "This password is too short. It must contain at least {min_length} character.", ["min_length": .int(minimum)],
+        pluralArgument: "min_length"))
   }
 }
 
-/// Ours: Django has no maximum. Far above any pass phrase, it bounds what a stranger makes us hash; a longer one is refused, never cut.
+/// Refuses a password with too many characters. Django has no such validator.
+///
+/// The limit is far above any passphrase and bounds the work of hashing. A longer password is refused and never
+/// truncated.
 public struct MaximumLengthValidator: PasswordValidator {
   private let maximum: Int
 
+  /// Creates a validator that refuses passwords with more than `maximum` code points.
   public init(maximum: Int = 1024) { self.maximum = maximum }
 
   public var helpText: LocalizableMessage {
-    LocalizableMessage("Your password must contain at most {max_length} characters.", ["max_length": .int(maximum)], countedBy: "max_length")
+    LocalizableMessage("Your password must contain at most {max_length} characters.", ["max_length": .int(maximum)], pluralArgument: "max_length")
   }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
@@ -91,18 +105,21 @@ public struct MaximumLengthValidator: PasswordValidator {
     return FieldError(
       code: "password_too_long",
       LocalizableMessage(
-        "This password is too long. It must contain at most {max_length} characters.", ["max_length": .int(maximum)], countedBy: "max_length"))
+        "This password is too long. It must contain at most {max_length} characters.", ["max_length": .int(maximum)], pluralArgument: "max_length"))
   }
 }
 
-/// For a hasher that takes no more bytes than so many: bcrypt's 72. A longer password is refused, as cutting it would make other passwords match.
+/// Refuses a password with more bytes than the hasher can take, such as the 72 bytes of bcrypt.
+///
+/// A longer password is refused and never truncated, because other passwords would match the truncated one.
 public struct MaximumBytesValidator: PasswordValidator {
   private let maximum: Int
 
+  /// Creates a validator that refuses passwords with more than `maximum` bytes in UTF-8.
   public init(maximum: Int) { self.maximum = maximum }
 
   public var helpText: LocalizableMessage {
-    LocalizableMessage("Your password must contain at most {max_length} bytes.", ["max_length": .int(maximum)], countedBy: "max_length")
+    LocalizableMessage("Your password must contain at most {max_length} bytes.", ["max_length": .int(maximum)], pluralArgument: "max_length")
   }
 
   public func validate(_ password: String, user: UserAttributes) -> FieldError? {
@@ -110,12 +127,13 @@ public struct MaximumBytesValidator: PasswordValidator {
     return FieldError(
       code: "password_too_long",
       LocalizableMessage(
-        "This password is too long. It must contain at most {max_length} bytes.", ["max_length": .int(maximum)], countedBy: "max_length"))
+        "This password is too long. It must contain at most {max_length} bytes.", ["max_length": .int(maximum)], pluralArgument: "max_length"))
   }
 }
 
-/// Django's `NumericPasswordValidator`: digits of every script count.
+/// Refuses a password that has only digits, of any script, like Django's `NumericPasswordValidator`.
 public struct NumericPasswordValidator: PasswordValidator {
+  /// Creates the validator.
   public init() {}
 
   public var helpText: LocalizableMessage { LocalizableMessage("Your password can’t be entirely numeric.") }
@@ -126,17 +144,20 @@ public struct NumericPasswordValidator: PasswordValidator {
   }
 }
 
-/// Django's `CommonPasswordValidator`, with its list.
+/// Refuses a password that is in a list of common passwords, like Django's `CommonPasswordValidator`.
 public struct CommonPasswordValidator: PasswordValidator {
-  /// Django's `common-passwords.txt.gz`, unpacked: 19,640 passwords, collected by Royce Williams.
+  /// The 19,640 passwords of Django's `common-passwords.txt.gz`, collected by Royce Williams.
   private static let djangoList = Self.passwords(in: PackageResources.common_passwords_txt)
 
-  /// In UTF-8, as a set of strings compares by canonical equivalence, and Python by code point.
+  /// The passwords in UTF-8, because a set of strings would compare by canonical equivalence and Python compares by
+  /// code point.
   private let list: Set<[UInt8]>
 
+  /// Creates a validator with Django's list.
   public init() { list = Self.djangoList }
 
-  /// - Parameter list: passwords of your own in UTF-8, one a line and in lower case, in the place of Django's.
+  /// Creates a validator with your own list instead of Django's.
+  /// - Parameter list: The passwords in UTF-8, one per line and in lowercase.
   public init(list: [UInt8]) { self.list = Self.passwords(in: list) }
 
   private static func passwords(in text: [UInt8]) -> Set<[UInt8]> {

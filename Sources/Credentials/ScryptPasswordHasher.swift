@@ -1,23 +1,31 @@
 import CryptoExtras
 import Foundation
 
-/// Django's `ScryptPasswordHasher`: `scrypt$<work factor>$<salt>$<block size>$<parallelism>$<base64 of 64 bytes>` (RFC 7914).
+/// Makes and verifies the hashes of Django's `ScryptPasswordHasher` (RFC 7914).
+///
+/// An encoding is `scrypt$<work factor>$<salt>$<block size>$<parallelism>$<base64 of 64 bytes>`.
 public struct ScryptPasswordHasher: PasswordHasher {
-  /// RFC 7914's N, r and p, under Django's names.
+  /// The parameters N, r and p of RFC 7914, under Django's names.
   public struct Cost: Sendable, Equatable {
+    /// The parameter N, a power of two.
     public var workFactor: Int
+    /// The parameter r.
     public var blockSize: Int
+    /// The parameter p.
     public var parallelism: Int
 
-    /// Django's defaults: 16 MiB, a tenth of a second or so.
+    /// Creates a cost; the default values are Django's and take 16 MiB and about a tenth of a second.
     public init(workFactor: Int = 16384, blockSize: Int = 8, parallelism: Int = 5) {
       self.workFactor = workFactor
       self.blockSize = blockSize
       self.parallelism = parallelism
     }
 
-    /// CryptoExtras traps, and memory runs out, on what only an attack asks for. At most 256 MiB, eight times what Django's own can do; at most
-    /// sixteen times the work of its default; and what RFC 7914 asks of N.
+    /// Whether the cost is one that the service accepts.
+    ///
+    /// Without bounds, a hash made for an attack could trap in CryptoExtras or use up the memory. The bounds are 256
+    /// MiB, which is eight times what Django can verify, sixteen times the work of Django's default, and what RFC 7914
+    /// requires of N.
     var isBounded: Bool {
       guard (1...32).contains(blockSize), (1...64).contains(parallelism), (2...1 << 21).contains(workFactor) else { return false }
       return workFactor.nonzeroBitCount == 1 && (blockSize > 1 || workFactor < 1 << 16) && 128 * workFactor * blockSize <= 256 << 20
@@ -28,6 +36,7 @@ public struct ScryptPasswordHasher: PasswordHasher {
   public let algorithm = "scrypt"
   private let cost: Cost
 
+  /// Creates a hasher; `cost` applies to new hashes only.
   public init(cost: Cost = Cost()) { self.cost = cost }
 
   public var isBounded: Bool { cost.isBounded }
@@ -40,7 +49,7 @@ public struct ScryptPasswordHasher: PasswordHasher {
   public func recognizes(_ encoded: String) -> Bool { parameters(of: encoded) != nil }
 
   public func verify(_ password: String, encoded: String) -> Bool {
-    // A hash that cannot be computed is no password's.
+    // If the hash cannot be computed, no password matches it.
     guard let (cost, salt) = parameters(of: encoded), let again = try? encode(password, cost, salt: salt) else { return false }
     return constantTimeEqual(encoded.utf8, again.utf8)
   }

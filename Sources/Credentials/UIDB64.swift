@@ -1,7 +1,7 @@
 import Foundation
 import Text
 
-/// Django's `urlsafe_base64_encode(str(pk))`: how a user's primary key is written in a link.
+/// Encodes and decodes a user's primary key for links, like Django's `urlsafe_base64_encode(str(pk))`.
 public enum UIDB64 {
   /// The longest key that is decoded, in bytes, so that a link cannot make the service work on more.
   private static let maximumBytes = 255
@@ -15,7 +15,8 @@ public enum UIDB64 {
 
   /// Returns the key that `uidb64` encodes, or `nil` unless it is exactly what ``encode(_:)`` writes for that key.
   ///
-  /// Django's decoder accepts more spellings of a key (padding, stray characters). A link never has them, so they are refused.
+  /// Django's decoder accepts more spellings of a key (padding, stray characters). A link never has them, so this
+  /// function refuses them.
   public static func decode(_ uidb64: String) -> UserID? {
     let length = uidb64.utf8.count
     guard (1...maximumBytes * 4 / 3 + 1).contains(length) else { return nil }

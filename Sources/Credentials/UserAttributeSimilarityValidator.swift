@@ -1,8 +1,10 @@
 public import Text
 
-/// Django's `UserAttributeSimilarityValidator`: refuses a password that shares most of its characters with the user's name or address.
+/// Refuses a password that shares most of its characters with the user's name or address, like Django's
+/// `UserAttributeSimilarityValidator`.
 public struct UserAttributeSimilarityValidator: PasswordValidator {
-  /// What a password may be compared with, by Django's names; the order is Django's, in which the first hit counts.
+  /// An attribute that passwords are compared with, by its name in Django. The order is Django's, and the first similar
+  /// attribute is reported.
   public enum Attribute: String, CaseIterable, Sendable {
     case username, firstName = "first_name", lastName = "last_name", email
 
@@ -28,9 +30,11 @@ public struct UserAttributeSimilarityValidator: PasswordValidator {
   private let attributes: [Attribute]
   private let maximumSimilarity: Double
 
+  /// Creates a validator with the values of Django's options.
   /// - Parameters:
-  ///   - attributes: Django's `user_attributes`.
-  ///   - maximumSimilarity: Django's `max_similarity`: the ratio from which a password is refused. Django takes none below 0.1.
+  ///   - attributes: `user_attributes`.
+  ///   - maximumSimilarity: `max_similarity`, the ratio from which a password is refused. Django accepts no value below
+  ///     0.1.
   public init(attributes: [Attribute] = Attribute.allCases, maximumSimilarity: Double = 0.7) {
     self.attributes = attributes
     self.maximumSimilarity = maximumSimilarity
@@ -44,12 +48,12 @@ public struct UserAttributeSimilarityValidator: PasswordValidator {
     return similar.map { attribute in
       FieldError(
         code: "password_too_similar",
-        // A sentence each: other languages need more than another noun.
+        // Each attribute has its own sentence, because other languages cannot just replace the noun.
         LocalizableMessage("The password is too similar to the \(attribute.verboseName).", ["verbose_name": .string(attribute.verboseName)]))
     }
   }
 
-  /// Django's `re.split(r"\W+", value) + [value]`, in lower case.
+  /// Returns the words of `value` and the whole value in lowercase, like Django's `re.split(r"\W+", value) + [value]`.
   private func parts(of value: String) -> [[Unicode.Scalar]] {
     guard !value.isEmpty else { return [] }
     let whole = Array(value.pythonLowercased.unicodeScalars)
@@ -60,12 +64,13 @@ public struct UserAttributeSimilarityValidator: PasswordValidator {
     !exceedsLengthRatio(password.count, part.count) && quickRatio(password, part) >= maximumSimilarity
   }
 
-  /// Django's `exceeds_maximum_length_ratio`: a part this much shorter than the password cannot make it similar.
+  /// Returns whether a part is too short to make the password similar, like Django's `exceeds_maximum_length_ratio`.
   private func exceedsLengthRatio(_ password: Int, _ part: Int) -> Bool {
     password >= 10 * part && Double(part) < maximumSimilarity / 2 * Double(password)
   }
 
-  /// Python's `SequenceMatcher(a=a, b=b).quick_ratio()`: twice the characters in common, over all of them.
+  /// Returns twice the number of common characters divided by all characters, like Python's
+  /// `SequenceMatcher(a=a, b=b).quick_ratio()`.
   private func quickRatio(_ a: [Unicode.Scalar], _ b: [Unicode.Scalar]) -> Double {
     var available: [Unicode.Scalar: Int] = [:]
     for scalar in b { available[scalar, default: 0] += 1 }

@@ -2,11 +2,13 @@
 ///
 /// Tokens and `uidb64` are made from this text. Only a store knows the type of the column.
 public struct UserID: Sendable, Hashable, Encodable, CustomStringConvertible {
+  /// The canonical text of the key.
   public let text: String
 
   /// Wraps a key's text, which must be canonical: no two texts may name the same user.
   public init(_ text: String) { self.text = text }
 
+  /// Creates the key of a user with an integer primary key.
   public init(_ number: Int64) { text = String(number) }
 
   /// The key as an integer, or `nil` unless the text is exactly how that integer is printed.
@@ -14,7 +16,7 @@ public struct UserID: Sendable, Hashable, Encodable, CustomStringConvertible {
 
   public var description: String { text }
 
-  /// Encodes the key as a number if it is an integer, as Django's `dumpdata` does, otherwise as text.
+  /// Encodes the key as a number if it is an integer, like Django's `dumpdata` does, otherwise as text.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     if let integer { try container.encode(integer) } else { try container.encode(text) }

@@ -158,8 +158,8 @@ private struct FieldErrorDocument: Encodable {
 
   init(_ error: FieldError, in language: Language?) {
     code = error.code
-    message = language?.text(of: error.phrase) ?? error.message
-    params = error.phrase.parameters.isEmpty ? nil : error.phrase.parameters.mapValues(Parameter.init)
+    message = language?.text(of: error.localizableMessage) ?? error.message
+    params = error.localizableMessage.parameters.isEmpty ? nil : error.localizableMessage.parameters.mapValues(Parameter.init)
   }
 
   struct Parameter: Encodable {

@@ -54,12 +54,13 @@ public struct Language: Sendable {
   public var direction: String { Locale.Language(identifier: tag).characterDirection == .rightToLeft ? "rtl" : "ltr" }
 
   /// The sentence in this language, or in English if it has no translation.
-  public func text(of phrase: LocalizableMessage) -> String {
-    switch messages?[phrase.template] {
-    case .sentence(let sentence): phrase.fill(sentence)
+  public func text(of message: LocalizableMessage) -> String {
+    switch messages?[message.key] {
+    case .sentence(let sentence): message.interpolate(sentence)
     case .plural(let forms):
-      phrase.fill(forms[PluralCategory(of: phrase.count ?? 0, in: messagesTag).rawValue] ?? forms[PluralCategory.other.rawValue] ?? phrase.english)
-    case nil: phrase.english
+      message.interpolate(
+        forms[PluralCategory(of: message.count ?? 0, in: messagesTag).rawValue] ?? forms[PluralCategory.other.rawValue] ?? message.english)
+    case nil: message.english
     }
   }
 

@@ -1,9 +1,11 @@
 package import Foundation
 
 extension Date {
-  /// Returns the date in UTC as RFC 3339 text, `2026-11-20T22:09:52Z`, or with milliseconds, `2026-11-20T22:09:52.123Z`.
+  /// Returns the date in UTC as RFC 3339 text, `2026-11-20T22:09:52Z`, or with milliseconds,
+  /// `2026-11-20T22:09:52.123Z`.
   ///
-  /// It calls `gmtime_r` and `strftime`, because every response and log line needs it and Foundation's formatters are slower.
+  /// The method calls `gmtime_r` and `strftime`, because every response and log line needs it and Foundation's
+  /// formatters are slower.
   package func rfc3339(withMilliseconds: Bool = false) -> String {
     let seconds = timeIntervalSince1970.rounded(.down)
     var time = time_t(min(max(seconds, -62_167_219_200), 253_402_300_799))

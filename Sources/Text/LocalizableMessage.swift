@@ -1,6 +1,6 @@
-/// A sentence for people: in English, and with all that it takes to say it in another language.
+/// A sentence for people, in English, with everything that is needed to say it in another language.
 public struct LocalizableMessage: Sendable, Equatable {
-  /// What a sentence speaks of.
+  /// A value that a message contains.
   public enum Parameter: Sendable, Equatable {
     case int(Int)
     case string(String)
@@ -13,32 +13,35 @@ public struct LocalizableMessage: Sendable, Equatable {
     }
   }
 
-  /// English, with `{name}` where a parameter stands. Its translations are found by it.
-  public var template: String
-  /// English for a count of one, where that differs.
-  public var singular: String?
+  /// The English sentence, with `{name}` for each parameter. Translations are looked up by it.
+  public var key: String
+  /// The English sentence for a count of one, or `nil` if it does not differ.
+  public var one: String?
+  /// The values of the sentence's parameters, by name.
   public var parameters: [String: Parameter]
-  /// The parameter whose number decides on singular and plural.
-  public var countedBy: String?
+  /// The name of the parameter whose number selects the plural form, or `nil` if the sentence has only one form.
+  public var pluralArgument: String?
 
-  public init(_ template: String, singular: String? = nil, _ parameters: [String: Parameter] = [:], countedBy: String? = nil) {
-    self.template = template
-    self.singular = singular
+  /// Creates a message from its English sentence and the values of its parameters.
+  public init(_ key: String, one: String? = nil, _ parameters: [String: Parameter] = [:], pluralArgument: String? = nil) {
+    self.key = key
+    self.one = one
     self.parameters = parameters
-    self.countedBy = countedBy
+    self.pluralArgument = pluralArgument
   }
 
-  /// The number that singular and plural depend on.
+  /// The number that selects the plural form, or `nil` if the sentence has only one form.
   public var count: Int? {
-    guard let countedBy, case .int(let number) = parameters[countedBy] else { return nil }
+    guard let pluralArgument, case .int(let number) = parameters[pluralArgument] else { return nil }
     return number
   }
 
-  public var english: String { fill(count == 1 ? singular ?? template : template) }
+  /// The sentence in English, with its parameters filled in.
+  public var english: String { interpolate(count == 1 ? one ?? key : key) }
 
-  /// A translation with the parameters in their places.
-  public func fill(_ translation: String) -> String {
-    // By hand: it is done for each check of a link, and a regular expression takes its time.
+  /// Returns the translation with the values of the parameters filled in. A name that has no value stays as it is.
+  public func interpolate(_ translation: String) -> String {
+    // Many responses need this, and a regular expression would be slower.
     var parts = translation.split(separator: "{", omittingEmptySubsequences: false)
     var text = String(parts.removeFirst())
     for part in parts {

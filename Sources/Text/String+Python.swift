@@ -1,19 +1,21 @@
 import Foundation
 
-/// Python's reading of text, where Swift's differs and Django's rules depend on it. Swift compares strings by canonical equivalence, Python by
-/// code point; equality that Django decides must go through ``isIdentical(to:)``.
+/// Text operations that behave as in Python, where Swift differs and Django's rules depend on the difference.
+///
+/// Swift compares strings by canonical equivalence and Python by code point, so a comparison that Django makes must use
+/// ``isIdentical(to:)``.
 extension String {
-  /// Python's `==`: the same code points.
+  /// Returns whether both strings have the same code points, as Python's `==` does.
   package func isIdentical(to other: String) -> Bool { utf8.elementsEqual(other.utf8) }
 
-  /// Python's `str.strip()`.
+  /// The string without white space at both ends, as by Python's `str.strip()`.
   package var stripped: String {
     let scalars = unicodeScalars
     guard let first = scalars.firstIndex(where: { !$0.isPythonSpace }), let last = scalars.lastIndex(where: { !$0.isPythonSpace }) else { return "" }
     return String(scalars[first...last])
   }
 
-  /// Python's `str.lower()`, which, unlike `lowercased()`, knows the final sigma.
+  /// The string in lowercase, as by Python's `str.lower()`, which writes a final sigma where `lowercased()` does not.
   package var pythonLowercased: String {
     let scalars = Array(unicodeScalars)
     var result = ""
@@ -23,15 +25,17 @@ extension String {
     return result
   }
 
-  /// Equal for two strings exactly when Python's `unicodedata.normalize("NFKC", s).casefold()` is: Django's `_unicode_ci_compare`,
-  /// by which an address in another spelling finds its account and a look-alike does not (CVE-2019-19844).
+  /// A key that is equal for two strings exactly when Django's `_unicode_ci_compare` considers them equal.
+  ///
+  /// Django compares `unicodedata.normalize("NFKC", s).casefold()`, so that an address in another spelling finds its
+  /// account and a look-alike does not (CVE-2019-19844).
   package var caselessKey: [UInt8] {
-    // Most addresses; for ASCII all of the below comes to this.
+    // Most addresses are ASCII, for which the rest of this function amounts to this.
     if utf8.allSatisfy({ $0 < 0x80 }) { return utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 } }
     var folded = ""
     for scalar in precomposedStringWithCompatibilityMapping.unicodeScalars {
       switch scalar {
-      case "ı": folded += "ı"  // Upper-casing would make it the ordinary i.
+      case "ı": folded += "ı"  // Its uppercase form is the ordinary I, which would make it equal to i.
       case "ẞ": folded += "ss"
       default:
         for upper in scalar.properties.uppercaseMapping.unicodeScalars { folded += upper.properties.lowercaseMapping }
@@ -40,15 +44,15 @@ extension String {
     return Array(folded.utf8)
   }
 
-  /// Python's NFKC form, as Django stores user names.
+  /// The string in Unicode's NFKC form, in which Django stores user names.
   package var nfkc: String { precomposedStringWithCompatibilityMapping }
 }
 
 extension Unicode.Scalar {
-  /// Python's `str.isspace()`: white space and the four separators of ASCII.
+  /// Whether Python's `str.isspace()` is true: for white space and the four ASCII separators.
   fileprivate var isPythonSpace: Bool { properties.isWhitespace || (0x1C...0x1F).contains(value) }
 
-  /// `\w` of Python's `re`: a letter, anything numeric, or an underscore; marks are not in it.
+  /// Whether `\w` in Python's `re` matches: a letter, a numeric character or an underscore, but no combining mark.
   package var isPythonWord: Bool {
     switch properties.generalCategory {
     case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: true
@@ -56,12 +60,13 @@ extension Unicode.Scalar {
     }
   }
 
-  /// Python's `str.isdigit()` for one character.
+  /// Whether Python's `str.isdigit()` is true for this character.
   package var isPythonDigit: Bool { properties.numericType == .decimal || properties.numericType == .digit }
 }
 
 extension [Unicode.Scalar] {
-  /// Unicode's Final_Sigma: after a cased letter and before none, case-ignorable characters aside.
+  /// Returns whether Unicode's condition Final_Sigma holds: a cased letter precedes and none follows, skipping
+  /// case-ignorable characters.
   fileprivate func isFinal(at index: Int) -> Bool {
     let before = self[..<index].last { !$0.properties.isCaseIgnorable }
     let after = self[(index + 1)...].first { !$0.properties.isCaseIgnorable }

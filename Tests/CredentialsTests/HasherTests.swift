@@ -129,6 +129,6 @@ private let cheapHashers: [any PasswordHasher] = [
     #expect(MaximumLengthValidator().validate(String(repeating: "😀", count: 1024), user: user) == nil)
     let error = MaximumLengthValidator().validate(String(repeating: "a", count: 1025), user: user)
     #expect(error?.code == "password_too_long")
-    #expect(error?.phrase.parameters == ["max_length": .int(1024)])
+    #expect(error?.localizableMessage.parameters == ["max_length": .int(1024)])
   }
 }

@@ -72,7 +72,7 @@ import Text
     func text(_ count: Int, _ tag: String) throws -> String {
       let error = try #require(
         MinimumLengthValidator(minimum: count).validate("", user: UserAttributes(username: "", firstName: "", lastName: "", email: "")))
-      return try #require(try Languages().match(tag)).text(of: error.phrase)
+      return try #require(try Languages().match(tag)).text(of: error.localizableMessage)
     }
     #expect(try text(1, "en").hasSuffix("at least 1 character.") && text(8, "en").hasSuffix("at least 8 characters."))
     #expect(try text(1, "fr") != text(2, "fr").replacing("2", with: "1"))

@@ -74,7 +74,7 @@ public struct PasswordResetForm: Sendable {
           code: "max_length",
           LocalizableMessage(
             "Ensure this value has at most {limit_value} characters (it has {show_value}).",
-            ["limit_value": .int(maximumLength), "show_value": .int(length)], countedBy: "limit_value")))
+            ["limit_value": .int(maximumLength), "show_value": .int(length)], pluralArgument: "limit_value")))
     }
     if text.unicodeScalars.contains("\0") { found.append(.nullCharacters) }
     if !found.isEmpty { errors[field] = found }

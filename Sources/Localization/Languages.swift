@@ -1,56 +1,63 @@
-/// The languages there are, and which of them a person gets.
+/// The available languages, and the choice of one for a request or an email.
 public struct Languages: Sendable {
-  /// A language whose file is not as it must be.
+  /// The error for a damaged language file or an unknown language.
   public struct Invalid: Error, CustomStringConvertible {
+    /// What is wrong.
     public let description: String
   }
 
-  /// Those that have wording of our own. A new one is a file in `Languages` and a line here.
+  /// The files of the built-in languages. To add a language, add a file to `Languages` and a line here.
   private static let files: KeyValuePairs = [
     "en": PackageResources.en_json, "ar": PackageResources.ar_json, "de": PackageResources.de_json, "es": PackageResources.es_json,
     "fr": PackageResources.fr_json, "ja": PackageResources.ja_json, "pt-BR": PackageResources.pt_BR_json, "zh-Hans": PackageResources.zh_Hans_json,
   ]
 
-  /// The tags of the languages with wording of our own.
+  /// The tags of the built-in languages.
   public static var builtIn: [String] { files.map(\.key) }
 
+  /// The built-in languages, followed by those that only an operator's templates are in.
   public let all: [Language]
+  /// The language that is used if none of the requested languages is available.
   public let `default`: Language
 
+  /// Reads the built-in languages.
   /// - Parameters:
-  ///   - tag: `LANGUAGE_CODE`; must be one of ``builtIn``, or of `others`, or a variant of one.
-  ///   - others: languages of an operator's templates.
+  ///   - tag: `LANGUAGE_CODE`, which must be one of ``builtIn`` or `others`, or a variant of one.
+  ///   - others: The languages of an operator's templates.
   public init(default tag: String = "en", others: [String] = []) throws(Invalid) {
     var all: [Language] = []
     for (tag, file) in Self.files {
-      do { all.append(try Language(tag: tag, file: file)) } catch { throw Invalid(description: "the language file \(tag).json: \(error)") }
+      do { all.append(try Language(tag: tag, file: file)) } catch { throw Invalid(description: "cannot read the language file \(tag).json: \(error)") }
     }
     for other in others where !all.contains(where: { $0.tag.lowercased() == other.lowercased() }) {
       all.append(Language(tag: other, fallback: Self.best(for: [other, tag], among: all) ?? all[0]))
     }
     guard let chosen = Self.best(for: [tag], among: all) else {
-      throw Invalid(description: "there is no language \(tag); there are \(all.map(\.tag).joined(separator: ", "))")
+      throw Invalid(description: "there is no language \(tag); choose one of \(all.map(\.tag).joined(separator: ", "))")
     }
     self.all = all
     `default` = chosen
   }
 
-  /// The language that comes nearest to `tag`; nil if none does.
+  /// Returns the language that is closest to `tag`, or `nil` if there is none.
   public func match(_ tag: String) -> Language? { Self.best(for: [tag], among: all) }
 
-  /// The language for a request.
+  /// Returns the language for a request.
   /// - Parameters:
-  ///   - locale: what was asked for by name; it goes first.
-  ///   - acceptLanguage: the header of that name.
+  ///   - locale: The language that the body of the request names, which has precedence.
+  ///   - acceptLanguage: The `Accept-Language` header.
   public func choose(locale: String?, acceptLanguage: String?) -> Language {
     let wanted = (locale.map { [$0] } ?? []) + (acceptLanguage.map(Self.ranges) ?? [])
     return Self.best(for: wanted, among: all) ?? `default`
   }
 
-  /// The first of `wanted` that there is: the lookup of RFC 4647 section 3.4, which drops subtags from the end, and then, as in Django, any
-  /// variant of the same language: whoever asks for `pt` or `zh-TW` is better served by `pt-BR` or `zh-Hans` than by English.
+  /// Returns the first of the wanted languages that is available.
+  ///
+  /// This is the lookup of RFC 4647 section 3.4, which removes subtags from the end. After that, as in Django, any
+  /// variant of the same language matches: a reader who asks for `pt` or `zh-TW` understands `pt-BR` or `zh-Hans`
+  /// better than English.
   private static func best(for wanted: [String], among all: [Language]) -> Language? {
-    // RFC 5646 section 4.4.1 counts 35 characters for the longest sensible tag.
+    // The longest reasonable tag has 35 characters (RFC 5646 section 4.4.1).
     for tag in wanted where tag.utf8.count <= 35 {
       var subtags = tag.lowercased().split { $0 == "-" || $0 == "_" }.map(String.init)
       guard let primary = subtags.first else { continue }
@@ -64,9 +71,10 @@ public struct Languages: Sendable {
     return nil
   }
 
-  /// The tags in an `Accept-Language` header (RFC 9110 section 12.5.4), the most wanted first. What is not well-formed is passed over.
+  /// Returns the tags in an `Accept-Language` header (RFC 9110 section 12.5.4), the most wanted first, and skips
+  /// malformed items.
   private static func ranges(in header: String) -> [String] {
-    // More than these are no person's languages.
+    // No person reads more languages than this.
     let items = header.split(separator: ",").prefix(32).compactMap { item -> (tag: String, weight: Double)? in
       let parts = item.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" } }
       guard let tag = parts.first, tag != "*" else { return nil }

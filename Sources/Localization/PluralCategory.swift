@@ -1,9 +1,12 @@
-/// The forms that a language has for numbers of things: the plural categories of CLDR, for whole numbers.
-/// https://www.unicode.org/cldr/charts/latest/supplemental/language_plural_rules.html
+/// A plural category of CLDR, which selects the form of a sentence that contains a number.
+///
+/// Only whole numbers are supported. The rules are from
+/// https://www.unicode.org/cldr/charts/latest/supplemental/language_plural_rules.html.
 enum PluralCategory: String {
   case zero, one, two, few, many, other
 
-  /// - Parameter language: a tag; one that is not listed has the rule of English.
+  /// Selects the category of a number.
+  /// - Parameter language: A language tag. Languages that are not listed here have the rule of English.
   init(of count: Int, in language: String) {
     switch language.prefix(while: { $0 != "-" }) {
     case "ja", "zh": self = .other

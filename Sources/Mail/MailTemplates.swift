@@ -152,9 +152,9 @@ extension MailTemplates {
   }
 
   private static func read(_ kind: MailContext.Kind, _ language: Language, _ folder: TemplateFolder, extra: Set<String>) throws(Invalid) -> Texts {
-    let words = language.mails[kind.rawValue] ?? [:]
+    let words = language.emails[kind.rawValue] ?? [:]
     let names = contextNames.union(words.keys.map { "words.\($0)" }).union(extra)
-    let allWords = language.mails.values.flatMap(\.keys).map { "words.\($0)" }
+    let allWords = language.emails.values.flatMap(\.keys).map { "words.\($0)" }
     let checker = TemplateChecker(names: kind == .passwordReset ? names.union(linkNames) : names, conditional: linkNames.union(allWords))
     func template(_ part: TemplateFolder.Part) throws(Invalid) -> MustacheTemplate {
       let contentType = part == .html ? "HTML" : "TEXT"

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A count that only grows.
+/// A metric that only grows, with a value for each combination of label values.
 public final class Counter: Family {
   let description: Description
   let type = "counter"
@@ -11,7 +11,9 @@ public final class Counter: Family {
     counts = Mutex(Dictionary(uniqueKeysWithValues: known.map { ($0, 0) }))
   }
 
-  /// - Parameter labels: their values; they must be few in all, as each is a time series.
+  /// Adds to the value for the given labels.
+  /// - Parameter labels: The values of the labels, in the order of their names. Each combination is a time series, so
+  ///   there must be few.
   public func increment(_ labels: String..., by count: Int = 1) { counts.withLock { $0[labels, default: 0] += count } }
 
   func samples() -> [String] {

@@ -1,9 +1,9 @@
 import Synchronization
 
-/// Observations by size.
+/// A metric that counts observations by their size.
 public final class Histogram: Family {
   private struct Series {
-    /// For each bound those at or below it and above the one before; the last is for those above all bounds.
+    /// The number of observations in each bucket. The last bucket has those above all bounds.
     var counts: [Int]
     var sum = 0.0
 
@@ -21,7 +21,10 @@ public final class Histogram: Family {
     series = Mutex(description.labels.isEmpty ? [[]: Series(bounds: bounds)] : [:])
   }
 
-  /// - Parameter value: seconds, where it is a time.
+  /// Adds an observation.
+  /// - Parameters:
+  ///   - value: The size, in seconds if it is a time.
+  ///   - labels: The values of the labels, in the order of their names.
   public func observe(_ value: Double, _ labels: String...) {
     let index = bounds.firstIndex { value <= $0 } ?? bounds.count
     series.withLock { series in

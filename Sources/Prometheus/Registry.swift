@@ -1,43 +1,50 @@
 import Synchronization
 
-/// What is measured, and its text for Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4).
+/// Holds the metrics and writes them as text for Prometheus.
+///
+/// The format is version 0.0.4 of https://prometheus.io/docs/instrumenting/exposition_formats/.
 public final class Registry: Sendable {
   private let families = Mutex<[any Family]>([])
 
+  /// Creates a registry without metrics.
   public init() {}
 
-  /// A count that only grows; its name ends in `_total`.
+  /// Adds a counter.
   /// - Parameters:
-  ///   - labels: their names; each increment gives their values, in this order.
-  ///   - known: values that are sure to come: they are there at 0 from the start, as Prometheus cannot see an increment from nothing.
+  ///   - name: The name, which ends in `_total`.
+  ///   - labels: The names of the labels.
+  ///   - known: Label values that exist from the start with the count 0, because Prometheus cannot see the first
+  ///     increment of a new series.
   public func counter(_ name: String, _ help: String, labels: [String] = [], known: [[String]] = []) -> Counter {
     let counter = Counter(description: Description(name: name, help: help, labels: labels), known: labels.isEmpty ? [[]] : known)
     add(counter)
     return counter
   }
 
-  /// How many observations lie below each of `bounds`, and their sum.
+  /// Adds a histogram, whose buckets end at `bounds`.
   public func histogram(_ name: String, _ help: String, labels: [String] = [], bounds: [Double]) -> Histogram {
     let histogram = Histogram(description: Description(name: name, help: help, labels: labels), bounds: bounds)
     add(histogram)
     return histogram
   }
 
-  /// A value that is read when it is asked for.
-  /// - Parameter read: nil if it cannot be read now: then it is left out.
+  /// Adds a gauge, whose value is read for each scrape.
+  /// - Parameter read: Returns the value, or `nil` to omit it.
   public func gauge(_ name: String, _ help: String, read: @escaping @Sendable () async -> Double?) {
     gauge(name, help, labels: []) { await read().map { [([], $0)] } ?? [] }
   }
 
-  /// As the gauge above, a value for each combination of `labels`.
-  /// - Parameter kind: `counter` for what only grows, though it is counted elsewhere.
+  /// Adds a gauge with labels, whose values are read for each scrape.
+  /// - Parameters:
+  ///   - kind: `counter` for a value that only grows but is counted elsewhere.
+  ///   - read: Returns the label values and the value of each series.
   public func gauge(
     _ name: String, _ help: String, labels: [String], kind: GaugeKind = .gauge, read: @escaping @Sendable () async -> [([String], Double)]
   ) {
     add(Gauge(description: Description(name: name, help: help, labels: labels), kind: kind, read: read))
   }
 
-  /// All of it.
+  /// Returns the current values of all metrics as text.
   public func text() async -> String {
     var text = ""
     for family in families.withLock(\.self) {
@@ -53,17 +60,18 @@ public final class Registry: Sendable {
   private func add(_ family: any Family) { families.withLock { $0.append(family) } }
 }
 
-/// What a gauge is to Prometheus.
+/// The type that Prometheus sees for a gauge.
 public enum GaugeKind: String, Sendable {
   case gauge, counter
 }
 
+/// The name, the help text and the label names of a metric.
 struct Description: Sendable {
   let name: String
   let help: String
   let labels: [String]
 
-  /// `{route="none",status="404"}`, or nothing.
+  /// Returns the labels as text, such as `{route="none",status="404"}`, or an empty text if there are none.
   func labels(_ values: [String], and more: String? = nil) -> String {
     let pairs = zip(labels, values).map { "\($0)=\"\(Self.escaped($1))\"" } + [more].compactMap(\.self)
     return pairs.isEmpty ? "" : "{\(pairs.joined(separator: ","))}"
@@ -83,14 +91,16 @@ struct Description: Sendable {
   }
 }
 
+/// A metric with all its time series.
 protocol Family: Sendable {
   var description: Description { get }
   var type: String { get }
 
-  /// What follows the name in each line.
+  /// Returns a line for each sample, without the name at its start.
   func samples() async -> [String]
 }
 
+/// A metric whose values are read for each scrape.
 struct Gauge: Family {
   let description: Description
   let kind: GaugeKind
@@ -101,5 +111,5 @@ struct Gauge: Family {
   func samples() async -> [String] { await read().map { "\(description.labels($0)) \(number($1))" } }
 }
 
-/// As Prometheus writes numbers.
+/// Returns the number as Prometheus writes it: whole numbers without a fraction.
 func number(_ value: Double) -> String { value == value.rounded() && abs(value) < 1e15 ? "\(Int64(value))" : "\(value)" }

@@ -70,9 +70,14 @@ let package = Package(
     ),
     .target(name: "Prometheus", swiftSettings: strict),
     .target(
+      name: "Concurrency",
+      dependencies: ["Prometheus", .product(name: "NIOPosix", package: "swift-nio")],
+      swiftSettings: strict
+    ),
+    .target(
       name: "PasswordReset",
       dependencies: [
-        "Credentials", "Prometheus", "Text",
+        "Concurrency", "Credentials", "Prometheus", "Text",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
@@ -90,7 +95,7 @@ let package = Package(
     .target(
       name: "Mail",
       dependencies: [
-        "Localization", "PasswordReset", "CCurl", "CGMime",
+        "Concurrency", "Localization", "PasswordReset", "CCurl", "CGMime",
         .product(name: "Mustache", package: "swift-mustache"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
@@ -121,7 +126,7 @@ let package = Package(
     .executableTarget(
       name: "App",
       dependencies: [
-        "CCurl", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "Text",
+        "CCurl", "Concurrency", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "Text",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -143,7 +148,7 @@ let package = Package(
     .executableTarget(
       name: "Timing",
       dependencies: [
-        "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
+        "Concurrency", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
       ],

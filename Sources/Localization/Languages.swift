@@ -27,7 +27,11 @@ public struct Languages: Sendable {
   public init(default tag: String = "en", others: [String] = []) throws(Invalid) {
     var all: [Language] = []
     for (tag, file) in Self.files {
-      do { all.append(try Language(tag: tag, file: file)) } catch { throw Invalid(description: "cannot read the language file \(tag).json: \(error)") }
+      do {
+        all.append(try Language(tag: tag, file: file))
+      } catch {
+        throw Invalid(description: "cannot read the language file \(tag).json: \(error)")
+      }
     }
     for other in others where !all.contains(where: { $0.tag.lowercased() == other.lowercased() }) {
       all.append(Language(tag: other, fallback: Self.best(for: [other, tag], among: all) ?? all[0]))

@@ -1,10 +1,16 @@
+import Concurrency
 import Foundation
 public import PasswordReset
 import Synchronization
 
-/// Sends by SMTP, by libcurl. Each connection has a thread of its own, which ends when there is nothing to send for a minute.
+/// Sends emails by SMTP with libcurl.
+///
+/// Each connection has its own thread, because a libcurl handle blocks its thread and must not be shared. When there
+/// has been nothing to send for a minute, the thread ends and the connection closes. No thread pool is used, because a
+/// pool keeps its threads.
 public final class SMTPBackend: MailBackend {
-  /// Well below the five minutes after which servers hang up (RFC 5321 section 4.5.3.2.7).
+  /// The seconds after which an idle connection closes, well below the five minutes after which servers close it
+  /// (RFC 5321 section 4.5.3.2.7).
   private static let idleLimit = 60
 
   private struct State {
@@ -19,16 +25,17 @@ public final class SMTPBackend: MailBackend {
   private let settings: SMTPSettings
   private let maximumConnections: Int
   private let state = Mutex(State())
-  /// Counts the jobs in the queue.
+  /// Is signaled once for each job in the queue.
   private let jobs = DispatchSemaphore(value: 0)
 
-  /// - Parameter connections: how many there may be at once.
+  /// Creates a backend. It connects when there is an email to send.
+  /// - Parameter connections: The highest number of connections at once.
   public init(_ settings: SMTPSettings, connections: Int = 1) {
     self.settings = settings
     maximumConnections = connections
   }
 
-  /// A connection finds its next mail written and encoded.
+  /// More emails than connections, so that a connection finds its next email composed and encoded.
   public var prefetch: Int { maximumConnections + 2 }
 
   public func send(_ message: EmailMessage) async throws(MailError) {
@@ -41,11 +48,11 @@ public final class SMTPBackend: MailBackend {
     try result.get()
   }
 
-  /// Connects to the server and logs in, over a connection of its own, and sends nothing.
+  /// Checks the settings: opens a separate connection, authenticates and closes it without sending an email.
   public func connect() async throws(MailError) {
     let token = try settings.token()
     let result = await withCheckedContinuation { continuation in
-      // As for a mail: a thread that waits for the network must not be one that the database shares.
+      // As for an email, the wait for the network must not block a dispatch thread, which the database needs.
       Thread.detachNewThread { [settings] in continuation.resume(returning: SMTPConnection(settings).connect(token: token)) }
     }
     try result.get()
@@ -63,19 +70,19 @@ public final class SMTPBackend: MailBackend {
   private func refuse(_ job: Job) { job.done.resume(returning: .failure(.unavailable(reason: "the service is stopping"))) }
 
   private func enqueue(_ job: Job) {
-    let isShort = state.withLock { state -> Bool? in
+    let needsConnection = state.withLock { state -> Bool? in
       guard !state.isStopping else { return nil }
       state.queue.append(job)
       guard state.idle < state.queue.count, state.connections < maximumConnections else { return false }
       state.connections += 1
       return true
     }
-    guard let isShort else { return refuse(job) }
+    guard let needsConnection else { return refuse(job) }
     jobs.signal()
-    // A thread that waits for the network must not be one that the database shares.
-    if isShort {
+    // The wait for the network must not block a dispatch thread, which the database needs.
+    if needsConnection {
       Thread.detachNewThread {
-        BackgroundExecutor.lowerPriority()
+        lowerThreadPriority()
         self.work()
       }
     }
@@ -86,16 +93,16 @@ public final class SMTPBackend: MailBackend {
     while let job = nextJob() { job.done.resume(returning: connection.perform(job.transfer)) }
   }
 
-  /// Waits for something to send; nil if there is nothing for too long.
+  /// Returns the next job, or `nil` if there is none for ``idleLimit`` seconds.
   private func nextJob() -> Job? {
     state.withLock { $0.idle += 1 }
     while true {
-      let isSignalled = jobs.wait(timeout: .now() + .seconds(Self.idleLimit)) == .success
+      let isSignaled = jobs.wait(timeout: .now() + .seconds(Self.idleLimit)) == .success
       let job = state.withLock { state -> Job?? in
-        // Another thread may be late in taking what it was woken for, and what it was may have been taken back.
-        guard isSignalled != state.queue.isEmpty else { return .none }
+        // Wait again after a signal for a job that stop() removed, and after a timeout if a job has just been added.
+        guard isSignaled != state.queue.isEmpty else { return .none }
         state.idle -= 1
-        if isSignalled { return state.queue.removeFirst() }
+        if isSignaled { return state.queue.removeFirst() }
         state.connections -= 1
         return .some(nil)
       }
@@ -104,10 +111,10 @@ public final class SMTPBackend: MailBackend {
   }
 }
 
-/// A message on its way through libcurl.
+/// A message that libcurl is sending or about to send.
 final class SMTPTransfer: Sendable {
   let message: EncodedMessage
-  /// For XOAUTH2.
+  /// The access token for XOAUTH2, or `nil` if none is configured.
   let token: String?
   private let cancelled = Atomic(false)
 

@@ -1,14 +1,19 @@
-/// At most `count` in any `seconds`.
+/// A limit of `count` events in any period of `seconds`.
 public struct RateLimit: Sendable, Equatable {
+  /// The number of events that are allowed in a period.
   public var count: Int
+  /// The length of the period.
   public var seconds: Int
 
+  /// Creates a limit.
   public init(count: Int, seconds: Int) {
     self.count = count
     self.seconds = seconds
   }
 
-  /// Reads `1/m,5/h`: a count and a unit of `s`, `m`, `h` or `d` each, no unit twice; `off` is none. Nil for anything else.
+  /// Returns the limits in a text such as `1/m,5/h`, no limit for `off`, or `nil` for any other text.
+  ///
+  /// Each limit is a count and one of the units `s`, `m`, `h` and `d`. No unit may occur twice.
   public static func parse(_ text: String) -> [RateLimit]? {
     if text == "off" { return [] }
     let units = ["s": 1, "m": 60, "h": 3600, "d": 86400]

@@ -172,8 +172,8 @@ private enum PasswordInput {
     let broken = password.unicodeScalars.contains("\0") ? [.nullCharacters] : policy.errors(in: password, for: attributes)
     guard broken.isEmpty else { throw CommandError(message: broken.map(\.message).joined(separator: "\n")) }
     do {
-      return try policy.encode(password, replacing: record.password).get()
-    } catch let error as FieldError {
+      return try policy.encode(password, replacing: record.password)
+    } catch .refused(let error) {
       throw CommandError(message: error.message)
     } catch {
       throw CommandError(message: "the password cannot be hashed: \(error)")

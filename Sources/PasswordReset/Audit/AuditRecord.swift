@@ -1,37 +1,41 @@
 public import Credentials
 import Foundation
 
-/// What the audit records about a reset.
+/// An event that the audit records.
 public enum AuditEvent: String, Sendable, CaseIterable {
-  /// Someone asked for a reset email.
+  /// A client asked for a reset email.
   case requested
   /// The request concerns no account that may reset its password.
   case noAccount = "no_account"
-  /// The limit of its address held an email back.
+  /// An email was not sent because its address had reached its limit.
   case suppressed
   /// The mail backend accepted an email.
   case mailed
   /// An email became a dead letter.
   case mailFailed = "mail_failed"
-  /// Someone opened or used a link that sets no password.
+  /// A client opened or used a link that cannot set a password.
   case linkInvalid = "link_invalid"
-  /// Someone opened or used a link that is genuine but too old.
+  /// A client opened or used a link that is genuine but too old.
   case linkExpired = "link_expired"
   /// The user set a new password.
   case reset
-  /// Staff set a new password by a command.
+  /// An operator set a new password with a command.
   case setByStaff = "set_by_staff"
-  /// Staff printed a link by a command.
+  /// An operator printed a link with a command.
   case linkPrinted = "link_printed"
 }
 
-/// What happened to whom, as one line of the audit.
+/// An event in the audit and the user that it concerns.
 public struct AuditRecord: Sendable, Equatable {
+  /// The event.
   public var event: AuditEvent
+  /// The key of the user, or `nil` if the event concerns no known user.
   public var userID: UserID?
-  /// The keyed hash of the address or user name: the audit can be searched for one, but not read as a list of people.
+  /// The keyed hash of the address or user name. With it the audit can be searched for a person but not read as a list
+  /// of people.
   public var identifierKey: String?
 
+  /// Creates a record of an event.
   public init(_ event: AuditEvent, userID: UserID? = nil, identifierKey: String? = nil) {
     self.event = event
     self.userID = userID

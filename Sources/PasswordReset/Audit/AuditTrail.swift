@@ -4,12 +4,16 @@ public import Prometheus
 public import ServiceLifecycle
 import Synchronization
 
-/// A line of the audit with its time and the request that it belongs to.
+/// An audit record with its time and the request that caused it, as the store keeps it.
 public struct AuditLine: Sendable, Equatable {
+  /// The event and its user.
   public var record: AuditRecord
+  /// The `X-Request-Id` of the request, or the name of the command, such as `users link`.
   public var requestID: String
+  /// When the event happened.
   public var at: Date
 
+  /// Creates a line of the audit.
   public init(_ record: AuditRecord, requestID: String, at: Date) {
     self.record = record
     self.requestID = requestID
@@ -17,25 +21,25 @@ public struct AuditLine: Sendable, Equatable {
   }
 }
 
-/// Where the audit is kept.
+/// Stores the lines of the audit.
 public protocol AuditStore: Sendable {
-  /// Returns when the lines are on disk.
+  /// Adds lines, and returns when they are on disk.
   func append(_ lines: [AuditLine]) async throws(StoreError)
 
-  /// Deletes up to `limit` lines from before `date`; how many it deleted.
+  /// Deletes up to `limit` lines that are older than `date`, and returns how many it deleted.
   func purgeAudit(before date: Date, limit: Int) async throws(StoreError) -> Int
 }
 
-/// Takes the lines that no other write carries, so that a request need not wait for the disk to be answered, and writes them together a second later;
-/// deletes old lines.
+/// Writes audit records together once a second, so that a request does not wait for the disk, and deletes old lines.
 ///
-/// What others write with their own transaction does not come here.
+/// Records that belong to another write, such as a new password, are committed with that write instead.
 public final class AuditTrail: Service {
-  /// Whoever opens made-up links by the thousand must not fill the memory, nor the disk faster than this many lines a second.
+  /// The most lines that may wait, which is also the most per second. It keeps a flood of forged links from filling the
+  /// memory and the disk.
   private static let limit = 1000
   private static let interval = Duration.seconds(1)
   private static let purgeInterval: TimeInterval = 3600
-  /// Small, so that nobody waits for the database.
+  /// A small batch, so that requests do not wait for the database.
   private static let purgeBatch = 500
 
   private let store: any AuditStore
@@ -45,16 +49,18 @@ public final class AuditTrail: Service {
   private let lost: Counter
   private let pending = Mutex<[AuditLine]>([])
 
-  /// - Parameter lifetime: seconds for which a line is kept.
+  /// Creates an audit trail, which writes when ``run()`` is running.
+  /// - Parameter lifetime: The time for which a line is kept, in seconds.
   public init(store: any AuditStore, lifetime: TimeInterval, registry: Registry, logger: Logger, now: @escaping @Sendable () -> Date) {
     self.store = store
     self.lifetime = lifetime
     self.logger = logger
     self.now = now
-    lost = registry.counter("password_reset_audit_lost_total", "Lines that the audit has no place for: more than 1,000 a second, or no disk.")
+    lost = registry.counter(
+      "password_reset_audit_lost_total", "Lines missing in the audit because there were more than 1,000 per second or the disk failed.")
   }
 
-  /// Takes a record and returns at once.
+  /// Accepts a record to be written later, and returns at once.
   public func record(_ record: AuditRecord, requestID: String) {
     let line = AuditLine(record, requestID: requestID, at: now())
     let isKept = pending.withLock { pending in
@@ -65,24 +71,24 @@ public final class AuditTrail: Service {
     if !isKept { lost.increment() }
   }
 
-  /// Works until the graceful shutdown, and then writes what is left.
+  /// Writes until the graceful shutdown, and then writes the remaining lines.
   public func run() async {
     var nextPurge = Date.distantPast
     var isWritable = true
     while !Task.isShuttingDownGracefully, !Task.isCancelled {
       isWritable = await flush()
-      // Also if the clock was set back.
+      // The second condition is true if the clock was set back.
       if nextPurge <= now() || nextPurge > now().addingTimeInterval(Self.purgeInterval) {
         await purge()
         nextPurge = now().addingTimeInterval(Self.purgeInterval)
       }
-      // Told to stop, it goes on at once.
+      // A graceful shutdown ends the wait.
       try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.interval) }
     }
-    // A database that could not be written a moment ago is not waited for again.
+    // If the last write failed, another one would only delay the shutdown.
     if isWritable { _ = await flush() }
     let count = pending.withLock(\.count)
-    if count > 0 { logger.error("Lines of the audit are lost, as the database cannot be written", metadata: ["lines": "\(count)"]) }
+    if count > 0 { logger.error("Lines of the audit are lost because the database cannot be written", metadata: ["lines": "\(count)"]) }
   }
 
   private func flush() async -> Bool {
@@ -93,18 +99,18 @@ public final class AuditTrail: Service {
       pending.withLock { $0.removeFirst(lines.count) }
       return true
     } catch {
-      logger.error("The audit cannot be written", metadata: ["reason": "\(error)"])
+      logger.error("Cannot write the audit; its lines wait", metadata: ["reason": "\(error)"])
       return false
     }
   }
 
-  /// Deletes old lines, a batch at a time.
+  /// Deletes old lines in batches.
   private func purge() async {
     let end = now().addingTimeInterval(-lifetime)
     do {
       while try await store.purgeAudit(before: end, limit: Self.purgeBatch) == Self.purgeBatch, !Task.isShuttingDownGracefully {}
     } catch {
-      logger.error("Old lines of the audit cannot be deleted", metadata: ["reason": "\(error)"])
+      logger.error("Cannot delete old lines of the audit", metadata: ["reason": "\(error)"])
     }
   }
 }

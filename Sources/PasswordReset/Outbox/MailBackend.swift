@@ -1,24 +1,28 @@
 public import Foundation
 
-/// A mail to one person, before it is put into MIME.
+/// An email to one person, before it is encoded as MIME.
 public struct EmailMessage: Sendable, Equatable {
-  /// A mailbox, `Site <noreply@example.com>` or a bare address.
+  /// The sender, a mailbox such as `Site <noreply@example.com>` or a bare address.
   public var sender: String
-  /// A bare address, exactly one.
+  /// The recipient, exactly one bare address.
   public var recipient: String
+  /// The subject, in one line.
   public var subject: String
-  /// Plain text, lines ended by `\n`.
+  /// The plain text, with lines that end in `\n`.
   public var body: String
-  /// The same as a web page, for programs that show one; nil for none.
+  /// The same text as HTML, or `nil` if the email has no HTML part.
   public var html: String?
-  /// The language that it is in, as a tag.
+  /// The language tag of the text.
   public var language: String
-  /// The link that it is about.
+  /// The reset link that the email contains, or `nil` if it contains none.
   public var resetURL: String?
-  /// Without angle brackets; the same for every try of one mail, so that a receiver can drop a duplicate.
+  /// The message id without angle brackets. It is the same for all attempts of one email, so that a receiver can drop a
+  /// duplicate.
   public var messageID: String
+  /// The date of the message.
   public var date: Date
 
+  /// Creates an email.
   public init(
     sender: String, recipient: String, subject: String, body: String, html: String? = nil, language: String = "en", resetURL: String? = nil,
     messageID: String, date: Date
@@ -35,9 +39,11 @@ public struct EmailMessage: Sendable, Equatable {
   }
 }
 
-/// Sends emails: to an SMTP server, a terminal, a file. It is Django's `EMAIL_BACKEND`; docs/mail.md explains how to add one.
+/// Sends emails to an SMTP server, a terminal or a file, like Django's `EMAIL_BACKEND`. docs/mail.md explains how to
+/// add one.
 public protocol MailBackend: Sendable {
-  /// How many more emails than `EMAIL_CONNECTIONS` it wants to be given, so that its connections never wait for one. The default is 0.
+  /// How many more emails than `EMAIL_CONNECTIONS` it wants to be given, so that its connections never wait for one.
+  /// The default is 0.
   var prefetch: Int { get }
 
   /// Returns when the message is safely accepted. It is called for `EMAIL_CONNECTIONS` + ``prefetch`` messages at once.
@@ -53,23 +59,27 @@ extension MailBackend {
   public func stop() {}
 }
 
-/// Mails that can be read again.
+/// Keeps emails that were sent, so that tests can read them.
 public protocol Mailbox: Sendable {
-  /// Oldest first.
+  /// The emails, the oldest first.
   var messages: [EmailMessage] { get }
 
+  /// Deletes all emails.
   func removeAll()
 }
 
-/// Why a mail was not handed over. The reasons are for the operator; they hold neither a token nor an address.
+/// The reason why a backend did not send an email.
+///
+/// The texts are for the operator and contain neither tokens nor addresses.
 public enum MailError: Error, Sendable, Equatable {
-  /// It may work later: the server put this mail off.
+  /// The server refused this email for now, and a later attempt may succeed.
   case transient(reason: String)
-  /// No mail would go just now: the server is away, busy or wrongly set up.
+  /// No email can be sent now, because the server is away, busy or configured wrongly.
   case unavailable(reason: String)
-  /// It never will: the server refused this very mail for good.
+  /// The server refused this email permanently.
   case permanent(reason: String)
 
+  /// The reason as text, for the log.
   public var reason: String {
     switch self {
     case .transient(let reason), .unavailable(let reason), .permanent(let reason): reason

@@ -1,22 +1,29 @@
 import Credentials
 public import Foundation
 
-/// What a mail is made from, before a template gives it words.
+/// The facts of an email, from which a template makes its text.
 public struct MailContext: Sendable {
-  /// Which mail; the raw values begin the names of its templates.
+  /// The kind of an email. The names of its templates start with the raw value.
   public enum Kind: String, Sendable, CaseIterable {
+    /// The email with a reset link.
     case passwordReset = "password_reset"
+    /// The notice that the password was changed.
     case passwordChanged = "password_changed"
   }
 
-  /// What makes up the link in a reset mail.
+  /// The link in a reset email and its parts.
   public struct Link: Sendable {
+    /// The user's key, encoded by ``UIDB64``.
     public var uid: String
+    /// The one-time token.
     public var token: String
+    /// The whole link.
     public var url: String
+    /// The scheme of the link, `https` or `http`.
     public var scheme: String
+    /// The host of the link and its port if there is one.
     public var domain: String
-    /// Seconds from `date`.
+    /// The time from the date of the email until the link expires, in seconds.
     public var lifetime: Int
 
     init(uid: String, token: String, to resetURL: ResetURL, lifetime: Int) {
@@ -27,22 +34,26 @@ public struct MailContext: Sendable {
     }
   }
 
+  /// The kind of the email.
   public var kind: Kind
+  /// The user that the email is about.
   public var user: User
+  /// The bare address that the email is sent to.
   public var recipient: String
-  /// Nil in a mail that has no link.
+  /// The reset link, or `nil` in an email without a link.
   public var link: Link?
-  /// The language asked for, as a tag.
+  /// The language tag that the client asked for.
   public var locale: String?
-  /// When the reset was asked for, or the password changed.
+  /// When the reset was requested or the password was changed.
   public var time: Date
-  /// Names this mail, over all its tries.
+  /// Identifies the email. It is the same for all attempts.
   public var messageKey: String
+  /// The date of the email.
   public var date: Date
 }
 
 extension MailContext {
-  /// A mail to nobody, with a link that does not work: to look at the templates.
+  /// Returns the facts of an example email with a link that does not work, to preview and check templates.
   public static func sample(_ kind: Kind, locale: String?, resetURL: ResetURL, lifetime: Int, at now: Date) -> MailContext {
     let user = User(id: UserID(1), username: "alice", email: "alice@example.com", firstName: "Alice", lastName: "Example", password: "")
     let token = "d8ary8-578199d4e42f291f0f3bce532651119e"
@@ -55,5 +66,6 @@ extension MailContext {
 
 /// Turns the facts of an email into its text, by templates and the reader's language.
 public protocol EmailComposer: Sendable {
+  /// Returns the email to send.
   func compose(_ email: MailContext) -> EmailMessage
 }

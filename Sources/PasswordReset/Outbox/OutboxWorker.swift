@@ -1,3 +1,4 @@
+import Concurrency
 public import Foundation
 public import Logging
 import Prometheus

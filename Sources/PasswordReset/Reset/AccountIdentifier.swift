@@ -1,14 +1,15 @@
 import Credentials
 import Text
 
-/// Whom a reset is asked for, as typed, after the form's checks.
+/// The email address or user name that a reset is requested for, after validation.
 public enum AccountIdentifier: Sendable, Equatable {
-  /// A mail address.
+  /// An email address as the client sent it.
   case email(String)
-  /// A user name, in NFKC as Django stores it.
+  /// A user name in Unicode's form NFKC, as Django stores it.
   case username(String)
 
-  /// Whether `user` is really meant. For an address this is Django's `_unicode_ci_compare`: equal under NFKC and case folding.
+  /// Returns whether this identifier means `user`. Addresses are compared like Django's `_unicode_ci_compare`, under
+  /// NFKC and case folding.
   func matches(_ user: User) -> Bool {
     switch self {
     case .email(let address): address.caselessKey == user.email.caselessKey
@@ -18,7 +19,7 @@ public enum AccountIdentifier: Sendable, Equatable {
 }
 
 extension IdentifierHasher {
-  /// What stands for an address or user name where it must not be kept.
+  /// Returns the key of an address or user name, for records that must not contain the address or name itself.
   func key(for identifier: AccountIdentifier) -> String {
     switch identifier {
     case .email(let text), .username(let text): key(for: text)

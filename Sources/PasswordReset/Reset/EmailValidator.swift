@@ -1,11 +1,13 @@
 import Foundation
 
-/// Django's `EmailValidator`: whether a text is a mail address. It keeps CR, LF, spaces and lists out of everything behind it.
+/// Validates email addresses like Django's `EmailValidator`.
+///
+/// Code that uses a valid address can rely on it having no line break, no space and no second address.
 public enum EmailValidator {
-  /// RFC 3696 section 3, as in Django.
+  /// The longest address of RFC 3696 section 3, as in Django.
   private static let maximumLength = 320
 
-  /// Whether Django accepts `address`.
+  /// Returns whether Django accepts `address`.
   public static func accepts(_ address: String) -> Bool {
     let scalars = Array(address.unicodeScalars)
     guard scalars.count <= maximumLength, let at = scalars.lastIndex(of: "@") else { return false }
@@ -19,7 +21,7 @@ public enum EmailValidator {
     }
   }
 
-  /// `"…"`, without blanks; behind a backslash any character may stand but NUL, LF and CR.
+  /// Returns whether the text is `"…"` without spaces. A backslash may precede any character except NUL, LF and CR.
   private static func isQuotedString(_ local: ArraySlice<Unicode.Scalar>) -> Bool {
     guard local.count >= 2, local.first == "\"", local.last == "\"" else { return false }
     var escaped = false
@@ -48,25 +50,28 @@ public enum EmailValidator {
       && label.allSatisfy { isLetter($0) || isDigit($0) || isInternational($0) || $0 == "-" }
   }
 
-  /// At least two characters and no digits, or punycode.
+  /// Returns whether a label has at least two characters and no digits, or is punycode.
   private static func isTopLevel(_ label: ArraySlice<Unicode.Scalar>) -> Bool {
     if label.count >= 2, !label.contains(where: isDigit) { return true }
     let isPunycode = String(String.UnicodeScalarView(label.prefix(4))).lowercased() == "xn--"
     return isPunycode && label.count > 4 && label.dropFirst(4).allSatisfy { isLetter($0) || isDigit($0) }
   }
 
-  /// `[192.0.2.1]` or `[2001:db8::1]`.
+  /// Returns whether a domain is an address in brackets, such as `[192.0.2.1]` or `[2001:db8::1]`.
   private static func isAddressLiteral(_ domain: [Unicode.Scalar]) -> Bool {
     guard domain.count > 2, domain.first == "[", domain.last == "]" else { return false }
     let inner = domain.dropFirst().dropLast()
-    // No address has more characters for Django; the C function below would stop at a NUL.
+    // Django accepts no longer address. The check of the characters keeps out a NUL, at which the C function would
+    // stop.
     guard inner.count <= 39, inner.allSatisfy({ $0.properties.isASCIIHexDigit || $0 == ":" || $0 == "." }) else { return false }
     let text = String(String.UnicodeScalarView(inner))
     var buffer = in6_addr()
     return inet_pton(AF_INET, text, &buffer) == 1 || inet_pton(AF_INET6, text, &buffer) == 1
   }
 
-  /// `[A-Z]` under Python's `IGNORECASE`, which takes four letters more: they reach their own account or none (CVE-2019-19844).
+  /// Returns whether `[A-Z]` with Python's `IGNORECASE` matches, which accepts four letters that are not ASCII.
+  ///
+  /// Such an address can only match an account that was registered with it (CVE-2019-19844).
   private static func isLetter(_ scalar: Unicode.Scalar) -> Bool {
     ("a"..."z").contains(scalar) || ("A"..."Z").contains(scalar) || ["ı", "İ", "ſ", "\u{212A}"].contains(scalar)
   }

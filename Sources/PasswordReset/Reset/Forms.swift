@@ -1,25 +1,28 @@
 public import Credentials
 import Text
 
-/// A member of a request's body as it arrived.
+/// The value of a member in the body of a request.
 public enum FieldInput: Sendable, Equatable {
-  /// Not there, or null.
+  /// The member is missing or null.
   case missing
+  /// The value is a string.
   case text(String)
-  /// A number, a list, anything but text.
+  /// The value is a number, a list or anything else except a string.
   case wrongType
 }
 
-/// Django's `form.errors`: what is wrong, by field.
+/// The errors of each field, like Django's `form.errors`.
 public struct FormErrors: Error, Sendable, Equatable {
+  /// The errors by the name of the field.
   public var fields: [String: [FieldError]]
 
+  /// Creates errors by the name of the field.
   public init(_ fields: [String: [FieldError]]) { self.fields = fields }
 
   static let wrongType = FieldError(code: "invalid", LocalizableMessage("Not a valid string."))
 }
 
-/// Django's `PasswordResetForm`, which also takes a user name.
+/// Validates a request for a reset email like Django's `PasswordResetForm`, and also accepts a user name.
 public struct PasswordResetForm: Sendable {
   private static let emailMaximumLength = 254
   private static let usernameMaximumLength = 150
@@ -28,13 +31,14 @@ public struct PasswordResetForm: Sendable {
   private let username: FieldInput
   private let locale: FieldInput
 
+  /// Creates a form from the members of a request.
   public init(email: FieldInput, username: FieldInput = .missing, locale: FieldInput = .missing) {
     self.email = email
     self.username = username
     self.locale = locale
   }
 
-  /// The checked input: exactly one identifier.
+  /// Returns the identifier, of which there must be exactly one, or throws the errors of all fields.
   func clean() throws(FormErrors) -> AccountIdentifier {
     var errors: [String: [FieldError]] = [:]
     checkLocale(locale, &errors)
@@ -53,7 +57,7 @@ public struct PasswordResetForm: Sendable {
     throw FormErrors(errors)
   }
 
-  /// Django's `CharField.clean`: strip, then required, then every validator.
+  /// Strips the text and then applies all validators, like Django's `CharField.clean`.
   private func cleanText(
     _ input: FieldInput, field: String, maximumLength: Int, _ errors: inout [String: [FieldError]], validate: (String) -> FieldError?
   ) -> String {
@@ -82,19 +86,22 @@ public struct PasswordResetForm: Sendable {
   }
 }
 
-/// Django's `SetPasswordForm`.
+/// Validates a new password like Django's `SetPasswordForm`.
 public struct SetPasswordForm: Sendable {
   private let newPassword1: FieldInput
   private let newPassword2: FieldInput
   private let locale: FieldInput
 
+  /// Creates a form from the members of a request.
   public init(newPassword1: FieldInput, newPassword2: FieldInput, locale: FieldInput = .missing) {
     self.newPassword1 = newPassword1
     self.newPassword2 = newPassword2
     self.locale = locale
   }
 
-  /// The new password: both fields given and equal, and no validator objects. Nothing is stripped or normalised, as in Django.
+  /// Returns the new password if both fields have it and all validators accept it, or throws the errors of all fields.
+  ///
+  /// As in Django, the password is neither stripped nor normalized.
   func clean(for user: UserAttributes, validators: [any PasswordValidator]) throws(FormErrors) -> String {
     var errors: [String: [FieldError]] = [:]
     checkLocale(locale, &errors)
@@ -121,7 +128,9 @@ public struct SetPasswordForm: Sendable {
   }
 }
 
-/// A language tag, `pt-BR`; RFC 5646 section 4.4.1 counts 35 characters for the longest sensible one.
+/// Adds an error unless `locale` is missing or a language tag such as `pt-BR`.
+///
+/// The longest reasonable tag has 35 characters (RFC 5646 section 4.4.1).
 private func checkLocale(_ locale: FieldInput, _ errors: inout [String: [FieldError]]) {
   switch locale {
   case .missing: return

@@ -1,8 +1,16 @@
 public import Credentials
 public import Text
 
-/// What passwords may be set, and how they are kept.
+/// Decides which new passwords are allowed, and encodes them.
 public struct PasswordPolicy: Sendable {
+  /// The reason why ``encode(_:replacing:)`` returned no encoding.
+  public enum EncodingError: Error, Sendable {
+    /// The password breaks a rule.
+    case refused(FieldError)
+    /// The hasher failed.
+    case failed(PasswordHashingError)
+  }
+
   private static let unchanged = FieldError(
     code: "password_unchanged", LocalizableMessage("Your new password must be different from your current password."))
 
@@ -10,30 +18,31 @@ public struct PasswordPolicy: Sendable {
   let validators: [any PasswordValidator]
   private let refusesCurrentPassword: Bool
 
+  /// Creates a policy.
   /// - Parameters:
-  ///   - validators: in the order of their errors. One more comes of itself if the hasher takes only so many bytes.
-  ///   - refusesCurrentPassword: whether the present password is refused as the new one. It costs a hash more.
+  ///   - validators: The validators in the order of their errors. A limit of bytes is added if the hasher has one.
+  ///   - refusesCurrentPassword: Whether the current password is refused as the new one, which costs another hash.
   public init(hashers: PasswordHashers, validators: [any PasswordValidator], refusesCurrentPassword: Bool = false) {
     self.hashers = hashers
     self.validators = validators + (hashers.preferred.maximumPasswordLength.map { [MaximumBytesValidator(maximum: $0)] } ?? [])
     self.refusesCurrentPassword = refusesCurrentPassword
   }
 
-  /// The rules for new passwords, a sentence each.
-  public var rules: [LocalizableMessage] {
+  /// The rules for new passwords, in one sentence each.
+  public var helpTexts: [LocalizableMessage] {
     validators.map(\.helpText) + (refusesCurrentPassword ? [LocalizableMessage("Your password can’t be the same as your current password.")] : [])
   }
 
-  /// What `password` breaks of the rules that cost nothing to check.
+  /// Returns the errors of the validators for `password`. It does not hash the password.
   public func errors(in password: String, for user: UserAttributes) -> [FieldError] { validators.compactMap { $0.validate(password, user: user) } }
 
-  /// The encoding of a new password, or the rule that it breaks. Slow: never call it on an event loop.
-  /// - Parameter current: the encoding that it takes the place of.
-  public func encode(_ password: String, replacing current: String) throws(PasswordHashingError) -> Result<String, FieldError> {
-    if refusesCurrentPassword, hashers.verify(password, encoded: current) { return .failure(Self.unchanged) }
-    return .success(try hashers.preferred.encode(password))
+  /// Returns the encoding of a new password. It is slow, so never call it on an event loop.
+  /// - Parameter current: The encoding that the new one replaces.
+  public func encode(_ password: String, replacing current: String) throws(EncodingError) -> String {
+    if refusesCurrentPassword, hashers.verify(password, encoded: current) { throw .refused(Self.unchanged) }
+    do { return try hashers.preferred.encode(password) } catch { throw .failed(error) }
   }
 
-  /// Whether `password` is the one behind `encoded`. Slow.
+  /// Returns whether `encoded` was made from `password`. It is slow, so never call it on an event loop.
   public func verify(_ password: String, encoded: String) -> Bool { hashers.verify(password, encoded: encoded) }
 }

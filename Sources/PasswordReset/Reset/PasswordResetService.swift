@@ -1,12 +1,13 @@
+public import Concurrency
 import Credentials
 import Foundation
 public import Text
 
-/// Why an operation was refused.
+/// The reason why the service refused an operation.
 public enum PasswordResetError: Error, Sendable, Equatable {
-  /// The input breaks a rule. A link that was used stays usable.
+  /// The input breaks a rule. The link stays usable.
   case validation(FormErrors)
-  /// The link sets no password, or no longer does.
+  /// The link cannot set a password, or can no longer do so.
   case invalidLink
   /// The link is genuine but too old.
   case expiredLink
@@ -14,7 +15,7 @@ public enum PasswordResetError: Error, Sendable, Equatable {
   case unavailable(reason: String)
 }
 
-/// The three operations. Everything else is transport, storage and email.
+/// Implements the three operations of a password reset: request an email, check a link, set a password.
 public struct PasswordResetService: Sendable {
   private let context: ResetContext
   private let auditTrail: AuditTrail
@@ -23,6 +24,7 @@ public struct PasswordResetService: Sendable {
   private let leases: LeaseKeeper
   private let sendsNotice: Bool
 
+  /// Creates a service from its parts.
   /// - Parameter sendsNotice: Whether the user gets the "your password was changed" email after a reset.
   public init(
     context: ResetContext, auditTrail: AuditTrail, passwords: PasswordPolicy, hashing: HashingPool, leases: LeaseKeeper, sendsNotice: Bool
@@ -35,8 +37,8 @@ public struct PasswordResetService: Sendable {
     self.sendsNotice = sendsNotice
   }
 
-  /// The rules for new passwords, one sentence each.
-  public var passwordRules: [LocalizableMessage] { passwords.rules }
+  /// The rules for new passwords, in one sentence each.
+  public var passwordRules: [LocalizableMessage] { passwords.helpTexts }
 
   /// Accepts a request for a reset email. When it returns, the request is on disk.
   ///
@@ -54,15 +56,16 @@ public struct PasswordResetService: Sendable {
     }
   }
 
-  /// Returns what the link is good for. It changes nothing, so a mail scanner that opens the link does not spend it.
+  /// Returns whether the link can set a password. It changes nothing, so a mail scanner that opens the link does not
+  /// use it up.
   public func checkLink(uidb64: String, token: String, requestID: String) async throws(PasswordResetError) -> LinkStatus {
     try await verifyLink(uidb64: uidb64, token: token, requestID: requestID).status
   }
 
   /// Sets the password in the form if the link is good.
   ///
-  /// The order is link, fields, hash, swap: a wrong link costs no hashing, a weak password spends no link, and the database lets one of any
-  /// number of calls with one link win.
+  /// The order is link, fields, hash, swap. So an invalid link costs no hashing, a refused password does not use up the
+  /// link, and the database decides which one of several concurrent calls with the same link succeeds.
   /// - Parameter locale: The language tag of the notice.
   public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, locale: String, requestID: String)
     async throws(PasswordResetError)
@@ -82,7 +85,7 @@ public struct PasswordResetService: Sendable {
     for (new, job) in zip(notice, jobs) { leases.start(new, job) }
   }
 
-  /// Stands in for an unknown user, with values of the usual lengths.
+  /// The subject that is checked when the user does not exist. Its values have typical lengths.
   private static let decoySubject = TokenSubject(
     id: UserID(0), password: "pbkdf2_sha256$1500000$0123456789abcdefghijkl$" + String(repeating: "0", count: 44),
     lastLogin: "2001-01-01 00:00:00", email: "decoy1@example.com")
@@ -101,20 +104,21 @@ public struct PasswordResetService: Sendable {
       case .expired where user?.isActive == true: .expired
       default: .invalid
       }
-    // The id from the link is audited whether or not the user exists, so that the audit does not reveal which ids are real.
+    // The id from the link is audited whether or not the user exists, so that the audit does not reveal which ids are
+    // real.
     if status == .invalid { auditTrail.record(AuditRecord(.linkInvalid, userID: id), requestID: requestID) }
     if status == .expired { auditTrail.record(AuditRecord(.linkExpired, userID: id), requestID: requestID) }
     return (user, status)
   }
 
   private func hash(_ password: String, replacing current: String) async throws(PasswordResetError) -> String {
-    let result: Result<String, FieldError>
     do {
-      result = try await hashing.run { [passwords] in try passwords.encode(password, replacing: current) }
+      return try await hashing.run { [passwords] in try passwords.encode(password, replacing: current) }
+    } catch PasswordPolicy.EncodingError.refused(let error) {
+      throw .validation(FormErrors(["new_password2": [error]]))
     } catch {
       throw .unavailable(reason: "password hashing: \(error)")
     }
-    do { return try result.get() } catch { throw .validation(FormErrors(["new_password2": [error]])) }
   }
 
   /// Commits the change; if it is not committed, the leases of its jobs end.

@@ -1,14 +1,20 @@
 public import Credentials
 public import Foundation
 
-/// What requests and the worker share: the stores, the keys and the clock.
+/// The stores, the keys and the clock, which requests and the worker share.
 public struct ResetContext: Sendable {
+  /// The users of the site.
   public var users: any UserStore
+  /// The queue of jobs that send emails.
   public var outbox: any OutboxStore
+  /// Makes and checks the tokens in links.
   public var tokenGenerator: PasswordResetTokenGenerator
+  /// Makes the keys of addresses and user names.
   public var identifierHasher: IdentifierHasher
+  /// Returns the current time.
   public var now: @Sendable () -> Date
 
+  /// Creates a context from its parts.
   public init(
     users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, identifierHasher: IdentifierHasher,
     now: @escaping @Sendable () -> Date

@@ -3,17 +3,24 @@ public import Foundation
 
 /// A user of the site, as far as a reset needs it.
 public struct User: Sendable, Equatable {
+  /// The primary key.
   public var id: UserID
+  /// The user name.
   public var username: String
+  /// The email address, which may be empty.
   public var email: String
+  /// The first name, which may be empty.
   public var firstName: String
+  /// The last name, which may be empty.
   public var lastName: String
   /// The encoded hash; it may be unusable, damaged or empty.
   public var password: String
   /// The last sign-in as Django prints it, `YYYY-MM-DD HH:MM:SS`, or `nil` if the user never signed in.
   public var lastLogin: String?
+  /// Whether the user may sign in.
   public var isActive: Bool
 
+  /// Creates a user from stored values.
   public init(
     id: UserID, username: String, email: String, firstName: String = "", lastName: String = "", password: String, lastLogin: String? = nil,
     isActive: Bool = true
@@ -28,7 +35,8 @@ public struct User: Sendable, Equatable {
     self.isActive = isActive
   }
 
-  /// Whether the user may get a reset email: active, with a usable password (no LDAP or single-sign-on account) and an address.
+  /// Whether the user may get a reset email: active, with a usable password (no LDAP or single-sign-on account) and an
+  /// address.
   var isEligibleForReset: Bool { isActive && !UnusablePassword.matches(password) && !email.isEmpty }
 
   /// The state that a token of this user is bound to.
@@ -39,20 +47,25 @@ public struct User: Sendable, Equatable {
 
 /// The users of the site, as far as a reset needs them.
 public protocol UserStore: Sendable {
-  /// Returns the key that `text` names, or `nil` unless the text is the canonical form of a key in this table. It reads nothing.
+  /// Returns the key that `text` names, or `nil` unless the text is the canonical form of a key in this table. It reads
+  /// nothing.
   func userID(_ text: String) -> UserID?
 
-  /// Returns the users that `identifier` may mean, the oldest first: for an address those that are equal under ASCII case folding (the caller
-  /// compares precisely), for a user name the one that has it. It takes the same time however many users there are.
+  /// Returns the users that `identifier` may mean, the oldest first, in a time that does not depend on the number of
+  /// users.
+  ///
+  /// For an address these are the users whose addresses are equal under ASCII case folding, which the caller compares
+  /// precisely. For a user name it is the user with that name.
   func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User]
 
-  /// Returns the user with this key, or `nil` if there is none or its row is damaged. It takes the same time whether or not there is one.
+  /// Returns the user with this key, or `nil` if there is none or its row is damaged. It takes the same time whether or
+  /// not there is one.
   func user(id: UserID) async throws(StoreError) -> User?
 
   /// Sets a password if the user's row is still as it was read. Otherwise it changes nothing and returns `nil`.
   ///
-  /// The database decides the race: of any number of calls for one state of a user, one succeeds. The audit record and the jobs are committed
-  /// with the change, or not at all.
+  /// The database decides the race: of any number of calls for one state of a user, one succeeds. The audit record and
+  /// the jobs are committed with the change, or not at all.
   /// - Returns: the change's jobs, as they were added to the outbox.
   func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]?
 }
@@ -61,13 +74,16 @@ public protocol UserStore: Sendable {
 public struct PasswordChange: Sendable {
   /// The user as read when the change was allowed.
   public var user: User
+  /// The encoding of the new password.
   public var newHash: String
-  /// What the audit records.
+  /// The event that the audit records.
   public var event: AuditEvent
+  /// The `X-Request-Id` of the request that causes the change.
   public var requestID: String
   /// The jobs that follow, such as the notice that the password was changed.
   public var jobs: [NewJob]
 
+  /// Creates a change of the password of `user`.
   public init(user: User, newHash: String, event: AuditEvent, requestID: String, jobs: [NewJob]) {
     self.user = user
     self.newHash = newHash

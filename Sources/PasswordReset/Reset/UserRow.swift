@@ -1,22 +1,32 @@
 public import Credentials
 
-/// A whole row of `auth_user`, as the commands for users show, import and export it.
+/// A complete row of `auth_user`, which the commands for users show, import and export.
 public struct UserRow: Sendable, Equatable {
-  /// The key; nil for a row to be added under the next one.
+  /// The primary key, or `nil` for a new row that gets the next one.
   public var id: UserID?
+  /// The user name.
   public var username: String
+  /// The email address, which may be empty.
   public var email: String
+  /// The first name, which may be empty.
   public var firstName: String
+  /// The last name, which may be empty.
   public var lastName: String
-  /// The encoded hash.
+  /// The encoded password.
   public var password: String
+  /// Whether the user may sign in.
   public var isActive: Bool
+  /// Whether the user may use Django's admin site.
   public var isStaff: Bool
+  /// Whether the user has all permissions.
   public var isSuperuser: Bool
-  /// As Django writes a time to SQLite, in UTC: `2026-11-20 22:09:52.123456`. Nil if the user never logged in.
+  /// The last sign-in in UTC, as Django writes it to SQLite, `2026-11-20 22:09:52.123456`, or `nil` if the user never
+  /// signed in.
   public var lastLogin: String?
+  /// When the user was created, in the format of ``lastLogin``.
   public var dateJoined: String
 
+  /// Creates a row from its values.
   public init(
     id: UserID? = nil, username: String, email: String, firstName: String = "", lastName: String = "", password: String, isActive: Bool = true,
     isStaff: Bool = false, isSuperuser: Bool = false, lastLogin: String? = nil, dateJoined: String
@@ -35,11 +45,14 @@ public struct UserRow: Sendable, Equatable {
   }
 }
 
-/// What became of a user that was to be added.
+/// The result of adding a user.
 public enum UserAddition: Sendable, Equatable {
+  /// The user was added with this key.
   case added(id: UserID)
-  /// The user is there already, under that name and address (and key, if one was given), and is left as it is.
+  /// A user with the same name, address and, if given, key exists already and was not changed.
   case present
-  /// Another user has that name, or that key.
-  case nameTaken, keyTaken
+  /// Another user has this name.
+  case nameTaken
+  /// Another user has this key.
+  case keyTaken
 }

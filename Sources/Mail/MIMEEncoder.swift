@@ -2,40 +2,31 @@ import CGMime
 import Foundation
 import PasswordReset
 
-/// A message as it goes over the wire, and the addresses of its envelope.
+/// An email encoded as MIME, with the addresses of its envelope.
 struct EncodedMessage: Sendable {
-  /// A bare address; an international domain is in its ASCII form.
+  /// The bare address of the sender, with an international domain in its ASCII form.
   var sender: String
+  /// The bare address of the recipient, with an international domain in its ASCII form.
   var recipient: String
+  /// The message.
   var data: Data
 }
 
-/// What a sender may be.
-public enum Sender {
-  /// Whether `text` is exactly one mailbox: `noreply@example.com` or `Site <noreply@example.com>`.
-  ///
-  /// Quotation marks may be around the name only, and in pairs. GMime is lenient: it reads
-  /// `"Site <noreply@example.com>"` as a local part in quotes.
-  public static func accepts(_ text: String) -> Bool {
-    guard let address = MIMEEncoder.address(of: text) else { return false }
-    let marks = text.replacingOccurrences(of: "\\\"", with: "").count { $0 == "\"" }
-    return marks.isMultiple(of: 2) && !address.contains("\"") && !address.hasPrefix("'") && !address.hasSuffix("'")
-  }
-}
-
-/// Puts messages into MIME, by GMime.
+/// Encodes emails as MIME with GMime.
 enum MIMEEncoder {
+  /// The form of an encoded message.
   enum Form {
-    /// For SMTP: seven bits, lines ended by CR LF.
+    /// The form for SMTP, with seven bits and lines that end in CR LF.
     case wire
-    /// For a program: seven bits, lines ended by LF.
+    /// The form for a program, with seven bits and lines that end in LF.
     case pipe
-    /// For a person's eye: UTF-8 as it is, lines ended by LF.
+    /// The form for people, with UTF-8 that is not encoded and lines that end in LF.
     case readable
   }
 
   private static let initialized: Void = g_mime_init()
 
+  /// Returns the encoded message, or throws if the sender or the recipient is not exactly one mailbox.
   static func encode(_ message: EmailMessage, as form: Form) throws(MailError) -> EncodedMessage {
     _ = initialized
     let from = internet_address_list_parse(nil, message.sender)
@@ -43,16 +34,17 @@ enum MIMEEncoder {
     guard let from, let sender = envelopeAddress(from) else {
       throw .unavailable(reason: "DEFAULT_FROM_EMAIL is not one mailbox; set it to an address such as noreply@example.com")
     }
-    // A stored address is data: whatever it holds, it must not become a second recipient or a header.
+    // A stored address is untrusted data, which must not become a second recipient or a header.
     let to = internet_address_list_parse(nil, message.recipient)
     defer { if let to { g_object_unref(to) } }
     guard let to, let recipient = envelopeAddress(to), isWhole(message.recipient, to, recipient) else {
-      throw .permanent(reason: "the stored address is not one mail address")
+      throw .permanent(reason: "the stored address is not one email address")
     }
     return EncodedMessage(sender: sender, recipient: recipient, data: bytes(of: message, from: from, to: to, as: form))
   }
 
-  /// The bare address that `text`, a mailbox, names; an international domain is in its ASCII form. Nil if it is not exactly one mailbox.
+  /// Returns the bare address of a mailbox with an international domain in its ASCII form, or `nil` unless `text` is
+  /// exactly one mailbox.
   static func address(of text: String) -> String? {
     _ = initialized
     let list = internet_address_list_parse(nil, text)
@@ -60,7 +52,8 @@ enum MIMEEncoder {
     return text.contains(where: \.isNewline) ? nil : list.flatMap(envelopeAddress)
   }
 
-  /// Whether `text` is the bare address that GMime read in it and nothing else; GMime reads an `xn--` domain as what it stands for.
+  /// Returns whether `text` is only the bare address that GMime found in it. GMime decodes a domain with `xn--`, so
+  /// both forms are compared.
   private static func isWhole(_ text: String, _ list: UnsafeMutablePointer<InternetAddressList>, _ ascii: String) -> Bool {
     bareAddress(list)?.utf8.elementsEqual(text.utf8) == true || ascii.lowercased().utf8.elementsEqual(text.lowercased().utf8)
   }
@@ -77,7 +70,7 @@ enum MIMEEncoder {
     let date = g_date_time_new_from_unix_utc(Int(message.date.timeIntervalSince1970))
     g_mime_message_set_date(mime, date)
     g_date_time_unref(date)
-    // RFC 3834: no vacation notice answers a mail that a machine sent.
+    // No out-of-office reply answers a message with this header (RFC 3834).
     g_mime_object_set_header(object(mime), "Auto-Submitted", "auto-generated", nil)
 
     g_mime_object_set_header(object(mime), "Content-Language", message.language, nil)
@@ -88,12 +81,12 @@ enum MIMEEncoder {
     return write(object(mime), as: form)
   }
 
-  /// GMime leaves ASCII as it is; but text that looks like an encoded word (RFC 2047) would be read as what it seems to encode.
+  /// Sets the subject, and encodes one that looks like an encoded word (RFC 2047), because GMime does not encode ASCII.
   private static func setSubject(_ subject: String, of mime: UnsafeMutablePointer<GMimeMessage>?) {
     guard subject.contains("=?") else { return g_mime_message_set_subject(mime, subject, "utf-8") }
     var chunks = [""]
     for scalar in subject.unicodeScalars {
-      // An encoded word has 75 characters at most, 60 of them base64 here.
+      // An encoded word has at most 75 characters, of which 60 are base64 here.
       if chunks[chunks.count - 1].utf8.count > 41 { chunks.append("") }
       chunks[chunks.count - 1].unicodeScalars.append(scalar)
     }
@@ -101,7 +94,7 @@ enum MIMEEncoder {
     g_mime_object_set_header(object(mime), "Subject", words.joined(separator: " "), nil)
   }
 
-  /// The text alone or, with HTML beside it, both, the best last (RFC 2046 section 5.1.4).
+  /// Returns the text alone, or the text followed by the preferred HTML (RFC 2046 section 5.1.4).
   private static func content(of message: EmailMessage) -> UnsafeMutablePointer<GMimeObject>? {
     let text = textPart(message.body, subtype: "plain")
     guard let html = message.html else { return text }
@@ -132,7 +125,7 @@ enum MIMEEncoder {
     return Data(bytes: start, count: Int(array.pointee.len))
   }
 
-  /// The one mailbox that `list` holds.
+  /// Returns the mailbox in `list`, or `nil` unless there is exactly one.
   private static func mailbox(_ list: UnsafeMutablePointer<InternetAddressList>) -> UnsafeMutablePointer<InternetAddressMailbox>? {
     guard internet_address_list_length(list) == 1, let address = internet_address_list_get_address(list, 0),
       g_type_check_instance_is_a(cast(address, to: GTypeInstance.self), internet_address_mailbox_get_type()) != 0
@@ -147,14 +140,14 @@ enum MIMEEncoder {
   private static func envelopeAddress(_ list: UnsafeMutablePointer<InternetAddressList>) -> String? {
     guard let text = mailbox(list).flatMap({ internet_address_mailbox_get_idn_addr($0) }) else { return nil }
     let address = String(cString: text)
-    // A domain that GMime could not put into ASCII is none.
+    // GMime returns a domain unchanged if it has no ASCII form. Such a domain is invalid.
     guard let at = address.lastIndex(of: "@"), address[at...].utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
     return address.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control } ? address : nil
   }
 
   private static func object<T>(_ pointer: UnsafeMutablePointer<T>?) -> UnsafeMutablePointer<GMimeObject>? { cast(pointer, to: GMimeObject.self) }
 
-  /// GObject's inheritance: a pointer to an instance is a pointer to an instance of each of its classes.
+  /// Converts a pointer to an instance into a pointer to one of its classes, which GObject's inheritance allows.
   private static func cast<T, Base>(_ pointer: UnsafeMutablePointer<T>?, to: Base.Type) -> UnsafeMutablePointer<Base>? {
     UnsafeMutableRawPointer(pointer)?.assumingMemoryBound(to: Base.self)
   }

@@ -4,18 +4,25 @@ import Mustache
 public import PasswordReset
 import Synchronization
 
-/// Gives mails their words: Mustache templates with Django's names and context, in the reader's language.
+/// Composes emails in the reader's language from Mustache templates with Django's names and context.
 ///
-/// Values are escaped in HTML and nowhere else; Mustache renders values and never evaluates them, so a user name cannot act as a template.
+/// Values are escaped in HTML only. Mustache renders values and never evaluates them, so a user name cannot act as a
+/// template.
 public struct MailTemplates: EmailComposer {
-  /// A template that cannot be used, and why.
+  /// The error for a template that cannot be used.
   public struct Invalid: Error, CustomStringConvertible {
+    /// The file, the line and what is wrong.
     public let description: String
   }
 
   /// A value of `EMAIL_EXTRA_CONTEXT`.
   public enum Value: Sendable, Equatable {
-    case text(String), number(Double), flag(Bool)
+    /// A string.
+    case text(String)
+    /// A number.
+    case number(Double)
+    /// A truth value, which a section can test.
+    case flag(Bool)
 
     fileprivate var any: Any {
       switch self {
@@ -26,17 +33,17 @@ public struct MailTemplates: EmailComposer {
     }
   }
 
-  /// The texts of one mail in one language.
+  /// The templates of one email in one language.
   private struct Texts {
     var subject: MustacheTemplate
     var body: MustacheTemplate
-    /// Nil if there is none: an operator's empty file turns it off.
+    /// The HTML part, or `nil` if an operator's empty file turns it off.
     var html: MustacheTemplate?
-    /// Of the language.
+    /// The writing direction of the language.
     var direction: String
   }
 
-  /// What cannot be replaced by an `EMAIL_EXTRA_CONTEXT`: it belongs to the one mail.
+  /// The names that `EMAIL_EXTRA_CONTEXT` cannot replace, because their values differ between emails.
   public static let reserved: Set = ["email", "user", "uid", "token", "reset_url", "expires_in", "time", "language", "direction", "words"]
 
   private let languages: Languages
@@ -48,13 +55,15 @@ public struct MailTemplates: EmailComposer {
   private let folder: TemplateFolder
   private let cache = Cache()
 
-  /// Reads and checks an operator's templates. Those built in are read when they are first used, to start quickly.
+  /// Reads and checks an operator's templates. The built-in templates are read on first use, so that the service starts
+  /// quickly.
   /// - Parameters:
+  ///   - languages: The languages of the emails.
   ///   - siteName: `SITE_NAME`.
   ///   - sender: `DEFAULT_FROM_EMAIL`.
-  ///   - folder: the templates of `EMAIL_TEMPLATES_DIR`, which go before those here.
+  ///   - folder: The templates of `EMAIL_TEMPLATES_DIR`, which have precedence over the built-in ones.
   ///   - extraContext: `EMAIL_EXTRA_CONTEXT`.
-  ///   - timeZone: of the times in mails.
+  ///   - timeZone: The time zone of the times in emails.
   public init(
     languages: Languages, siteName: String, sender: String, folder: TemplateFolder = .none, extraContext: [String: Value] = [:],
     timeZone: TimeZone = .gmt
@@ -71,14 +80,14 @@ public struct MailTemplates: EmailComposer {
     }
   }
 
-  /// Writes the mail that `context` asks for.
+  /// Returns the email with the facts in `context`.
   public func compose(_ context: MailContext) -> EmailMessage {
     let language = context.locale.flatMap(languages.match) ?? languages.default
     let texts: Texts
     do {
       texts = try self.texts(context.kind, language)
     } catch {
-      // Only those built in are read so late, and each of them is tested.
+      // Only built-in templates are read here for the first time, and the tests read each of them.
       preconditionFailure("\(error)")
     }
     let values = values(for: context, language, direction: texts.direction)
@@ -88,11 +97,11 @@ public struct MailTemplates: EmailComposer {
       date: context.date)
   }
 
-  /// Django's context for its reset mail, and more beside it.
+  /// Returns the values for a template, which are those of Django's reset email and some more.
   private func values(for context: MailContext, _ language: Language, direction: String) -> [String: Any] {
     let user = context.user
     let fullName = [user.firstName, user.lastName].filter { !$0.isEmpty }.joined(separator: " ")
-    // An empty name is left out, so that `{{#user.first_name}}` asks whether there is one.
+    // Empty names are omitted, so that `{{#user.first_name}}` tests whether there is one.
     let person = [
       "username": user.username, "get_username": user.username, "first_name": user.firstName, "last_name": user.lastName,
       "get_full_name": fullName, "email": user.email,
@@ -107,18 +116,18 @@ public struct MailTemplates: EmailComposer {
       values["protocol"] = link.scheme
       values["domain"] = link.domain
       values["reset_url"] = link.url
-      values["expires_in"] = remembered("\(language.tag) \(link.lifetime) s") { language.duration(seconds: link.lifetime) }
+      values["expires_in"] = cached("\(language.tag) \(link.lifetime) s") { language.duration(seconds: link.lifetime) }
     }
     return values.merging(extraContext.mapValues(\.any)) { $1 }
   }
 
-  /// Told to the minute.
+  /// Returns the time in words, to the minute.
   private func time(_ time: Date, _ language: Language) -> String {
-    remembered("\(language.tag) \((time.timeIntervalSince1970 / 60).rounded(.down)) min") { language.time(time, in: timeZone) }
+    cached("\(language.tag) \((time.timeIntervalSince1970 / 60).rounded(.down)) min") { language.time(time, in: timeZone) }
   }
 
-  /// Words that Foundation's formatters take long to find, and that many mails share.
-  private func remembered(_ key: String, _ words: () -> String) -> String {
+  /// Returns words from the cache, because Foundation's formatters are slow and many emails share the same words.
+  private func cached(_ key: String, _ words: () -> String) -> String {
     if let words = cache.words.withLock({ $0[key] }) { return words }
     let words = words()
     cache.words.withLock { known in
@@ -136,7 +145,7 @@ extension MailTemplates {
   ]
   private static let linkNames: Set = ["uid", "token", "protocol", "domain", "reset_url", "expires_in"]
 
-  /// What was read and worded before: the templates, of which there are few, and words.
+  /// Keeps the templates, of which there are few, and formatted durations and times.
   private final class Cache: Sendable {
     static let limit = 100
     let texts = Mutex<[String: Texts]>([:])
@@ -159,9 +168,9 @@ extension MailTemplates {
     func template(_ part: TemplateFolder.Part) throws(Invalid) -> MustacheTemplate {
       let contentType = part == .html ? "HTML" : "TEXT"
       guard let (text, origin) = folder.text(kind, part, language: language.tag) else {
-        return try parse(insert(words, into: part.builtIn), as: contentType, "the template of \(kind.rawValue)")
+        return try parse(insert(words, into: part.builtIn), as: contentType, "the built-in template of \(kind.rawValue)")
       }
-      if let fault = checker.fault(in: text) { throw Invalid(description: "\(origin), \(fault)") }
+      if let error = checker.error(in: text) { throw Invalid(description: "\(origin), \(error)") }
       return try parse(insert(words, into: text), as: contentType, origin)
     }
     let isWithoutHTML = folder.text(kind, .html, language: language.tag)?.0.allSatisfy(\.isWhitespace) == true
@@ -170,7 +179,8 @@ extension MailTemplates {
       direction: language.direction)
   }
 
-  /// Puts the sentences in the places that name them: they are Mustache too, and are escaped as what is around them.
+  /// Replaces the names of sentences with the sentences. They are Mustache templates themselves and are escaped like
+  /// the text around them.
   private static func insert(_ words: [String: String], into text: String) -> String {
     text.replacing(/\{\{[{&]?\s*words\.([a-z_]+)\s*\}?\}\}/) { match in words[String(match.1)] ?? "" }
   }
@@ -180,7 +190,7 @@ extension MailTemplates {
       return try MustacheTemplate(string: "{{% CONTENT_TYPE:\(contentType)}}" + text)
     } catch let error as MustacheTemplate.ParserError {
       throw Invalid(
-        description: "\(origin), line \(error.context.lineNumber): a section or a tag is not closed, or not as it was opened (\(error.error))")
+        description: "\(origin), line \(error.context.lineNumber): a section or a tag is not closed, or is closed by another name (\(error.error))")
     } catch {
       throw Invalid(description: "\(origin): \(error)")
     }

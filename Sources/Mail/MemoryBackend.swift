@@ -1,11 +1,12 @@
 public import PasswordReset
 import Synchronization
 
-/// Keeps the newest mails in memory: for tests, which may read them as a mailbox over HTTP.
+/// Keeps the newest emails in memory, for tests that read them over HTTP.
 public final class MemoryBackend: MailBackend, Mailbox {
   private static let capacity = 1000
   private let kept = Mutex<[EmailMessage]>([])
 
+  /// Creates an empty mailbox.
   public init() {}
 
   public var messages: [EmailMessage] { kept.withLock { $0 } }

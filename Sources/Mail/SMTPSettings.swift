@@ -1,44 +1,52 @@
 import Foundation
 import PasswordReset
 
-/// Where and how the SMTP server is reached: Django's `EMAIL_*` settings.
+/// The settings of the connection to the SMTP server, which are Django's `EMAIL_*` settings.
 public struct SMTPSettings: Sendable, Equatable {
-  /// How the connection is protected.
+  /// The protection of the connection.
   public enum Security: Sendable, Equatable {
-    /// Not at all: for a relay on this machine.
+    /// The connection is not encrypted, for a relay on the same machine.
     case none
-    /// `EMAIL_USE_TLS`: STARTTLS, without which nothing is sent.
+    /// The connection uses STARTTLS (`EMAIL_USE_TLS`), and no email is sent if the server does not offer it.
     case startTLS
-    /// `EMAIL_USE_SSL`: TLS from the first byte.
+    /// The connection uses TLS from the first byte (`EMAIL_USE_SSL`).
     case implicitTLS
   }
 
-  /// What proves a user name.
+  /// The secret that belongs to a user name.
   public enum Credential: Sendable, Equatable {
-    /// `EMAIL_HOST_PASSWORD`, by whatever mechanism the server offers: PLAIN, LOGIN, CRAM-MD5 and more.
+    /// The password (`EMAIL_HOST_PASSWORD`), for any mechanism that the server offers, such as PLAIN, LOGIN or
+    /// CRAM-MD5.
     case password(String)
-    /// `EMAIL_OAUTH2_TOKEN_FILE`: the file that holds an access token, by XOAUTH2. It is read for each mail, as tokens live an hour.
+    /// The file with an access token for XOAUTH2 (`EMAIL_OAUTH2_TOKEN_FILE`). It is read for each email, because tokens
+    /// expire after an hour.
     case tokenFile(String)
   }
 
+  /// The name or address of the server.
   public var host: String
+  /// The port of the server.
   public var port: Int
+  /// The protection of the connection.
   public var security: Security
+  /// The user name, or `nil` if the server asks for none.
   public var username: String?
-  /// What proves the user name; nil without one.
+  /// The secret that belongs to the user name, or `nil` without a user name.
   public var credential: Credential?
-  /// Seconds for one mail, connecting included. After a failure libcurl takes leave of the server, which may last as long again.
+  /// The time limit for connecting and sending one email, in seconds. After a failure libcurl sends QUIT, which may
+  /// take as long again.
   public var timeout: Int
-  /// `EMAIL_SSL_CERTFILE`, `EMAIL_SSL_KEYFILE`: a client certificate in PEM form.
+  /// The file with a client certificate in PEM form (`EMAIL_SSL_CERTFILE`).
   public var certificateFile: String?
+  /// The file with the key of the client certificate (`EMAIL_SSL_KEYFILE`).
   public var keyFile: String?
-  /// Certificate authorities in PEM form, in the place of the system's.
+  /// The file with certificate authorities in PEM form that replace those of the system.
   public var authoritiesFile: String?
 
+  /// Creates settings.
   public init(
     host: String, port: Int, security: Security, username: String? = nil, credential: Credential? = nil, timeout: Int = 30,
-    certificateFile: String? = nil,
-    keyFile: String? = nil, authoritiesFile: String? = nil
+    certificateFile: String? = nil, keyFile: String? = nil, authoritiesFile: String? = nil
   ) {
     self.host = host
     self.port = port
@@ -53,12 +61,12 @@ public struct SMTPSettings: Sendable, Equatable {
 }
 
 extension SMTPSettings {
-  /// The access token of the moment; nil if none is used.
+  /// Returns the current access token, or `nil` if none is configured.
   func token() throws(MailError) -> String? {
     guard case .tokenFile(let path) = credential else { return nil }
     guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8),
       case let token = text.trimmingCharacters(in: .whitespacesAndNewlines), !token.isEmpty
-    else { throw .unavailable(reason: "EMAIL_OAUTH2_TOKEN_FILE names a file without a token, or one that cannot be read") }
+    else { throw .unavailable(reason: "EMAIL_OAUTH2_TOKEN_FILE must name a readable file that contains a token") }
     return token
   }
 }

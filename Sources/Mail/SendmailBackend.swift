@@ -3,16 +3,18 @@ public import PasswordReset
 import Subprocess
 import SystemPackage
 
-/// Hands each mail to a program on its standard input: sendmail, msmtp, or a script of your own.
+/// Sends each email by writing it to the standard input of a program, such as sendmail, msmtp or your own script.
 public struct SendmailBackend: MailBackend {
   private let program: String
   private let arguments: [String]
   private let timeout: Int
 
+  /// Creates a backend, or returns `nil` for a command that does not start with a path or that contains quotes or a
+  /// placeholder within a word.
   /// - Parameters:
-  ///   - command: `EMAIL_SENDMAIL_COMMAND`, split at blanks; no shell reads it. `{sender}` and `{recipient}` stand for the bare addresses.
-  ///   - timeout: seconds that it may take.
-  /// Nil if it does not begin with a path, or would be read otherwise than it looks: with quotes, or a placeholder that is part of a word.
+  ///   - command: `EMAIL_SENDMAIL_COMMAND`, which is split at spaces and not passed to a shell. `{sender}` and
+  ///     `{recipient}` are replaced by the bare addresses.
+  ///   - timeout: The time limit for the program, in seconds.
   public init?(command: String, timeout: Int) {
     let words = command.split(separator: " ").map(String.init)
     guard let program = words.first, program.hasPrefix("/"), !command.contains(where: { "\"'".contains($0) }),
@@ -21,17 +23,17 @@ public struct SendmailBackend: MailBackend {
     (self.program, arguments, self.timeout) = (program, Array(words.dropFirst()), timeout)
   }
 
-  /// Whether the program is there.
+  /// Whether the program exists and may be run.
   public var isExecutable: Bool { FileManager.default.isExecutableFile(atPath: program) }
 
   public func send(_ message: EmailMessage) async throws(MailError) {
     let encoded = try MIMEEncoder.encode(message, as: .pipe)
-    // Where no `--` says that options have ended, an address must not be one.
+    // Without `--` before it, an address that starts with a hyphen would be an option.
     guard arguments.prefix(while: { $0 != "{recipient}" }).contains("--") || !encoded.recipient.hasPrefix("-") else {
-      throw .permanent(reason: "the stored address begins with a hyphen; put -- before {recipient} in EMAIL_SENDMAIL_COMMAND if the program knows it")
+      throw .permanent(reason: "the stored address starts with a hyphen; put -- before {recipient} in EMAIL_SENDMAIL_COMMAND if it allows it")
     }
     let arguments = arguments.map { word in
-      // A word at a time, so that an address never becomes two words, and none is read as the other's place.
+      // Replace whole words, so that an address never becomes two words and is never searched for placeholders.
       switch word {
       case "{sender}": encoded.sender
       case "{recipient}": encoded.recipient
@@ -44,28 +46,28 @@ public struct SendmailBackend: MailBackend {
     } catch is CancellationError {
       throw .unavailable(reason: "the service is stopping")
     } catch {
-      throw .unavailable(reason: "EMAIL_SENDMAIL_COMMAND: \(program) cannot be run; check the path and its permissions")
+      throw .unavailable(reason: "cannot run \(program) of EMAIL_SENDMAIL_COMMAND; check the path and its permissions")
     }
     try check(status)
   }
 
-  /// Our own environment holds secrets, which are none of the program's.
+  /// The environment of the program, which must not contain the secrets in the environment of the service.
   private static let environment: Environment = .custom(
     Dictionary(
       uniqueKeysWithValues: ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"].compactMap { name in
         ProcessInfo.processInfo.environment[name].map { (Environment.Key(stringLiteral: name), $0) }
       }))
 
-  /// How the program ended; nil if its time ran out.
+  /// Runs the program and returns how it ended, or `nil` after a timeout.
   private func run(_ arguments: [String], input: Data) async throws -> TerminationStatus? {
     try await withThrowingTaskGroup(of: TerminationStatus?.self) { group in
       group.addTask {
-        // What it says may hold addresses, which no log of ours may.
+        // Discard the output, because it may contain addresses, which the log must not.
         try await Subprocess.run(
           .path(FilePath(program)), arguments: .init(arguments), environment: Self.environment, input: .inputWriter, output: .discarded,
           error: .discarded
         ) { execution in
-          // A program may end without reading all; its exit code tells what that means.
+          // A program may exit without reading everything. Its exit code says whether that is an error.
           _ = try? await execution.standardInputWriter.write(input)
           try? await execution.standardInputWriter.finish()
         }.terminationStatus
@@ -82,14 +84,14 @@ public struct SendmailBackend: MailBackend {
   private func check(_ status: TerminationStatus?) throws(MailError) {
     switch status {
     case .exited(0): return
-    // EX_DATAERR, EX_NOUSER and EX_NOHOST of sysexits.h: this mail is at fault.
+    // EX_DATAERR, EX_NOUSER and EX_NOHOST of sysexits.h refuse this email.
     case .exited(let code) where [65, 67, 68].contains(code): throw .permanent(reason: "\(program) ended with exit code \(code)")
     case .exited(let code):
-      let reason = "\(program) ended with exit code \(code); check its log, or EMAIL_SENDMAIL_COMMAND"
-      // EX_CONFIG, and a shell's codes for what cannot be run.
+      let reason = "\(program) ended with exit code \(code); check its log and EMAIL_SENDMAIL_COMMAND"
+      // EX_CONFIG, and the codes of a shell that cannot run a program.
       throw [78, 126, 127].contains(code) ? .unavailable(reason: reason) : .transient(reason: reason)
-    case nil: throw .transient(reason: "\(program) took over \(timeout) s; raise EMAIL_TIMEOUT")
-    default: throw .unavailable(reason: "\(program) was killed")
+    case nil: throw .transient(reason: "\(program) did not finish within \(timeout) s; raise EMAIL_TIMEOUT")
+    default: throw .unavailable(reason: "\(program) was ended by a signal")
     }
   }
 }

@@ -1,12 +1,16 @@
-/// Finds names in a template that mean nothing. Mustache renders such a name as nothing at all, and a mail without its link would be the first sign.
+/// Finds unknown names in a template.
+///
+/// Mustache renders an unknown name as an empty text, so without this check a mistake would only show in an email
+/// without its link.
 struct TemplateChecker {
-  /// The names that a template may use, `user.username` in full.
+  /// The names that a template may use, in full, such as `user.username`.
   let names: Set<String>
-  /// Those that this mail may not have: a section may ask for them, and what is in such a section may use them.
+  /// The names that some emails do not have. A section may test for them, and only the contents of such a section may
+  /// use them.
   let conditional: Set<String>
 
-  /// What is wrong with the template, and where; nil if all is well.
-  func fault(in template: String) -> String? {
+  /// Returns the line and description of the first error in the template, or `nil` if there is none.
+  func error(in template: String) -> String? {
     var open: [String] = []
     for tag in template.matches(of: /\{\{\{?([#^\/!>$<%=&]?)\s*(.*?)\s*\}\}/) {
       let line = template[..<tag.range.lowerBound].count(where: \.isNewline) + 1
@@ -14,14 +18,14 @@ struct TemplateChecker {
       switch tag.1 {
       case "!", "%": continue
       case "/": _ = open.popLast()
-      case ">", "<", "$": return "line \(line): there are no partials"
+      case ">", "<", "$": return "line \(line): partials are not supported"
       case "=": return "line \(line): the delimiters cannot be changed"
       default:
         let isSection = tag.1 == "#" || tag.1 == "^"
         guard isKnown(name, within: open) || isSection && conditional.contains(name) else { return "line \(line): there is no \(name)" }
-        guard !isSection || !name.hasPrefix("words.") else { return "line \(line): \(name) is a sentence and has no section" }
-        guard isSection || name != "user" && (name != "." || !open.isEmpty) else { return "line \(line): \(name) is no text; name what is in it" }
-        // An inverted section leaves the context as it is.
+        guard !isSection || !name.hasPrefix("words.") else { return "line \(line): \(name) is a sentence and cannot be a section" }
+        guard isSection || name != "user" && (name != "." || !open.isEmpty) else { return "line \(line): \(name) is not a text; name a member of it" }
+        // An inverted section does not change the context.
         if tag.1 == "#" { open.append(name) } else if tag.1 == "^" { open.append("") }
       }
     }

@@ -1,16 +1,18 @@
 import Foundation
 import PasswordReset
 
-/// An operator's own templates: `EMAIL_TEMPLATES_DIR`. A file in the folder itself is for every language, one in a folder of a language's name for
-/// that language.
+/// An operator's templates in the folder `EMAIL_TEMPLATES_DIR`.
+///
+/// A file directly in the folder is for all languages. A file in a subfolder named by a language tag is for that
+/// language.
 public struct TemplateFolder: Sendable {
-  /// The parts of a mail, by the ends of their names.
+  /// A part of an email. The names of its templates end with the raw value.
   enum Part: String, CaseIterable {
     case subject = "_subject.txt"
     case body = "_email.txt"
     case html = "_email.html"
 
-    /// What there is without an operator's template.
+    /// The built-in template.
     var builtIn: String {
       switch self {
       case .subject: "{{words.subject}}"
@@ -20,17 +22,17 @@ public struct TemplateFolder: Sendable {
     }
   }
 
-  /// No templates of an operator's.
+  /// A folder without templates.
   public static let none = TemplateFolder(texts: [:], languages: [])
 
-  /// The templates that are built in, by the names that an operator's have.
+  /// The built-in templates and the file names of the templates that replace them.
   public static var builtIn: [(name: String, text: String)] {
     MailContext.Kind.allCases.flatMap { kind in Part.allCases.map { (kind.rawValue + $0.rawValue, $0.builtIn) } }
   }
 
-  /// By path in the folder, in lower case.
+  /// The templates by their paths in the folder, in lowercase.
   private let texts: [String: String]
-  /// The languages that have a folder.
+  /// The tags of the languages that have a subfolder with templates.
   public let languages: [String]
 
   private init(texts: [String: String], languages: [String]) {
@@ -38,7 +40,8 @@ public struct TemplateFolder: Sendable {
     self.languages = languages
   }
 
-  /// Reads the folder. Throws if it cannot be read, or holds a file that looks like a template and is none: a slip must not pass unseen.
+  /// Reads the folder. It throws if the folder cannot be read, and also for a misspelled name of a template, which
+  /// would otherwise be ignored.
   public init(path: String) throws(MailTemplates.Invalid) {
     var texts = try Self.read(path)
     var languages: [String] = []
@@ -46,7 +49,7 @@ public struct TemplateFolder: Sendable {
       let found = try Self.read("\(path)/\(name)")
       guard !found.isEmpty else { continue }
       guard name.wholeMatch(of: /[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*/) != nil else {
-        throw MailTemplates.Invalid(description: "the folder \(name) holds templates, but its name is not a language's, such as de or pt-BR")
+        throw MailTemplates.Invalid(description: "the folder \(name) contains templates, but its name is not a language tag such as de or pt-BR")
       }
       let tag = name.replacingOccurrences(of: "_", with: "-")
       languages.append(tag)
@@ -55,25 +58,25 @@ public struct TemplateFolder: Sendable {
     self.init(texts: texts, languages: languages)
   }
 
-  /// Whether the operator has a template for any part of a mail.
+  /// Returns whether the operator has a template for any part of an email.
   func hasText(_ kind: MailContext.Kind, language: String) -> Bool { Part.allCases.contains { text(kind, $0, language: language) != nil } }
 
-  /// The template for a part of a mail, and where it stands; nil if the operator has none.
+  /// Returns the template for a part of an email and its path, or `nil` if the operator has none.
   func text(_ kind: MailContext.Kind, _ part: Part, language: String) -> (String, origin: String)? {
     let file = kind.rawValue + part.rawValue
     let subtags = language.lowercased().split(separator: "-")
-    // `pt-BR` before `pt` before all languages.
+    // Look in `pt-BR`, then in `pt`, then in the folder itself.
     let paths = (1...subtags.count).reversed().map { subtags.prefix($0).joined(separator: "-") + "/" + file } + [file]
     return paths.lazy.compactMap { path in texts[path].map { ($0, path) } }.first
   }
 
-  /// The templates right in the folder, by name.
+  /// Returns the templates directly in a folder, by name.
   private static func read(_ folder: String) throws(MailTemplates.Invalid) -> [String: String] {
     let known = builtIn.map(\.name)
     var texts: [String: String] = [:]
     for name in try entries(of: folder) where name.hasSuffix(".txt") || name.hasSuffix(".html") || name.hasPrefix("password_") {
       guard known.contains(name) else {
-        throw MailTemplates.Invalid(description: "\(name) is no mail's template; there are \(known.sorted().joined(separator: ", "))")
+        throw MailTemplates.Invalid(description: "\(name) is not the name of a template; choose one of \(known.sorted().joined(separator: ", "))")
       }
       guard let data = FileManager.default.contents(atPath: "\(folder)/\(name)"), let text = String(data: data, encoding: .utf8) else {
         throw MailTemplates.Invalid(description: "\(name) cannot be read as UTF-8; check its permissions")

@@ -57,7 +57,7 @@ import Testing
   func `to anything but one bare address is never sent`(_ recipient: String) throws {
     var message = message
     message.recipient = recipient
-    #expect(throws: MailError.permanent(reason: "the stored address is not one mail address")) { try MIMEEncoder.encode(message, as: .wire) }
+    #expect(throws: MailError.permanent(reason: "the stored address is not one email address")) { try MIMEEncoder.encode(message, as: .wire) }
   }
 
   @Test(arguments: [

@@ -94,15 +94,16 @@ import Testing
     ("password_reset_email.txt", "Hello\n\n{{user.nickname}}", "line 3: there is no user.nickname"),
     ("password_reset_email.txt", "{{#nobody}}x{{/nobody}}", "line 1: there is no nobody"),
     ("password_reset_email.html", "<p>\n{{reset_ur}}", "line 2: there is no reset_ur"),
-    ("de/password_reset_email.html", "{{> layout}}", "line 1: there are no partials"),
+    ("de/password_reset_email.html", "{{> layout}}", "line 1: partials are not supported"),
     ("password_reset_email.txt", "{{uppercased(words.intro)}}", "line 1: there is no uppercased(words.intro)"),
-    ("password_reset_email.txt", "{{user}}", "line 1: user is no text"), ("password_reset_email.txt", "{{.}}", "line 1: . is no text"),
-    ("password_reset_email.htm", "x", "is no mail's template"),
+    ("password_reset_email.txt", "{{user}}", "line 1: user is not a text"), ("password_reset_email.txt", "{{.}}", "line 1: . is not a text"),
+    ("password_reset_email.htm", "x", "is not the name of a template"),
     ("password_reset_email.txt", "{{#words.intro}}x{{/words.intro}}", "line 1: words.intro is a sentence"),
     ("password_reset_email.txt", "{{=<% %>=}}", "line 1: the delimiters cannot be changed"),
     ("password_changed_email.txt", "{{reset_url}}", "line 1: there is no reset_url"),
     ("password_reset_email.txt", "one\n{{#reset_url}}two", "line"), ("password_reset_email.txt", "{{site_name", "line"),
-    ("password_reset_mail.txt", "x", "is no mail's template"), ("deutsche Texte/password_reset_email.txt", "x", "its name is not a language's"),
+    ("password_reset_mail.txt", "x", "is not the name of a template"),
+    ("deutsche Texte/password_reset_email.txt", "x", "its name is not a language tag"),
   ])
   func `that are wrong stop the start, which says where`(_ name: String, _ text: String, _ fault: String) throws {
     try write([name: text])

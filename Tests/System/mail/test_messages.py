@@ -229,7 +229,7 @@ def test_an_invalid_address_gets_no_email(database: Path, tmp_path: Path, mail_s
     assert [user.email for user in users if user.pk in mails] == []
     # What holds a NUL is no address, and its row is damaged.
     addresses = [user for user in users if "\0" not in user.email]
-    assert [row.last_error for row in dead_letters(database)] == ["the stored address is not one mail address"] * len(addresses)
+    assert [row.last_error for row in dead_letters(database)] == ["the stored address is not one email address"] * len(addresses)
 
 
 def test_an_odd_address_is_taken_at_its_word(database: Path, tmp_path: Path, mail_server: MailServer) -> None:

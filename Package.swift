@@ -104,13 +104,11 @@ let package = Package(
       swiftSettings: strict
     ),
     .target(
-      name: "HTTPAPI",
+      name: "ConnectionGuards",
       dependencies: [
-        "Credentials", "Localization", "PasswordReset", "Prometheus", "Text",
-        .product(name: "Hummingbird", package: "hummingbird"),
+        "Text",
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "HummingbirdHTTP2", package: "hummingbird"),
-        .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
         .product(name: "NIOCore", package: "swift-nio"),
@@ -120,13 +118,26 @@ let package = Package(
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
+      swiftSettings: strict
+    ),
+    .target(
+      name: "HTTPAPI",
+      dependencies: [
+        "ConnectionGuards", "Credentials", "Localization", "PasswordReset", "Prometheus", "Text",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ],
       resources: [.embedInCode("openapi.yaml")],
       swiftSettings: strict
     ),
     .executableTarget(
       name: "App",
       dependencies: [
-        "CCurl", "Concurrency", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "Text",
+        "CCurl", "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "Text",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -148,7 +159,7 @@ let package = Package(
     .executableTarget(
       name: "Timing",
       dependencies: [
-        "Concurrency", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
+        "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
       ],

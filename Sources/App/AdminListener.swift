@@ -1,3 +1,4 @@
+import ConnectionGuards
 import HTTPAPI
 import Hummingbird
 import Logging
@@ -26,12 +27,12 @@ final class AdminListener: Service {
     logger[metadataKey: "listener"] = "admin"
     let api = AdminAPI(
       registry: registry, mailbox: mailbox, names: Self.isLoopback(host) ? Array(Set(names)).sorted() : nil, isReady: isReady)
-    let edge = Edge(limits: EdgeLimits(connections: Self.connections), certificate: nil, metrics: nil, logger: logger)
+    let connections = ConnectionCount(limit: Self.connections)
     application = Application(
-      responder: api.responder(), server: edge.server,
+      responder: api.responder(), server: .guarded(connections: connections, logger: logger),
       configuration: .init(
-        address: .hostname(host, port: port), serverName: nil, backlog: edge.backlog, reuseAddress: true,
-        availableConnectionsDelegate: edge.availableConnections),
+        address: .hostname(host, port: port), serverName: nil, backlog: ConnectionCount.backlog, reuseAddress: true,
+        availableConnectionsDelegate: connections),
       onServerRunning: { [port] in dependencies.onAdminListening($0.localAddress?.port ?? port) }, logger: logger)
   }
 

@@ -1,4 +1,5 @@
 import Concurrency
+import ConnectionGuards
 import Credentials
 import Foundation
 import HTTPAPI
@@ -18,7 +19,7 @@ struct ApplicationDependencies: Sendable {
   /// In the place of the configured hasher.
   var hasher: (any PasswordHasher)?
   var outboxPolicy = OutboxPolicy()
-  var edgeLimits = EdgeLimits(connections: 1000)
+  var maxConnections = 1000
   /// Whether SIGHUP has the templates read anew.
   var reloadsOnHangup = false
   var registry = Registry()
@@ -69,8 +70,8 @@ func buildApplication(_ settings: Settings, dependencies: ApplicationDependencie
   let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
   let api = API(
     service: service, languages: settings.languages, policy: settings.edge.policy, metrics: metrics, now: dependencies.now, isReady: isReady)
-  let edge = Edge(limits: dependencies.edgeLimits, certificate: certificate, metrics: metrics, logger: logger)
-  edge.measureConnections(in: registry)
+  let connections = ConnectionCount(limit: dependencies.maxConnections)
+  HTTPMetrics.measure(connections, in: registry)
   store.measureOutbox(in: registry, now: dependencies.now)
   registry.gauge("password_reset_database_up", "Whether the database answers and can be written, as /health/ready tells.") { await isReady() ? 1 : 0 }
   let admin = AdminListener(
@@ -79,10 +80,10 @@ func buildApplication(_ settings: Settings, dependencies: ApplicationDependencie
   // They end in the opposite order, after the listener.
   let others: [(any Service)?] = [certificate, reloader, auditTrail, admin, worker]
   return Application(
-    responder: api, server: edge.server,
+    responder: api, server: .guarded(connections: connections, certificate: certificate, metrics: metrics, logger: logger),
     configuration: .init(
-      address: .hostname(settings.httpHost, port: settings.httpPort), backlog: edge.backlog, reuseAddress: true,
-      availableConnectionsDelegate: edge.availableConnections),
+      address: .hostname(settings.httpHost, port: settings.httpPort), backlog: ConnectionCount.backlog, reuseAddress: true,
+      availableConnectionsDelegate: connections),
     services: others.compactMap(\.self),
     onServerRunning: { dependencies.onListening($0.localAddress?.port ?? settings.httpPort) },
     logger: logger)

@@ -1,4 +1,4 @@
-import Credentials
+import ConnectionGuards
 public import Foundation
 public import Hummingbird
 public import Localization
@@ -69,7 +69,7 @@ public struct API: HTTPResponder {
   public func respond(to request: Request, context: ResetRequestContext) async throws -> Response {
     var response = await front.respond(to: request, context) { template in
       // Over HTTP/1 it does not get so far.
-      guard request.uri.string.utf8.count <= EdgeLimits.uriBytes else { throw Problem.uriTooLong }
+      guard request.uri.string.utf8.count <= RequestSizeLimits.api.uriBytes else { throw Problem.uriTooLong }
       let path = Self.parts(of: request.uri.path)
       guard let route = Self.routes.first(where: { $0.takes(request.method) && $0.matches(path) }) else { return try withoutRoute(request, path) }
       template = route.path

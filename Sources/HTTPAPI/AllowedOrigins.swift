@@ -1,5 +1,6 @@
 import HTTPTypes
 import Hummingbird
+import Text
 
 /// The origins whose pages may call from a browser (the Fetch standard's CORS protocol), each spelled exactly as browsers spell it.
 public struct AllowedOrigins: Sendable, Equatable {

@@ -1,3 +1,4 @@
+public import ConnectionGuards
 import HTTPTypes
 public import Prometheus
 
@@ -20,6 +21,14 @@ public struct HTTPMetrics: Sendable {
       known: Route.Limits.allCases.flatMap { limiter in ["allowed", "throttled"].map { ["\(limiter)", $0] } })
   }
 
+  /// Reports the number of open connections and its limit.
+  public static func measure(_ connections: ConnectionCount, in registry: Registry) {
+    registry.gauge("password_reset_http_connections", "Open connections.") { Double(connections.open) }
+    registry.gauge("password_reset_http_connections_limit", "Connections that may be open at once; further clients wait.") {
+      Double(connections.limit)
+    }
+  }
+
   /// - Parameters:
   ///   - route: the template of a path; `none` where there is none.
   ///   - seconds: how long it took.
@@ -28,8 +37,8 @@ public struct HTTPMetrics: Sendable {
     durations.observe(seconds, route)
   }
 
-  /// A request that came to no route.
-  func recordRefusal(_ method: HTTPRequest.Method?, status: Int) { count(method, route: "none", status: status) }
+  /// Counts a request that the connection guards rejected.
+  func recordRejection(_ method: HTTPRequest.Method?, status: Int) { count(method, route: "none", status: status) }
 
   func recordDecision(of limiter: Route.Limits, isAllowed: Bool) { decisions.increment("\(limiter)", isAllowed ? "allowed" : "throttled") }
 

@@ -1,4 +1,5 @@
 import NIOCore
+import Text
 
 #if canImport(Glibc)
   import Glibc
@@ -104,15 +105,5 @@ public struct TrustedProxies: Sendable, Equatable {
     guard text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
     if let match = text.wholeMatch(of: /([0-9.]+):[0-9]+/) ?? text.wholeMatch(of: /\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?/) { return IPAddress(match.1) }
     return IPAddress(text)
-  }
-}
-
-extension Substring {
-  /// Without the blanks around it.
-  var trimmed: Substring {
-    var bytes = utf8[...]
-    while let byte = bytes.first, byte == 0x20 || byte == 0x09 { bytes.removeFirst() }
-    while let byte = bytes.last, byte == 0x20 || byte == 0x09 { bytes.removeLast() }
-    return Substring(bytes)
   }
 }

@@ -1,3 +1,4 @@
+import ConnectionGuards
 import Hummingbird
 import NIOCore
 import PasswordReset
@@ -5,7 +6,7 @@ import PasswordReset
 /// A JSON object that came as a request's body.
 struct JSONBody {
   /// Two passwords of the longest kind take a quarter of it.
-  static let maximumSize = 16 * 1024
+  static let maximumSize = RequestSizeLimits.api.bodyBytes
 
   private let members: [[UInt8]: StrictJSON.Value]
 

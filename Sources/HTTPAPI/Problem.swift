@@ -1,9 +1,10 @@
+import ConnectionGuards
 import Credentials
 import Foundation
 import HTTPTypes
 import Hummingbird
 import Localization
-import NIOHTTP1
+import NIOCore
 import PasswordReset
 import Text
 
@@ -83,7 +84,7 @@ struct Problem: Error {
   static let expiredLinkDetail = LocalizableMessage("The password reset link has expired. Please request a new password reset.")
   private static let validationDetail = LocalizableMessage("Please correct the errors below.")
 
-  static let uriTooLong = Problem(.uriTooLong, "The address is longer than \(EdgeLimits.uriBytes) bytes.")
+  static let uriTooLong = Problem(.uriTooLong, "The address is longer than \(RequestSizeLimits.api.uriBytes) bytes.")
   static let notFound = Problem(.notFound, "There is nothing at this path.")
 
   static func unavailable() -> Problem {
@@ -111,27 +112,7 @@ struct Problem: Error {
     return response
   }
 
-  /// The reply of a connection that comes to no route, and is closed.
-  func rawResponse() -> (HTTPResponseHead, ByteBuffer) {
-    let requestID = RequestID.make()
-    let body = encoded(document(requestID)) ?? ByteBuffer()
-    var fields = headers
-    fields[.contentType] = "application/problem+json"
-    fields[.contentLanguage] = "en"
-    fields[.contentLength] = "\(body.readableBytes)"
-    fields[.connection] = "close"
-    fields[.date] = Self.date.format(Date())
-    fields.setCommon(requestID: requestID)
-    let status = HTTPResponseStatus(statusCode: code.status.code, reasonPhrase: code.status.reasonPhrase)
-    return (HTTPResponseHead(version: .http1_1, status: status, headers: HTTPHeaders(fields.map { ($0.name.rawName, $0.value) })), body)
-  }
-
-  /// RFC 9110, section 5.6.7.
-  private static let date = Date.VerbatimFormatStyle(
-    format: """
-      \(weekday: .abbreviated), \(day: .twoDigits) \(month: .abbreviated) \(year: .padded(4)) \
-      \(hour: .twoDigits(clock: .twentyFourHour, hourCycle: .zeroBased)):\(minute: .twoDigits):\(second: .twoDigits) GMT
-      """, locale: Locale(identifier: "en_US_POSIX"), timeZone: .gmt, calendar: Calendar(identifier: .gregorian))
+  func body(requestID: String) -> ByteBuffer? { encoded(document(requestID)) }
 
   private func document(_ requestID: String) -> ProblemDocument {
     ProblemDocument(

@@ -1,4 +1,5 @@
 import Concurrency
+import ConnectionGuards
 import Credentials
 import Foundation
 import HTTPAPI
@@ -53,11 +54,12 @@ enum ControlServer {
       context: context, auditTrail: auditTrail, passwords: PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators()),
       hashing: HashingPool(slots: 1, queueLimit: 1, registry: registry), leases: leases, sendsNotice: true)
     let metrics = HTTPMetrics(registry)
-    let edge = Edge(limits: EdgeLimits(connections: 1000), certificate: nil, metrics: metrics, logger: logger)
+    let connections = ConnectionCount(limit: 1000)
     return Application(
-      responder: API(service: service, languages: languages, metrics: metrics, now: { Date() }, isReady: { true }), server: edge.server,
+      responder: API(service: service, languages: languages, metrics: metrics, now: { Date() }, isReady: { true }),
+      server: .guarded(connections: connections, metrics: metrics, logger: logger),
       configuration: .init(
-        address: .hostname("127.0.0.1", port: 0), backlog: edge.backlog, reuseAddress: true, availableConnectionsDelegate: edge.availableConnections),
+        address: .hostname("127.0.0.1", port: 0), backlog: ConnectionCount.backlog, reuseAddress: true, availableConnectionsDelegate: connections),
       services: [worker, auditTrail], logger: logger)
   }
 }

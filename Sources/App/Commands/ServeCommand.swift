@@ -1,7 +1,7 @@
 import ArgumentParser
 import Credentials
 import Foundation
-import HTTPAPI
+import ConnectionGuards
 import Hummingbird
 import Logging
 import NIOCore
@@ -44,7 +44,7 @@ struct ServeCommand: AsyncParsableCommand {
       // Nobody who tries it wants to hear that it is a try.
       if !dev { warn(of: Checks.ofSettings(settings), logger) }
       var dependencies = ApplicationDependencies()
-      dependencies.edgeLimits = try edgeLimits()
+      dependencies.maxConnections = try maxConnections()
       dependencies.reloadsOnHangup = !dev
       ProcessMetrics.add(to: dependencies.registry, start: start)
       dependencies.registry.gauge("password_reset_log_lines_lost_total", "Log lines lost because their reader stalled.", labels: [], kind: .counter) {
@@ -112,19 +112,19 @@ extension ServeCommand {
   }
 }
 
-/// As many descriptors as the process may have: each connection takes one.
-private func edgeLimits() throws -> EdgeLimits {
+/// Raises the limit of open files as far as allowed, and returns how many connections fit into it.
+private func maxConnections() throws -> Int {
   var limit = rlimit()
   getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   limit.rlim_cur = limit.rlim_max
   setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-  guard let limits = EdgeLimits(descriptors: ProcessMetrics.descriptorLimit()) else {
+  guard let connections = ConnectionCount.limit(forDescriptors: ProcessMetrics.descriptorLimit()) else {
     throw CommandError(
       message:
         "only \(ProcessMetrics.descriptorLimit()) files may be open at once, which is too few; raise the limit (ulimit -n, or LimitNOFILE= of systemd) to 1024",
       code: CommandError.configuration)
   }
-  return limits
+  return connections
 }
 
 extension CommandError {

@@ -1,3 +1,4 @@
+import ConnectionGuards
 import HTTPAPI
 import Logging
 import PasswordReset
@@ -38,10 +39,10 @@ struct EdgeSettings: Sendable {
   }
 
   /// Reads the certificate, if there is to be one.
-  func loadCertificate(logger: Logger) throws(SettingsError) -> ServerCertificate? {
+  func loadCertificate(logger: Logger) throws(SettingsError) -> ReloadingCertificate? {
     guard let certificate else { return nil }
     do {
-      return try ServerCertificate(certificateFile: certificate.file, keyFile: certificate.key, logger: logger)
+      return try ReloadingCertificate(certificateFile: certificate.file, keyFile: certificate.key, logger: logger)
     } catch {
       switch error {
       case .certificate: throw SettingsError(.httpSSLCertfile, "must name a file that can be read, with a certificate in PEM", .unusableCertificate)

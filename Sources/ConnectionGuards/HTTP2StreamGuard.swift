@@ -1,38 +1,38 @@
 import NIOCore
 import NIOHTTPTypes
 
-/// Watches one stream of HTTP/2: one request and its response.
+/// Limits the time and bytes of one HTTP/2 stream: one request and its response.
 final class HTTP2StreamGuard: ChannelDuplexHandler, NIOScheduledCallbackHandler {
   typealias InboundIn = HTTPRequestPart
   typealias InboundOut = HTTPRequestPart
   typealias OutboundIn = HTTPResponsePart
   typealias OutboundOut = HTTPResponsePart
 
-  private let limits: EdgeLimits
+  private let limits: ConnectionLimits
   private let connection: ConnectionGuard
   private let opened = NIODeadline.now()
-  private var isReading = true
-  private var responded: NIODeadline?
-  private var bytesLeft: Int
+  private var isRequestComplete = false
+  private var responseWritten: NIODeadline?
+  private var lingeringBytesLeft: Int
   private var timer: NIOScheduledCallback?
   private var context: ChannelHandlerContext?
 
-  init(limits: EdgeLimits, connection: ConnectionGuard) {
+  init(limits: ConnectionLimits, connection: ConnectionGuard) {
     self.limits = limits
     self.connection = connection
-    bytesLeft = limits.farewellBytes
+    lingeringBytesLeft = limits.lingeringBytes
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
     connection.streamOpened()
-    look(in: limits.request, context)
+    schedule(in: limits.requestTimeout, context)
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { leave() }
+  func handlerRemoved(context: ChannelHandlerContext) { streamClosed() }
 
   func channelInactive(context: ChannelHandlerContext) {
-    leave()
+    streamClosed()
     context.fireChannelInactive()
   }
 
@@ -40,33 +40,33 @@ final class HTTP2StreamGuard: ChannelDuplexHandler, NIOScheduledCallbackHandler 
     switch unwrapInboundIn(data) {
     case .head: break
     case .body(let data):
-      if responded != nil { bytesLeft -= data.readableBytes }
-      if bytesLeft < 0 { return context.close(promise: nil) }
-    case .end: isReading = false
+      if responseWritten != nil { lingeringBytesLeft -= data.readableBytes }
+      if lingeringBytesLeft < 0 { return context.close(promise: nil) }
+    case .end: isRequestComplete = true
     }
     context.fireChannelRead(data)
   }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-    if case .end = unwrapOutboundIn(data) { responded = .now() }
+    if case .end = unwrapOutboundIn(data) { responseWritten = .now() }
     context.write(data, promise: promise)
   }
 
-  /// A stream that is there still, though its response was written long ago, has one that nobody reads.
+  /// Closes the stream if its request is late, or if the client has not read the response: a stream ends when its response is read.
   func handleScheduledCallback(eventLoop: some EventLoop) {
     guard let context else { return }
     let now = NIODeadline.now()
-    let isUnread = responded.map { now - $0 >= limits.unread } ?? false
-    if isReading || isUnread || now - opened >= EdgeLimits.stream { return context.close(promise: nil) }
-    look(in: limits.unread, context)
+    let isUnread = responseWritten.map { now - $0 >= limits.sendTimeout } ?? false
+    if !isRequestComplete || isUnread || now - opened >= limits.streamTimeout { return context.close(promise: nil) }
+    schedule(in: limits.sendTimeout, context)
   }
 
-  private func look(in time: TimeAmount, _ context: ChannelHandlerContext) {
-    // It fails only on a loop that is shut down, and with it all connections.
+  private func schedule(in time: TimeAmount, _ context: ChannelHandlerContext) {
+    // Scheduling fails only on a loop that is shut down, and its connections are then closed.
     timer = try? context.eventLoop.assumeIsolated().scheduleCallback(in: time, handler: self)
   }
 
-  private func leave() {
+  private func streamClosed() {
     guard context != nil else { return }
     context = nil
     timer?.cancel()

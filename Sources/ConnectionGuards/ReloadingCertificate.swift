@@ -4,16 +4,17 @@ import NIOSSL
 public import ServiceLifecycle
 import Synchronization
 
-/// The certificate that the service shows and its key, read anew from their files every few seconds: a renewed one serves the connections that come, and
-/// those that are there go on.
-public final class ServerCertificate: Service {
-  /// Why the files do not serve.
+/// A certificate and its private key, read again from their files every few seconds.
+///
+/// New connections use a renewed certificate; open connections continue with the old one.
+public final class ReloadingCertificate: Service {
+  /// Why the files cannot be used.
   public enum Fault: Error {
-    /// The file is no certificate, or chain of them, in PEM; or it cannot be read.
+    /// The file cannot be read, or it is not a certificate or a chain of certificates in PEM.
     case certificate
-    /// The file is no private key in PEM, or it is encrypted; or it cannot be read.
+    /// The file cannot be read, or it is not an unencrypted private key in PEM.
     case key
-    /// The key is not the certificate's.
+    /// The key does not belong to the certificate.
     case mismatch
   }
 
@@ -23,16 +24,17 @@ public final class ServerCertificate: Service {
   let tls: TLSConfiguration
 
   /// - Parameters:
-  ///   - certificateFile: PEM, the service's own certificate first.
+  ///   - certificateFile: PEM, with the service's certificate first.
   ///   - keyFile: PEM, not encrypted.
   public init(certificateFile: String, keyFile: String, logger: Logger) throws(Fault) {
-    // The reloader's errors do not say which file is at fault; and what a parser finds wrong may show lines of the key, which are not printed.
+    // Parse the files here first, because the reloader's errors do not say which file is wrong. The parser's own errors
+    // are not logged, because they can contain lines of the key.
     guard let certificates = try? NIOSSLCertificate.fromPEMFile(certificateFile), !certificates.isEmpty else { throw .certificate }
     guard (try? NIOSSLPrivateKey(file: keyFile, format: .pem)) != nil else { throw .key }
     var configuration = TimedCertificateReloader.Configuration(
       refreshInterval: Self.interval, certificateSource: .init(location: .file(path: certificateFile), format: .pem),
       privateKeySource: .init(location: .file(path: keyFile), format: .pem))
-    // What fails at the start is thrown, and what fails later is logged once, not every few seconds.
+    // Failures at startup are thrown. A later failure is logged once, not at every interval.
     let hasFailed = Flag(true)
     configuration.onCertificateLoaded = { change in
       hasFailed.set(false)
@@ -42,10 +44,11 @@ public final class ServerCertificate: Service {
     }
     configuration.onCertificateLoadFailed = { failure in
       guard hasFailed.set(true) else { return }
-      // The parser's errors may hold lines of the key.
-      let reason = (failure.error as? TimedCertificateReloader.Error).map { "\($0)" } ?? "a file is no certificate or key in PEM"
+      // As above: the parser's errors can contain lines of the key.
+      let reason = (failure.error as? TimedCertificateReloader.Error).map { "\($0)" } ?? "a file is not a certificate or key in PEM"
       logger.error(
-        "The new certificate cannot be used, the old one stays; see HTTP_SSL_CERTFILE and HTTP_SSL_KEYFILE", metadata: ["reason": "\(reason)"])
+        "The new certificate cannot be used; the service keeps the old one. See HTTP_SSL_CERTFILE and HTTP_SSL_KEYFILE",
+        metadata: ["reason": "\(reason)"])
     }
     do {
       reloader = try TimedCertificateReloader.makeReloaderValidatingSources(configuration: configuration)
@@ -66,7 +69,7 @@ public final class ServerCertificate: Service {
 
     init(_ value: Bool) { isSet = Mutex(value) }
 
-    /// Whether it was not so before.
+    /// Sets the flag and returns whether it changed.
     @discardableResult func set(_ value: Bool) -> Bool {
       isSet.withLock { isSet in
         defer { isSet = value }

@@ -26,10 +26,10 @@ final class AdminListener: Service {
     var logger = logger
     logger[metadataKey: "listener"] = "admin"
     let api = AdminAPI(
-      registry: registry, mailbox: mailbox, names: Self.isLoopback(host) ? Array(Set(names)).sorted() : nil, isReady: isReady)
+      registry: registry, mailbox: mailbox, allowedHosts: Self.isLoopback(host) ? Array(Set(names)).sorted() : nil, isReady: isReady)
     let connections = ConnectionCount(limit: Self.connections)
     application = Application(
-      responder: api.responder(), server: .guarded(connections: connections, logger: logger),
+      responder: api, server: .guarded(connections: connections, logger: logger),
       configuration: .init(
         address: .hostname(host, port: port), serverName: nil, backlog: ConnectionCount.backlog, reuseAddress: true,
         availableConnectionsDelegate: connections),

@@ -68,8 +68,12 @@ func buildApplication(_ settings: Settings, dependencies: ApplicationDependencie
     hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry), leases: leases, sendsNotice: settings.email.notifiesOfChange)
   let metrics = HTTPMetrics(registry)
   let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
+  let rateLimiter = RequestRateLimiter(
+    requests: settings.edge.requestLimits, links: settings.edge.linkLimits, trustedProxies: settings.edge.trustedProxies, metrics: metrics,
+    now: dependencies.now)
   let api = API(
-    service: service, languages: settings.languages, policy: settings.edge.policy, metrics: metrics, now: dependencies.now, isReady: isReady)
+    service: service, languages: settings.languages, rateLimiter: rateLimiter, allowedOrigins: settings.edge.allowedOrigins, metrics: metrics,
+    isReady: isReady)
   let connections = ConnectionCount(limit: dependencies.maxConnections)
   HTTPMetrics.measure(connections, in: registry)
   store.measureOutbox(in: registry, now: dependencies.now)

@@ -35,15 +35,15 @@ public final class ReloadingCertificate: Service {
       refreshInterval: Self.interval, certificateSource: .init(location: .file(path: certificateFile), format: .pem),
       privateKeySource: .init(location: .file(path: keyFile), format: .pem))
     // Failures at startup are thrown. A later failure is logged once, not at every interval.
-    let hasFailed = Flag(true)
+    let hasFailed = Atomic(true)
     configuration.onCertificateLoaded = { change in
-      hasFailed.set(false)
+      hasFailed.store(false, ordering: .relaxed)
       if let previous = change.previousX509CertificateChain, previous != change.currentX509CertificateChain {
         logger.notice("The certificate was replaced")
       }
     }
     configuration.onCertificateLoadFailed = { failure in
-      guard hasFailed.set(true) else { return }
+      guard !hasFailed.exchange(true, ordering: .relaxed) else { return }
       // As above: the parser's errors can contain lines of the key.
       let reason = (failure.error as? TimedCertificateReloader.Error).map { "\($0)" } ?? "a file is not a certificate or key in PEM"
       logger.error(
@@ -63,18 +63,4 @@ public final class ReloadingCertificate: Service {
   }
 
   public func run() async throws { try await reloader.run() }
-
-  private final class Flag: Sendable {
-    private let isSet: Mutex<Bool>
-
-    init(_ value: Bool) { isSet = Mutex(value) }
-
-    /// Sets the flag and returns whether it changed.
-    @discardableResult func set(_ value: Bool) -> Bool {
-      isSet.withLock { isSet in
-        defer { isSet = value }
-        return isSet != value
-      }
-    }
-  }
 }

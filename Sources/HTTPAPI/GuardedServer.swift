@@ -38,13 +38,13 @@ extension Problem {
     case .headersTooLarge:
       self.init(
         .headersTooLarge,
-        "The header fields are larger than \(sizes.headerBytes) bytes, or one of them than \(sizes.fieldBytes), or more than \(sizes.fieldCount).")
+        "The headers exceed \(sizes.headerBytes) bytes, or one exceeds \(sizes.fieldBytes), or there are more than \(sizes.fieldCount).")
     }
   }
 
   /// Returns the response for a connection that is closed after it, without Hummingbird's part.
   fileprivate func rawResponse(requestID: String) -> (HTTPResponseHead, ByteBuffer) {
-    let body = body(requestID: requestID) ?? ByteBuffer()
+    let body = jsonBody(ProblemDocument(self, requestID: requestID)) ?? ByteBuffer()
     var fields = headers
     fields[.contentType] = "application/problem+json"
     fields[.contentLanguage] = "en"

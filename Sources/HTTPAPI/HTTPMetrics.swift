@@ -2,8 +2,9 @@ public import ConnectionGuards
 import HTTPTypes
 public import Prometheus
 
-/// What is measured of requests.
+/// The metrics of requests.
 public struct HTTPMetrics: Sendable {
+  /// Clients can invent methods. Others than these share a label, so that clients cannot create time series.
   private static let methods: Set<HTTPRequest.Method> = [.get, .head, .post, .options, .put, .patch, .delete]
 
   private let requests: Counter
@@ -14,11 +15,11 @@ public struct HTTPMetrics: Sendable {
     requests = registry.counter(
       "password_reset_http_requests_total", "Requests answered, by method, route and status.", labels: ["method", "route", "status"])
     durations = registry.histogram(
-      "password_reset_http_request_duration_seconds", "How long a request took to be answered, from when it had come as a whole.", labels: ["route"],
+      "password_reset_http_request_duration_seconds", "The time from receiving a whole request to answering it.", labels: ["route"],
       bounds: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10])
     decisions = registry.counter(
-      "password_reset_limiter_decisions_total", "Requests that a limit for each client let through or not.", labels: ["limiter", "decision"],
-      known: Route.Limits.allCases.flatMap { limiter in ["allowed", "throttled"].map { ["\(limiter)", $0] } })
+      "password_reset_limiter_decisions_total", "Requests that the rate limits per client allowed or throttled.", labels: ["limiter", "decision"],
+      known: RateLimitClass.allCases.flatMap { limiter in ["allowed", "throttled"].map { ["\(limiter)", $0] } })
   }
 
   /// Reports the number of open connections and its limit.
@@ -29,9 +30,7 @@ public struct HTTPMetrics: Sendable {
     }
   }
 
-  /// - Parameters:
-  ///   - route: the template of a path; `none` where there is none.
-  ///   - seconds: how long it took.
+  /// - Parameter route: the route's path template, or `none`.
   func record(_ method: HTTPRequest.Method, route: String, status: Int, seconds: Double) {
     count(method, route: route, status: status)
     durations.observe(seconds, route)
@@ -40,9 +39,8 @@ public struct HTTPMetrics: Sendable {
   /// Counts a request that the connection guards rejected.
   func recordRejection(_ method: HTTPRequest.Method?, status: Int) { count(method, route: "none", status: status) }
 
-  func recordDecision(of limiter: Route.Limits, isAllowed: Bool) { decisions.increment("\(limiter)", isAllowed ? "allowed" : "throttled") }
+  func recordDecision(of limiter: RateLimitClass, isAllowed: Bool) { decisions.increment("\(limiter)", isAllowed ? "allowed" : "throttled") }
 
-  /// A client may make up methods, and each would be a time series.
   private func count(_ method: HTTPRequest.Method?, route: String, status: Int) {
     let name = method.flatMap { Self.methods.contains($0) ? $0.rawValue : nil } ?? "other"
     requests.increment(name, route, "\(status)")

@@ -3,14 +3,13 @@ import Hummingbird
 import NIOCore
 import PasswordReset
 
-/// A JSON object that came as a request's body.
+/// A request body that is a JSON object.
 struct JSONBody {
-  /// Two passwords of the longest kind take a quarter of it.
   static let maximumSize = RequestSizeLimits.api.bodyBytes
 
   private let members: [[UInt8]: StrictJSON.Value]
 
-  /// Reads the body; throws a ``Problem`` if it is not a JSON object of a bearable size.
+  /// Reads the body. Throws a ``Problem`` if it is not a JSON object, or is too large.
   static func members(of request: Request) async throws -> JSONBody {
     guard isJSON(request.headers[.contentType]) else {
       throw Problem(.unsupportedMediaType, "Send the body as JSON in UTF-8, with the header Content-Type: application/json.")
@@ -22,7 +21,7 @@ struct JSONBody {
     } catch is NIOTooManyBytesError {
       throw Problem(.payloadTooLarge, "The body is larger than \(maximumSize) bytes.")
     } catch {
-      throw Problem(.malformedJSON, "The body could not be read to its end.")
+      throw Problem(.malformedJSON, "The body is incomplete.")
     }
     do {
       guard case .object(let members) = try StrictJSON.parse(buffer.readableBytesView) else {
@@ -34,7 +33,7 @@ struct JSONBody {
     }
   }
 
-  /// The member `name`; null counts as missing, as many clients write it so.
+  /// Returns the member. `null` counts as missing, because many clients send it that way.
   func field(_ name: String) -> FieldInput {
     switch members[Array(name.utf8)] {
     case nil, .null: .missing
@@ -43,9 +42,9 @@ struct JSONBody {
     }
   }
 
-  /// `application/json`, alone or with `charset=utf-8`.
+  /// Accepts `application/json`, alone or with `charset=utf-8`.
   private static func isJSON(_ contentType: String?) -> Bool {
-    // What nearly all clients send.
+    // Nearly all clients send exactly this.
     if contentType == "application/json" { return true }
     // Blanks and tabs count around a part only: inside it, they make it another type or parameter.
     let parts = (contentType ?? "").lowercased().split(separator: ";", omittingEmptySubsequences: false).map(\.trimmed)

@@ -1,25 +1,24 @@
 import Hummingbird
+import NIOCore
 
-/// What the operator and the client's developer ask for.
+/// Handlers for monitoring, and for developers of clients.
 struct OperationsHandlers: Sendable {
-  /// One for all replies, however many are under way.
+  /// The contract. All responses share one buffer.
   private static let contract = ByteBuffer(bytes: PackageResources.openapi_yaml)
 
   let isReady: @Sendable () async -> Bool
 
-  /// `GET /openapi.yaml`: the contract.
-  func openAPI() -> Response {
-    Response(status: .ok, headers: [.contentType: "application/yaml"], body: .init(byteBuffer: Self.contract))
-  }
+  func openAPI() -> Response { Response(.ok, Self.contract, contentType: "application/yaml") }
 
-  /// `GET /health/live`: the process answers. It touches nothing that could be slow.
-  func live() -> Response {
-    jsonResponse(.ok, ["status": "ok"])
-  }
-
-  /// `GET /health/ready`: the database answers too. A mail server that is down does not count: the mails wait.
-  func ready() async throws -> Response {
-    guard await isReady() else { throw Problem.unavailable() }
-    return jsonResponse(.ok, ["status": "ok"])
+  /// `live` only proves that the process answers. `ready` also checks the database, but not the mail server, because the
+  /// outbox keeps emails while the mail server is down.
+  var healthRoutes: [Route] {
+    [
+      Route(.get, "/health/live") { _, _, _ in .json(.ok, ["status": "ok"]) },
+      Route(.get, "/health/ready") { [isReady] _, _, _ in
+        guard await isReady() else { throw Problem.unavailable }
+        return .json(.ok, ["status": "ok"])
+      },
+    ]
   }
 }

@@ -2,25 +2,25 @@ import Foundation
 import Synchronization
 import Text
 
-/// What names a request in its reply, in the log and in the audit. Random: it counts nothing and tells nothing.
+/// Makes the ID that names a request in its response, in the log and in the audit. It is random, so it reveals nothing.
 enum RequestID {
-  /// The kernel is asked for many at once: a call for each showed in the profile of a request.
-  private static let drawn = Mutex<[UInt128]>([])
-  /// 256 bytes: no more are given at once.
+  /// Numbers that are not used yet. One system call per request showed in a profile.
+  private static let unused = Mutex<[UInt128]>([])
+  /// `getentropy` returns at most 256 bytes.
   private static let batch = 16
 
-  /// 32 hexadecimal digits.
+  /// Returns 32 hexadecimal digits.
   static func make() -> String {
-    let number = drawn.withLock { numbers in
-      if numbers.isEmpty { numbers = draw() }
+    let number = unused.withLock { numbers in
+      if numbers.isEmpty { numbers = random() }
       return numbers.removeLast()
     }
     return withUnsafeBytes(of: number) { hexadecimal(Array($0)) }
   }
 
-  private static func draw() -> [UInt128] {
+  private static func random() -> [UInt128] {
     var numbers = [UInt128](repeating: 0, count: batch)
-    let isDrawn = numbers.withUnsafeMutableBytes { getentropy($0.baseAddress, $0.count) == 0 }
-    return isDrawn ? numbers : numbers.map { _ in .random(in: .min ... .max) }
+    let isFilled = numbers.withUnsafeMutableBytes { getentropy($0.baseAddress, $0.count) == 0 }
+    return isFilled ? numbers : numbers.map { _ in .random(in: .min ... .max) }
   }
 }

@@ -1,24 +1,25 @@
-/// Reads the body of a request: RFC 8259 to the letter, with no name twice in an object (RFC 7493) and a bound on the depth.
+/// Parses JSON strictly: RFC 8259 to the letter, without duplicate names in an object (RFC 7493), to a limited depth.
 ///
-/// Foundation's decoder takes duplicate names, trailing commas and other things that two parsers read in two ways; no library here refuses them.
+/// Foundation's decoder accepts duplicate names, trailing commas and more, which two parsers can read differently. C
+/// libraries can reject them, but hostile input should meet a memory-safe parser.
 enum StrictJSON {
-  /// A value; of numbers, truth values and lists only that they are none of the others.
+  /// A value. Numbers, booleans and arrays are checked but not kept.
   enum Value: Equatable {
     case null
     case string(String)
-    /// By the names' UTF-8: a `String` is hashed and compared in its canonical form, which takes a stranger's combining marks quadratic time, and
-    /// under which names that differ are one.
+    /// The members by the UTF-8 of their names. A `String` key would be hashed and compared in its canonical form, which
+    /// takes quadratic time for many combining marks, and under which different names are equal.
     case object([[UInt8]: Value])
     case other
   }
 
-  /// What is wrong, and at which byte, counted from 0.
+  /// A syntax error, and the offset of its byte from 0.
   struct Malformed: Error, Equatable {
     var reason: String
     var offset: Int
   }
 
-  /// A body here is flat; eight levels leave room for members that are ignored, and keep a stranger from our stack.
+  /// The bodies of this API are flat. Eight levels leave room for ignored members, and prevent a stack overflow.
   static let maximumDepth = 8
 
   static func parse(_ bytes: some Collection<UInt8>) throws(Malformed) -> Value {
@@ -28,7 +29,7 @@ enum StrictJSON {
     return try parser.document()
   }
 
-  /// How many bytes are UTF-8 before the first that is not.
+  /// Returns the number of valid UTF-8 bytes before the first invalid one.
   private static func validPrefix(_ bytes: [UInt8]) -> Int {
     var parser = Unicode.UTF8.ForwardParser()
     var iterator = bytes.makeIterator()
@@ -103,7 +104,7 @@ enum StrictJSON {
         let start = position
         guard next == UInt8(ascii: "\"") else { throw malformed("a member's name is expected") }
         let name = try string()
-        guard members[name] == nil else { throw Malformed(reason: "a member's name stands twice", offset: start) }
+        guard members[name] == nil else { throw Malformed(reason: "a member name occurs twice", offset: start) }
         skipSpace()
         guard take(":") else { throw malformed("a colon is expected") }
         skipSpace()
@@ -187,7 +188,7 @@ enum StrictJSON {
       let start = position
       let unit = try hexUnit()
       if let scalar = Unicode.Scalar(unit) { return scalar }
-      // A character beyond U+FFFF takes two escapes, high surrogate first; half of one is no character.
+      // A character above U+FFFF takes two escapes, high surrogate first. Half of a pair is not a character.
       if unit < 0xDC00, take("\\"), take("u"), case let low = try hexUnit(), (0xDC00...0xDFFF).contains(low),
         let scalar = Unicode.Scalar(0x10000 + (UInt32(unit) - 0xD800) << 10 + UInt32(low) - 0xDC00)
       {

@@ -56,7 +56,7 @@ enum ControlServer {
     let metrics = HTTPMetrics(registry)
     let connections = ConnectionCount(limit: 1000)
     return Application(
-      responder: API(service: service, languages: languages, metrics: metrics, now: { Date() }, isReady: { true }),
+      responder: API(service: service, languages: languages, metrics: metrics, isReady: { true }),
       server: .guarded(connections: connections, metrics: metrics, logger: logger),
       configuration: .init(
         address: .hostname("127.0.0.1", port: 0), backlog: ConnectionCount.backlog, reuseAddress: true, availableConnectionsDelegate: connections),

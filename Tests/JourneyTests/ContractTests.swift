@@ -1,9 +1,13 @@
 import Foundation
 import HTTPAPI
+import Hummingbird
 import HummingbirdTesting
+import Logging
 import PasswordReset
 import Testing
 import Yams
+
+@testable import App
 
 /// `openapi.yaml` against the server: each says what the other does.
 @Suite struct `The contract` {
@@ -27,8 +31,14 @@ import Yams
     }
   }
 
-  @Test func `names the routes of the server, all and no others`() throws {
-    #expect(Set(contract.operations) == Set(API.routeNames))
+  @Test func `names the routes of the server, all and no others`() async throws {
+    let settings = try Settings(environment: [
+      "DATABASE_URL": "sqlite:\(Harness().path)", "SECRET_KEY": Harness.secretKey, "EMAIL_BACKEND": "memory", "SITE_NAME": "Example",
+      "RESET_URL": "https://example.com/reset/{uid}/{token}",
+    ])
+    let application = try buildApplication(settings, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    let api = try #require(try await application.responder as? API)
+    #expect(Set(contract.operations) == Set(api.routeNames))
   }
 
   @Test func `lists the problem codes of the server, all and no others`() {

@@ -136,7 +136,7 @@ import Testing
 
   @Test func `keeps a bounded number of clients, and those that were seen last`() {
     let now = Date()
-    let limiter = ClientLimiter([RateLimit(count: 1, seconds: 3600)], generation: 1000, now: { now })
+    let limiter = GCRALimiter([RateLimit(count: 1, seconds: 3600)], generation: 1000, now: { now })
     for client in UInt64(1)...20_000 {
       if limiter.charge(client).retryAfter != nil { Issue.record("client \(client) was taken for another one") }
     }

@@ -13,8 +13,8 @@ import Testing
     #expect(settings.httpHost == "127.0.0.1" && settings.httpPort == 8080 && settings.databasePath == "password-reset.sqlite3")
     #expect(settings.passwordResetTimeout == 3600 && settings.email.smtp.port == 25 && settings.log.format == .json)
     #expect(settings.edge.mailLimits.map(\.count) == [1, 5] && settings.edge.totalMailLimits.isEmpty)
-    #expect(settings.edge.policy.requestLimits.map(\.count) == [20] && settings.edge.policy.linkLimits.map(\.count) == [60])
-    #expect(settings.edge.policy.trustedProxies == .none && settings.edge.policy.allowedOrigins == .none)
+    #expect(settings.edge.requestLimits.map(\.count) == [20] && settings.edge.linkLimits.map(\.count) == [60])
+    #expect(settings.edge.trustedProxies == .none && settings.edge.allowedOrigins == .none)
   }
 
   @Test(arguments: [
@@ -238,7 +238,7 @@ import Testing
     let environment = try file(text)
     let settings = try Settings(environment: environment)
     #expect(settings.httpPort == 9000 && settings.siteName == "null" && settings.email.smtp.port == 587 && settings.email.smtp.host == "localhost")
-    #expect(settings.edge.policy.allowedOrigins == AllowedOrigins("https://a.example,https://b.example"))
+    #expect(settings.edge.allowedOrigins == AllowedOrigins("https://a.example,https://b.example"))
     #expect(try settings.passwordHasher.encode("x").hasPrefix("argon2$argon2id$v=19$m=1024,t=1,"))
     #expect(settings.passwordRules.validators.count == 2)
     #expect(settings.effective[.httpPort] == EffectiveSetting(value: "9000", source: "file"))
@@ -288,7 +288,7 @@ import Testing
     let first = try Settings(environment: environment, dev: true)
     #expect(try Settings(environment: environment, dev: true).secretKey == first.secretKey)
     #expect(first.secretKey.count == 64 && first.email.backend == .console && first.edge.mailLimits.isEmpty)
-    #expect(first.edge.policy.requestLimits.isEmpty && first.edge.policy.linkLimits.isEmpty)
+    #expect(first.edge.requestLimits.isEmpty && first.edge.linkLimits.isEmpty)
     let attributes = try FileManager.default.attributesOfItem(atPath: "\(folder)/dev.sqlite3.secret-key")
     #expect(attributes[.posixPermissions] as? Int == 0o600)
   }

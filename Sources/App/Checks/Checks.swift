@@ -66,16 +66,16 @@ enum Checks {
 
   private static func ofEdge(_ settings: Settings) -> [Finding] {
     var findings: [Finding] = []
-    let policy = settings.edge.policy
-    if policy.allowedOrigins.hasPlainOriginElsewhere {
+    let edge = settings.edge
+    if edge.allowedOrigins.hasPlainOriginElsewhere {
       findings.append(
         Finding(.plainOrigin, "CORS_ALLOWED_ORIGINS has an http origin on another machine; whoever is between can read and change its pages"))
     }
     let limits: [(SettingName, [RateLimit])] = [
-      (.rateLimitRequests, policy.requestLimits), (.rateLimitLinks, policy.linkLimits), (.rateLimitMails, settings.edge.mailLimits),
+      (.rateLimitRequests, edge.requestLimits), (.rateLimitLinks, edge.linkLimits), (.rateLimitMails, edge.mailLimits),
     ]
     findings += limits.filter { $0.1.isEmpty }.map { name, _ in Finding(.noRateLimit, "\(name.rawValue) is off: nothing bounds a flood") }
-    if !Settings.isOfThisMachine(settings.httpHost), settings.edge.certificate == nil, policy.trustedProxies == .none {
+    if !Settings.isOfThisMachine(settings.httpHost), edge.certificate == nil, edge.trustedProxies == .none {
       findings.append(
         Finding(
           .noTrustedProxies, "HTTP_HOST can be reached from other machines, in the clear, and TRUSTED_PROXIES names no proxy",

@@ -5,7 +5,11 @@ import PasswordReset
 
 /// What the listener asks of those who call it, and how much they may have.
 struct EdgeSettings: Sendable {
-  var policy: EdgePolicy
+  /// Requests for an email, and uses of a link, per client.
+  var requestLimits: [RateLimit]
+  var linkLimits: [RateLimit]
+  var trustedProxies: TrustedProxies
+  var allowedOrigins: AllowedOrigins
   /// Reset mails to one address.
   var mailLimits: [RateLimit]
   /// All mails together.
@@ -17,13 +21,14 @@ struct EdgeSettings: Sendable {
     func limits(_ name: SettingName) -> [RateLimit] {
       reader.parsed(name, remedy: "must be limits such as 5/m,20/h, each of another unit, or off", RateLimit.parse)
     }
-    policy = EdgePolicy(requestLimits: limits(.rateLimitRequests), linkLimits: limits(.rateLimitLinks))
+    requestLimits = limits(.rateLimitRequests)
+    linkLimits = limits(.rateLimitLinks)
     mailLimits = limits(.rateLimitMails)
     totalMailLimits = limits(.rateLimitMailsTotal)
-    policy.trustedProxies =
+    trustedProxies =
       reader.optional(
         .trustedProxies, remedy: "must be addresses or networks separated by commas, such as 10.0.0.0/8,::1", TrustedProxies.init) ?? .none
-    policy.allowedOrigins =
+    allowedOrigins =
       reader.optional(
         .corsAllowedOrigins,
         remedy: "must be origins separated by commas, such as https://app.example.com,http://localhost:3000: no path, no default port, no *",

@@ -4,26 +4,26 @@ import Synchronization
 
 /// Counts the requests of each client against limits, in bounded memory.
 ///
-/// A limit is a bucket (the generic cell rate algorithm, as in ITU-T I.371): `count` requests at once, and each comes back after `seconds / count`. It
-/// takes one number a client, and lets nobody wait for a window to end.
-final class ClientLimiter: Sendable {
-  /// What is left of a limit, as the `RateLimit` header tells it.
+/// It uses the generic cell rate algorithm (ITU-T I.371): a client may send `count` requests at once, and regains one
+/// every `seconds / count`. This takes one number per client and limit, and no client waits for a window to end.
+final class GCRALimiter: Sendable {
+  /// The rest of a limit, as the `RateLimit` header reports it.
   struct Quota: Equatable {
     var limit: RateLimit
     var remaining: Int
-    /// Seconds until the quota is whole again.
+    /// The seconds until the quota is full again.
     var reset: Int
   }
 
   struct Verdict: Equatable {
-    /// The limit with the least left.
+    /// The quota with the fewest remaining requests.
     var quota: Quota
-    /// Seconds to wait; nil if the request may pass.
+    /// The seconds to wait, or `nil` if the request is allowed.
     var retryAfter: Int?
   }
 
-  /// For each client when its bucket will be full again, by the limits' order. What was not seen for long is in `older`, and what has fallen out of
-  /// that is forgotten: a client that is forgotten begins anew.
+  /// For each client, the time when each of its quotas is full again. When `newer` is full, it replaces `older`. A client
+  /// that drops out of `older` starts with full quotas.
   private struct Buckets {
     var newer: [UInt64: [Double]] = [:]
     var older: [UInt64: [Double]] = [:]
@@ -35,18 +35,17 @@ final class ClientLimiter: Sendable {
   private let buckets = Mutex(Buckets())
 
   /// - Parameters:
-  ///   - limits: not empty.
-  ///   - generation: half of how many clients are kept in mind, at some hundred bytes each.
+  ///   - limits: at least one.
+  ///   - generation: half the number of clients to remember, at about one hundred bytes each.
   init(_ limits: [RateLimit], generation: Int = 100_000, now: @escaping @Sendable () -> Date) {
     self.limits = limits
     self.generation = generation
     self.now = now
   }
 
-  /// How many clients it keeps in mind.
   var knownClients: Int { buckets.withLock { $0.newer.count + $0.older.count } }
 
-  /// Counts a request of `client`, if it may pass.
+  /// Counts a request of the client if it is allowed.
   func charge(_ client: UInt64) -> Verdict {
     let now = now().timeIntervalSinceReferenceDate
     return buckets.withLock { buckets in
@@ -62,7 +61,7 @@ final class ClientLimiter: Sendable {
   }
 
   private static func charge(_ full: inout [Double], _ limits: [RateLimit], at now: Double) -> Verdict {
-    // Set back, the clock must not keep anybody waiting for longer than a window.
+    // If the clock was set back, no client waits longer than one window.
     for (index, limit) in limits.enumerated() { full[index] = min(full[index], now + Double(limit.seconds)) }
     var after = full
     var wait = 0.0
@@ -71,7 +70,7 @@ final class ClientLimiter: Sendable {
       after[index] = max(full[index], now) + window / Double(limit.count)
       wait = max(wait, after[index] - window - now)
     }
-    // A billionth of a window is what the sums may be off by.
+    // Allow for rounding errors of the sums.
     let isAllowed = wait <= 1e-6
     if isAllowed { full = after }
     let quotas = zip(limits, full).map { limit, full in quota(limit, full: full, at: now) }

@@ -1,0 +1,26 @@
+public import Hummingbird
+import Logging
+import NIOCore
+
+/// The context of one request: its ID, its logger, and the address of its connection.
+public struct ResetRequestContext: RequestContext {
+  public var coreContext: CoreRequestContextStorage
+  let requestID: String
+  private let address: SocketAddress?
+
+  public init(source: ApplicationRequestContextSource) {
+    coreContext = .init(source: source)
+    requestID = RequestID.make()
+    address = source.channel.remoteAddress
+  }
+
+  /// A logger that adds the request ID.
+  var log: Logger {
+    var log = logger
+    log[metadataKey: "request_id"] = "\(requestID)"
+    return log
+  }
+
+  /// The address at the other end of the connection: the client's, or a proxy's.
+  var peer: IPAddress? { IPAddress(address) }
+}

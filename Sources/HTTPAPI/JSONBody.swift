@@ -2,6 +2,7 @@ import ConnectionGuards
 import Hummingbird
 import NIOCore
 import PasswordReset
+import Text
 
 /// A request body that is a JSON object.
 struct JSONBody {

@@ -9,7 +9,7 @@ import pytest
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
 django.setup()
-# pytest explains the assertions in these modules like those of tests.
+# pytest explains failed assertions in these modules as it does in tests.
 pytest.register_assert_rewrite(
     "mail_folder", "mail_server", "mail_sink", "metrics", "outbox", "processes", "raw_requests", "scripted_server", "service"
 )
@@ -22,19 +22,19 @@ from mail_server import MailServer, receiving  # noqa: E402
 from service import Service, serving  # noqa: E402
 
 
-# Modules that measure what the service costs.
+# These modules measure what the service costs.
 MEASURING = {"test_crowd", "test_slow"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def log_level(request: pytest.FixtureRequest) -> None:
-    """Logs at trace level, because `serving` searches every log for what must never be in it."""
+    """Logs at trace level, because `serving` searches every log for text that it must never contain."""
     service.default_log_level = "info" if request.module.__name__ in MEASURING else "trace"
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a database that Django migrated, to be copied."""
+    """Returns a database that Django migrated. Tests copy it."""
     path = tmp_path_factory.mktemp("django") / "migrated.sqlite3"
     with on_database(path):
         migrate()
@@ -75,7 +75,7 @@ def serve(database: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture
 def mail_server(tmp_path: Path) -> Iterator[MailServer]:
-    """A mail server without TLS or login."""
+    """Runs a mail server without TLS or authentication."""
     with receiving(tmp_path / "mail") as server:
         yield server
 
@@ -89,5 +89,5 @@ def serve_with_mail(serve: Callable[..., Service], mail_server: MailServer) -> C
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The certificate authority that the service trusts."""
+    """Returns the certificate authority that the service trusts."""
     return Authority(tmp_path_factory.mktemp("authority"), "authority")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from measure_crowd import DESCRIPTORS, LARGEST_GROWTH, LONGEST_END, LONGEST_LIFE, MIB, end_beside_crowd, wave
+from measure_crowd import DESCRIPTORS, LARGEST_GROWTH, LONGEST_END, LONGEST_LIFE, MIB, end_during_crowd, wave
 from service import serving
 
 pytestmark = [
@@ -31,11 +31,11 @@ def test_honest_clients_are_served_during_a_crowd(database: Path, tmp_path: Path
     assert answers == {("/health/live", 200), ("/password-reset", 202)}
     assert outcome.closed == outcome.came and outcome.longest_life <= LONGEST_LIFE
     assert outcome.said == b""
-    assert outcome.deaf_life is not None and outcome.deaf_life <= LONGEST_LIFE
+    assert outcome.non_reading_life is not None and outcome.non_reading_life <= LONGEST_LIFE
     assert grown <= LARGEST_GROWTH
 
 
 def test_a_crowd_does_not_hold_up_the_end(database: Path, tmp_path: Path) -> None:
     with serving(database, tmp_path) as service:
-        seconds = end_beside_crowd(service)
+        seconds = end_during_crowd(service)
     assert seconds is not None and seconds <= LONGEST_END

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from processes import settled, wait_until
-from raw_http import ASK, CONTRACT, LIVE, Connection, Talk, exchange, is_alive, stuff
+from raw_http import ASK, CONTRACT, LIVE, Connection, Talk, exchange, fill_buffers, is_alive
 from service import Service, command, serving
 
 pytestmark = pytest.mark.slow
@@ -145,7 +145,7 @@ def flood(port: int, endless: Flood) -> Flooded:
 
 
 @dataclass(frozen=True)
-class Deaf:
+class NonReading:
     """What became of a client that reads nothing."""
 
     was_closed: bool
@@ -153,7 +153,7 @@ class Deaf:
     growth: int
 
 
-def read_nothing(service: Service) -> Deaf:
+def read_nothing(service: Service) -> NonReading:
     """Asks for the contract again and again, and never reads a byte."""
     # What the service needs for any client is not counted.
     with Connection(service.port) as connection:
@@ -163,8 +163,8 @@ def read_nothing(service: Service) -> Deaf:
         assert set(talk.statuses) == {200} and len(talk.statuses) == 200 and talk.closed
     growth = service.watch_memory()
     with Connection(service.port, receive_buffer=4 * KIB) as connection:
-        last = stuff(connection, CONTRACT, quiet=LONGEST + 3)
-        return Deaf(not connection.is_held, time.monotonic() - last, growth())
+        last = fill_buffers(connection, CONTRACT, quiet=LONGEST + 3)
+        return NonReading(not connection.is_held, time.monotonic() - last, growth())
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Guest:
     piece: bytes = field(default=b"", repr=False)
     # How many responses come before the end.
     responses: int = 0
-    is_deaf: bool = False
+    never_reads: bool = False
     # Whether it says, after the service is told so, that no more comes.
     breaks_off: bool = False
 
@@ -225,7 +225,7 @@ GUESTS = [
     Guest("drips what nobody reads", NOWHERE + b"Content-Length: 100\r\n\r\n", b" "),
     Guest("goes on after a refusal", ASK + CHUNKED + CHUNK * 3, CHUNK, responses=1),
     Guest("goes on with requests", LIVE, LIVE, responses=1),
-    Guest("reads nothing", is_deaf=True),
+    Guest("reads nothing", never_reads=True),
     Guest("breaks off a field", LIVE[:-2] + b"X-Field: ", breaks_off=True),
     Guest("breaks off a body", ASK + b"Content-Length: 100\r\n\r\n{", breaks_off=True),
     Guest("breaks off a chunk", ASK + CHUNKED + b"64\r\n{", breaks_off=True),
@@ -242,13 +242,13 @@ class End:
     seconds: float
 
 
-def end_beside(guest: Guest, database: Path) -> End:
+def end_during(guest: Guest, database: Path) -> End:
     with ExitStack() as stack:
         service = stack.enter_context(serving(database, database.parent))
-        buffer = 4 * KIB if guest.is_deaf else None
+        buffer = 4 * KIB if guest.never_reads else None
         connection = stack.enter_context(Connection(service.port, receive_buffer=buffer))
-        if guest.is_deaf:
-            stuff(connection, CONTRACT, quiet=1)
+        if guest.never_reads:
+            fill_buffers(connection, CONTRACT, quiet=1)
         else:
             connection.send(guest.beginning)
             # One that was refused may have been closed before all of it was read.
@@ -262,7 +262,7 @@ def end_beside(guest: Guest, database: Path) -> End:
         while service.process.poll() is None and time.monotonic() - start < LONGEST_END:
             if guest.piece:
                 connection.send_some(guest.piece, 0.1)
-            if not guest.is_deaf:
+            if not guest.never_reads:
                 connection.listen(0)
             with suppress(subprocess.TimeoutExpired):
                 service.process.wait(timeout=0.1)
@@ -355,7 +355,7 @@ class Plays:
     floods: dict[Flood, Future[Flooded]]
     guests: dict[Guest, Future[End]]
     request_under_way: Future[tuple[End, Talk]]
-    deaf: Future[Deaf]
+    non_reading: Future[NonReading]
     late: dict[bool, Future[list[Late]]]
     full: Future[Full]
     limits: Future[tuple[str, str]]
@@ -373,7 +373,7 @@ def plays(module_service: Service, migrated_file: Path, tmp_path_factory: pytest
         shutil.copy(migrated_file, path)
         return path
 
-    def play_deaf(database: Path) -> Deaf:
+    def play_non_reading(database: Path) -> NonReading:
         with serving(database, database.parent) as service:
             return read_nothing(service)
 
@@ -385,9 +385,9 @@ def plays(module_service: Service, migrated_file: Path, tmp_path_factory: pytest
         yield Plays(
             # The longest first.
             drips={slow: pool.submit(drip, port, slow) for slow in DRIPS},
-            deaf=pool.submit(play_deaf, fresh()),
+            non_reading=pool.submit(play_non_reading, fresh()),
             late={breaks_off: pool.submit(play_late, fresh(), breaks_off) for breaks_off in (False, True)},
-            guests={guest: pool.submit(end_beside, guest, fresh()) for guest in GUESTS},
+            guests={guest: pool.submit(end_during, guest, fresh()) for guest in GUESTS},
             request_under_way=pool.submit(end_with_a_request_under_way, fresh()),
             full=pool.submit(fill, fresh()),
             limits=pool.submit(soft_and_hard_limit, fresh()),
@@ -416,10 +416,10 @@ def test_the_reading_ends_with_a_client_that_goes_on_with(endless: Flood, plays:
 
 
 def test_a_client_that_reads_nothing_is_disconnected(plays: Plays) -> None:
-    deaf = plays.deaf.result()
-    print(f"closed after {deaf.seconds:.1f} s, {deaf.growth / MIB:.1f} MiB")
-    assert deaf.was_closed and deaf.seconds <= LONGEST
-    assert deaf.growth < 32 * MIB
+    non_reading = plays.non_reading.result()
+    print(f"closed after {non_reading.seconds:.1f} s, {non_reading.growth / MIB:.1f} MiB")
+    assert non_reading.was_closed and non_reading.seconds <= LONGEST
+    assert non_reading.growth < 32 * MIB
 
 
 @pytest.mark.parametrize("breaks_off", [False, True], ids=["and asks for the end", "and breaks off"])

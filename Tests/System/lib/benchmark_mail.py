@@ -1,8 +1,8 @@
-"""Measures how many mails a second the worker sends, beside Postfix's own load generator into the same sink.
+"""Measures how many emails per second the worker sends, compared with Postfix's load generator and the same sink.
 
     Tests/System/run .build/release/password-reset --benchmark-mail
 
-It needs Debian's package postfix for smtp-sink and smtp-source; its daemon need not run.
+It needs Debian's package postfix for smtp-sink and smtp-source; its daemon does not have to run.
 """
 
 import os
@@ -23,7 +23,7 @@ django.setup()
 
 from django_site import add_users, migrate, on_database  # noqa: E402
 from mail_server import receiving  # noqa: E402
-from outbox import connected, owe, pending  # noqa: E402
+from outbox import connected, insert_reset_emails, pending  # noqa: E402
 from processes import running, wait_until  # noqa: E402
 from service import BINARY, run_command, serving  # noqa: E402
 
@@ -41,7 +41,7 @@ def program(name: str) -> str:
 
 @contextmanager
 def sink(folder: Path) -> Iterator[int]:
-    """Postfix's sink, which takes every mail and keeps none; its port."""
+    """Runs Postfix's sink, which accepts every email and keeps none. Yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
@@ -66,7 +66,7 @@ def settings(port: int, sessions: int) -> dict[str, str]:
 
 
 def service_rate(prepared: Path, port: int, sessions: int) -> float:
-    """From the first mail to the last, as the audit has them."""
+    """Returns how many emails per second the service sends, between the first and the last time in the audit."""
     with tempfile.TemporaryDirectory() as name:
         database = Path(name) / "db.sqlite3"
         shutil.copy(prepared, database)
@@ -89,13 +89,13 @@ def source_rate(port: int, sessions: int, size: int, *, keeps_connections: bool)
 
 
 def prepare(folder: Path) -> Path:
-    """A database that owes the mails."""
+    """Returns a database whose outbox has a reset email for each of `MAILS` users."""
     database = folder / "prepared.sqlite3"
     with on_database(database):
         migrate()
         users = add_users(MAILS)
     run_command(database, "migrate")
-    owe(database, [user.pk for user in users])
+    insert_reset_emails(database, [user.pk for user in users])
     return database
 
 
@@ -105,7 +105,7 @@ def size_of_mail(folder: Path) -> int:
         migrate()
         users = add_users(1)
     run_command(database, "migrate")
-    owe(database, [user.pk for user in users])
+    insert_reset_emails(database, [user.pk for user in users])
     with receiving(folder / "mail") as server, serving(database, folder, **settings(server.port, 1)):
         (mail,) = server.wait_for(1)
         return len(mail.message.as_bytes())
@@ -116,7 +116,7 @@ def main() -> None:
         folder = Path(name)
         size = size_of_mail(folder)
         prepared = prepare(folder)
-        print(f"{BINARY}: {ROUNDS} rounds of {MAILS} mails of {size} bytes; medians, in mails a second")
+        print(f"{BINARY}: {ROUNDS} rounds of {MAILS} emails of {size} bytes; medians, in emails per second")
         print(f"{'sessions':>8}{'here':>10}{'smtp-source -d':>16}{'ratio':>8}{'smtp-source':>14}{'ratio':>8}")
         with sink(folder) as port:
             for sessions in SESSIONS:

@@ -1,4 +1,4 @@
-"""Measures hashing in the release build: each kind beside Python's own, and 500 resets at once.
+"""Measures hashing in the release build: each hasher compared with Python's, and 500 resets at once.
 
     make bench-passwords
 """
@@ -50,7 +50,7 @@ def python_time(hasher: object) -> float:
 
 
 class SixOnePBKDF2(PBKDF2PasswordHasher):
-    """Of the same cost under every release of Django."""
+    """Has the same cost under every release of Django."""
 
     iterations = 1_500_000
 
@@ -77,12 +77,12 @@ def compare_hashers() -> None:
 
 
 def resident(pid: int) -> float:
-    """MiB."""
+    """Returns the resident memory in MiB."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
 def confirm_all(service: Service, links: list[Link]) -> list[tuple[float, int]]:
-    """All at once, each on a connection of its own: when each was answered, and the status."""
+    """Sets all passwords at once, each over its own connection. Returns the time and the status of each response."""
     replies: list[tuple[float, int]] = [(0, 0)] * len(links)
     barrier = threading.Barrier(len(links))
 
@@ -117,15 +117,15 @@ def service_with_links(algorithm: str, count: int) -> Iterator[tuple[Service, li
 
 
 def throughput(algorithm: str) -> None:
-    """As many resets as the hashing pool takes, and nothing beside them."""
+    """Measures as many resets as the hashing pool takes, without other requests."""
     cores = len(os.sched_getaffinity(0))
     with service_with_links(algorithm, 32 * cores) as (service, links):
         replies = confirm_all(service, links)
     assert all(status == 200 for _, status in replies)
-    # From the first on, as the clients' own start takes the cores, too.
+    # Count from the first response, because starting the clients uses the processor as well.
     finished = sorted(at for at, _ in replies)
     rate = (len(finished) - 1) / (finished[-1] - finished[0])
-    # One argon2 hash keeps every core busy, as it has eight threads.
+    # One Argon2 hash keeps every core busy, because it has eight threads.
     at_once = 1 if algorithm == "argon2" else cores
     bound = at_once / hash_time(algorithm)
     print(f"{algorithm}: {rate:.1f} resets/s; {at_once} hashes at once / one hash's time = {bound:.1f}/s; {rate / bound:.2f} of it")

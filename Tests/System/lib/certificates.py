@@ -44,7 +44,9 @@ class Authority:
         self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def issue(self, host: str, *, expires: datetime | None = None, client: bool = False) -> Path:
-        """Writes a certificate for the server `host`, or for a client of that name, and its key to a file, and returns the file."""
+        """Issues a certificate for the server `host`, or for a client of that name. Writes it and its key to a file,
+        and returns the file.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH

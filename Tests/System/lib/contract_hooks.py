@@ -21,7 +21,7 @@ from schemathesis.openapi.checks import RejectedPositiveData  # noqa: E402
 from django_site import link_for  # noqa: E402
 
 LINK = "/password-reset/{uidb64}/{token}"
-# Appended to at most a thousand characters, this makes any password a good one.
+# At most a thousand characters followed by this text are a good password.
 GOOD_END = " battery-staple-92"
 turns = itertools.cycle([True, False])
 
@@ -33,7 +33,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     must_fit = case.method == "POST" and case.meta is not None and case.meta.generation.mode.is_positive
     user = User.objects.get()
     link, sent = link_for(user), case.path_parameters
-    # Keep a link that a check just found valid, so that it is used.
+    # Keep a link that a check has just found valid, so that it is used.
     is_valid = sent["uidb64"] == link.uid and default_token_generator.check_token(user, sent["token"])
     if (is_lucky or must_fit) and not is_valid:
         case.path_parameters = {"uidb64": link.uid, "token": link.token}

@@ -1,4 +1,4 @@
-"""Finds what must never be in a log, at any level: secrets, tokens, passwords, addresses."""
+"""Finds text that must never be in a log, at any level: secrets, tokens, passwords, addresses."""
 
 import json
 import re
@@ -7,24 +7,25 @@ from pathlib import Path
 
 # Settings whose values must not be logged, from the environment or from the file that `<NAME>_FILE` names.
 SECRETS = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "EMAIL_HOST_PASSWORD")
-# Passwords that tests set by other means than `Service.set_password`.
+# Passwords that tests do not set through `Service.set_password`.
 USUAL_PASSWORDS = ("battery-staple-92-new", "correct-horse-71-old", "the-old-password-71")
-# Shorter secrets may be in a line by chance, or as an ordinary word.
+# A line may contain a shorter secret by chance, or as an ordinary word.
 SHORTEST_SECRET = 12
 
-# A token is a time in base 36 and half of a MAC. A request ID has as many digits as the MAC, and nothing before it.
+# A token is a time in base 36 and half of a MAC. A request ID has as many digits as the MAC, but nothing before it.
 MAC = re.compile(r"-[0-9a-f]{32}(?![0-9A-Za-z])")
 TIME = re.compile(r"(?<![0-9A-Za-z])[0-9a-z]{1,13}\Z")
 NAME_OR_HOST = r"[^\s\"'`<>()\[\]{},;:=\\/|@]+"
 ADDRESS = re.compile(rf"({NAME_OR_HOST})(?:@|%40)({NAME_OR_HOST})", re.IGNORECASE)
 # The part of a Message-ID before the @: the request ID and the user's key.
 MESSAGE_KEY = re.compile(r"[0-9a-f]{32}\.-?[0-9]+")
-# Addresses of no user: in the decoy for an unknown user, and the default value of DEFAULT_FROM_EMAIL.
-OF_NOBODY = ("'nobody@example.com' AS email", "webmaster@localhost")
+# Addresses that belong to no user: the one in the decoy for an unknown user, and the default value of
+# DEFAULT_FROM_EMAIL.
+ADDRESSES_OF_NO_USER = ("'nobody@example.com' AS email", "webmaster@localhost")
 
 
-def betrayals(text: str, secrets: Iterable[str] = ()) -> list[str]:
-    """Returns what must not be in `text`: the kind of each, with its line."""
+def leaks(text: str, secrets: Iterable[str] = ()) -> list[str]:
+    """Returns each forbidden piece of `text`: its kind and its line."""
     known = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
     found = [f"a secret: {_line(text, at)}" for secret in known for at in _places(text, secret)]
     found += [f"a token: {_line(text, at)}" for at in _tokens(text)]
@@ -49,7 +50,7 @@ def is_telling(password: str) -> bool:
 
 
 def _places(text: str, secret: str) -> Iterator[int]:
-    """Yields where the secret is, in plain text or as JSON spells it."""
+    """Yields each position of the secret, in plain text or as JSON spells it."""
     spellings = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     for spelling in spellings:
         if (at := text.find(spelling)) >= 0:
@@ -63,7 +64,7 @@ def _tokens(text: str) -> Iterator[int]:
 
 
 def _has_address(line: str) -> bool:
-    for text in OF_NOBODY:
+    for text in ADDRESSES_OF_NO_USER:
         line = line.replace(text, "")
     return any(not MESSAGE_KEY.fullmatch(address[1]) for address in ADDRESS.finditer(line))
 

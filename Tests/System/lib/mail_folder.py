@@ -1,4 +1,4 @@
-"""What the file backend wrote."""
+"""Reads the emails that the file backend wrote."""
 
 import re
 from pathlib import Path

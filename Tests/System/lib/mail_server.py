@@ -29,7 +29,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One email as it reached the server."""
+    """One email as the server received it."""
 
     sender: str
     recipients: list[str]
@@ -66,11 +66,11 @@ class MailServer:
 
     def wait_for(self, count: int) -> list[Delivery]:
         """Waits for `count` deliveries and returns all of them."""
-        wait_until(lambda: len(self._events("message")) >= count, f"{count} mails at the mail server")
+        wait_until(lambda: len(self._events("message")) >= count, f"{count} emails at the mail server")
         return self.deliveries
 
     def commands(self, *, encrypted: bool) -> list[str]:
-        """Returns the first word of every command line that the server received, with or without encryption."""
+        """Returns the first word of every command line that the server received, encrypted or not."""
         conversations: dict[int, str] = defaultdict(str)
         for event in self._events("received"):
             if event["encrypted"] == encrypted:
@@ -110,8 +110,8 @@ def receiving(
 ) -> Iterator[MailServer]:
     """Runs a mail server within the block. Its journal goes into `folder`, which must not have one yet.
 
-    tls is "none", "starttls" or "implicit". If `client_authority` is given, clients must have a certificate of it. If `login`
-    is given, they must sign in with one of the `mechanisms`.
+    tls is "none", "starttls" or "implicit". If `client_authority` is given, clients must present a certificate that it
+    issued. If `login` is given, they must sign in with one of the `mechanisms`.
     """
     folder.mkdir(exist_ok=True)
     journal = folder / "mail.journal"

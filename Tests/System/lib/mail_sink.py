@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("sink_server.py")
 class Arrival:
     """An email that arrived completely."""
 
-    # In seconds, by the clock of the server.
+    # The time of arrival in seconds, by the clock of the server.
     at: float
     # The number of connected clients.
     connections: int

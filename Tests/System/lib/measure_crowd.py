@@ -1,9 +1,10 @@
-"""Measures how honest clients fare beside ten thousand slow ones, and some that ask on and on and never read.
+"""Measures how ten thousand slow clients, and some that never read, affect honest clients.
 
     PASSWORD_RESET=.build/release/password-reset .build/system-tests/newest/bin/python Tests/System/lib/measure_crowd.py
 
-It takes a minute and a half, needs 12,000 descriptors (`ulimit -Hn`), and exits 1 if a bound does not hold. It tells
-first how honest clients fare alone: where they are slow even then, the machine is too busy for latencies to count.
+It takes a minute and a half, needs 12,000 descriptors (`ulimit -Hn`), and exits with 1 if a bound does not hold. It
+first reports how fast honest clients are served alone: if they are slow even then, the machine is too busy for the
+latencies to count.
 """
 
 import http.client
@@ -35,10 +36,10 @@ from django_site import migrate, on_database  # noqa: E402
 from service import BINARY, Service, serving  # noqa: E402
 
 SLOW = 10_000
-DEAF = 20
+NON_READING = 20
 WAVES = 3
 DESCRIPTORS = 12_000
-# A slow client sends a byte in so many seconds; an honest one asks once in so many.
+# A slow client sends one byte per `PAUSE`; an honest client sends one request per `INTERVAL`.
 PAUSE = 2.0
 INTERVAL = 0.02
 SECONDS_ALONE = 5.0
@@ -54,25 +55,25 @@ CONTRACT = b"GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\n\r\n"
 ASK = b"POST /password-reset HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
-class Manner(NamedTuple):
-    """How a slow client begins, and what it goes on with, byte by byte."""
+class Behavior(NamedTuple):
+    """How a slow client begins, and the piece that it then sends again and again, byte by byte."""
 
     beginning: bytes
     piece: bytes
 
 
-MANNERS = [
-    Manner(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Field: ", b"x"),
-    Manner(ASK + b"Content-Length: 100\r\n\r\n", b" "),
-    Manner(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n", b"X-Field: 1\r\n"),
-    Manner(ASK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+BEHAVIORS = [
+    Behavior(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Field: ", b"x"),
+    Behavior(ASK + b"Content-Length: 100\r\n\r\n", b" "),
+    Behavior(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n", b"X-Field: 1\r\n"),
+    Behavior(ASK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
 ]
 
 
 @dataclass(eq=False)
 class SlowClient:
     socket: socket.socket
-    manner: Manner
+    behavior: Behavior
     first_byte: float = 0.0
     next_byte: float = 0.0
     sent: int = 0
@@ -80,7 +81,7 @@ class SlowClient:
 
 
 @dataclass(eq=False)
-class DeafClient:
+class NonReadingClient:
     socket: socket.socket
     rest: bytes = b""
     last_byte: float = 0.0
@@ -88,29 +89,29 @@ class DeafClient:
 
 
 class Crowd:
-    """Slow clients and deaf ones, all in one thread; they come and act while `run` runs."""
+    """Slow clients and clients that never read, all in one thread. They connect and act while `run` runs."""
 
-    # What comes while the kernel holds too many that are not yet accepted is dropped, and comes again a second later.
+    # The kernel drops connections while its queue of unaccepted ones is full; a client then retries a second later.
     MOST_UNACCEPTED = 100
 
     def __init__(self, port: int) -> None:
         self._port = port
-        # Each has ports of its own.
+        # Each source address has its own ports.
         self._sources = cycle([f"127.0.0.{number}" for number in range(2, 10)])
-        self._manners = cycle(MANNERS)
+        self._behaviors = cycle(BEHAVIORS)
         self._selector = selectors.DefaultSelector()
         self._coming: set[SlowClient] = set()
-        # In the order of their next bytes; those that are closed leave when theirs is due.
+        # Ordered by the time of the next byte. A closed client is removed when its next byte is due.
         self._dripping: deque[SlowClient] = deque()
         self._invited = SLOW
         self.came = 0
         self.closed: list[SlowClient] = []
-        # How many slow ones were open at the same time.
+        # The largest number of slow clients that were open at the same time.
         self.most = 0
-        # What the service said to slow ones, who have not asked for anything yet.
+        # What the service sent to slow clients, none of which has completed a request.
         self.said = b""
-        self.deaf = [DeafClient(self._connect(receive_buffer=4096)) for _ in range(DEAF)]
-        for client in self.deaf:
+        self.non_reading = [NonReadingClient(self._connect(receive_buffer=4096)) for _ in range(NON_READING)]
+        for client in self.non_reading:
             self._selector.register(client.socket, selectors.EVENT_WRITE, client)
 
     def close(self) -> None:
@@ -119,31 +120,31 @@ class Crowd:
         self._selector.close()
 
     def come(self) -> None:
-        """Lets all slow ones come, or as many as the service accepts in the time that it leaves to the first."""
+        """Connects all slow clients, or as many as the service accepts before it closes the first."""
         self.run(lambda: self.came == SLOW, seconds=LONGEST_COMING)
         self._invited = self.came + len(self._coming)
 
     @property
     def is_gone(self) -> bool:
-        """Whether every slow one that came was closed."""
+        """Returns whether the service has closed every slow client that connected."""
         return len(self.closed) == self._invited
 
     @property
     def is_quiet(self) -> bool:
-        """Whether every deaf one was closed."""
-        return all(client.closed for client in self.deaf)
+        """Returns whether the service has closed every client that never reads."""
+        return all(client.closed for client in self.non_reading)
 
     def run(self, until: Callable[[], bool], seconds: float) -> None:
-        """Lets the clients act until then, or until the time is up."""
+        """Lets the clients act until the condition holds or the time is up."""
         deadline = time.monotonic() + seconds
         while not until() and time.monotonic() < deadline:
             room = self.MOST_UNACCEPTED - self._unaccepted() - len(self._coming)
             for _ in range(min(room, self._invited - self.came - len(self._coming))):
-                client = SlowClient(self._connect(), next(self._manners))
+                client = SlowClient(self._connect(), next(self._behaviors))
                 self._coming.add(client)
                 self._selector.register(client.socket, selectors.EVENT_WRITE, client)
             for key, _ in self._selector.select(0.01):
-                if isinstance(key.data, DeafClient):
+                if isinstance(key.data, NonReadingClient):
                     self._ask(key.data)
                 elif key.data in self._coming:
                     self._begin(key.data)
@@ -163,7 +164,7 @@ class Crowd:
     def _unaccepted(self) -> int:
         with open("/proc/net/tcp") as sockets:
             for line in sockets:
-                # Those that listen (0A) come first.
+                # Listening sockets (state 0A) come first.
                 _, local, _, state, queues, *_ = line.split()
                 if state == "0A" and local.endswith(f":{self._port:04X}"):
                     return int(queues.split(":")[1], 16)
@@ -174,9 +175,9 @@ class Crowd:
         self.came += 1
         self.most = max(self.most, self.came - len(self.closed))
         self._selector.modify(client.socket, selectors.EVENT_READ, client)
-        # Whether it is closed is heard in any case.
+        # The selector reports a closed connection in any case.
         with suppress(OSError):
-            client.socket.send(client.manner.beginning)
+            client.socket.send(client.behavior.beginning)
         client.first_byte = time.monotonic()
         client.next_byte = client.first_byte + PAUSE
         self._dripping.append(client)
@@ -187,7 +188,7 @@ class Crowd:
             client = self._dripping.popleft()
             if client.closed:
                 continue
-            piece = client.manner.piece
+            piece = client.behavior.piece
             at = client.sent % len(piece)
             with suppress(OSError):
                 client.socket.send(piece[at : at + 1])
@@ -206,7 +207,7 @@ class Crowd:
             self.closed.append(client)
             self._leave(client)
 
-    def _ask(self, client: DeafClient) -> None:
+    def _ask(self, client: NonReadingClient) -> None:
         client.rest = client.rest or CONTRACT * 100
         try:
             client.rest = client.rest[client.socket.send(client.rest) :]
@@ -214,18 +215,19 @@ class Crowd:
         except BlockingIOError:
             pass
         except OSError:
-            # What the service has not read when it closes resets the connection, which even a deaf one notices.
+            # Data that the service has not read when it closes resets the connection. Even a client that never reads
+            # notices that.
             client.closed = time.monotonic()
             self._leave(client)
 
-    def _leave(self, client: SlowClient | DeafClient) -> None:
+    def _leave(self, client: SlowClient | NonReadingClient) -> None:
         self._selector.unregister(client.socket)
         client.socket.close()
 
 
 @contextmanager
-def crowding(service: Service) -> Iterator[Crowd]:
-    """A crowd that has yet to come."""
+def new_crowd(service: Service) -> Iterator[Crowd]:
+    """Creates a crowd that has not connected yet."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
@@ -251,8 +253,8 @@ class Sample(NamedTuple):
 
 
 @contextmanager
-def asking(service: Service) -> Iterator[Callable[[], list[Sample]]]:
-    """Honest clients, in a process of their own, that ask already; what is given ends them and tells how they fared."""
+def honest_clients(service: Service) -> Iterator[Callable[[], list[Sample]]]:
+    """Runs honest clients in a separate process. Yields a function that stops them and returns their samples."""
     command = [sys.executable, __file__, "--ask", str(service.port)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -264,7 +266,7 @@ def asking(service: Service) -> Iterator[Callable[[], list[Sample]]]:
 
 
 def ask(port: int) -> None:
-    """Asks at a steady pace until the standard input ends; then prints the samples."""
+    """Sends requests at a steady pace until the standard input ends; then prints the samples."""
     begun = threading.Barrier(3)
     stopped = threading.Event()
     samples: list[Sample] = []
@@ -276,7 +278,7 @@ def ask(port: int) -> None:
         begun.wait()
         due = time.monotonic()
         while not stopped.is_set():
-            # Who is late because the last response was late has been waiting since it was due.
+            # A client that is late because the last response was late has been waiting since its request was due.
             start = due if time.monotonic() - due > INTERVAL else time.monotonic()
             try:
                 connection.request(method, path, body, headers)
@@ -308,18 +310,18 @@ def ask(port: int) -> None:
 
 @dataclass(frozen=True)
 class Wave:
-    """A crowd that came and went; times are in seconds."""
+    """The results of one crowd, from the first connection to the last; times are in seconds."""
 
     coming: float
     came: int
     most: int
     closed: int
     said: bytes
-    # Of the slow client that was let be longest, from its first byte.
+    # The longest time from the first byte of a slow client until it was closed.
     longest_life: float
-    # Of the deaf client that was let be longest, from its last byte; None if one was not closed.
-    deaf_life: float | None
-    # What honest clients asked in each phase, one after the other.
+    # The longest time from the last byte of a client that never reads until it was closed; None if one was not closed.
+    non_reading_life: float | None
+    # The requests of honest clients in each phase, in order.
     phases: dict[str, list[Sample]]
 
     @property
@@ -328,9 +330,9 @@ class Wave:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.came} slow clients came in {self.coming:.1f} s, {self.most} were there at once",
+            f"{self.came} slow clients connected in {self.coming:.1f} s, {self.most} were open at once",
             f"{self.closed} of them were closed, {self.longest_life:.1f} s after the first byte at the latest",
-            f"the deaf ones were closed {format_seconds(self.deaf_life)} after their last bytes",
+            f"clients that never read were closed {format_seconds(self.non_reading_life)} after their last bytes",
             *(f"{phase}\n{describe(samples)}" for phase, samples in self.phases.items()),
         ]
         return "\n".join(lines)
@@ -341,7 +343,7 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def latencies(samples: list[Sample], path: str) -> list[float]:
-    """From the shortest to the longest."""
+    """Returns the latencies in ascending order."""
     return sorted(sample.seconds for sample in samples if sample.path == path)
 
 
@@ -361,8 +363,8 @@ def describe(samples: list[Sample]) -> str:
 
 
 def wave(service: Service) -> Wave:
-    """Lets a crowd come, drip until it is closed, and the deaf ones ask until they are."""
-    with asking(service) as end, crowding(service) as crowd:
+    """Connects a crowd, waits until the service has closed its slow clients, and then those that never read."""
+    with honest_clients(service) as end, new_crowd(service) as crowd:
         start = time.monotonic()
         crowd.come()
         there = time.monotonic()
@@ -375,13 +377,13 @@ def wave(service: Service) -> Wave:
             closed=len(crowd.closed),
             said=crowd.said,
             longest_life=max((client.closed - client.first_byte for client in crowd.closed), default=0),
-            deaf_life=max(client.closed - client.last_byte for client in crowd.deaf) if crowd.is_quiet else None,
+            non_reading_life=max(client.closed - client.last_byte for client in crowd.non_reading) if crowd.is_quiet else None,
             phases=split(end(), start, there, crowd.closed[0].closed if crowd.closed else math.inf),
         )
 
 
 def split(samples: list[Sample], start: float, there: float, going: float) -> dict[str, list[Sample]]:
-    """By the phases of a wave, each of which begins at its time."""
+    """Groups the samples by the phase of the wave in which they started."""
     return {
         "as they come": [sample for sample in samples if start <= sample.at < there],
         "while they are there": [sample for sample in samples if there <= sample.at < going],
@@ -390,15 +392,15 @@ def split(samples: list[Sample], start: float, there: float, going: float) -> di
 
 
 def alone(service: Service) -> list[Sample]:
-    """How honest clients fare without a crowd."""
-    with asking(service) as end:
+    """Measures honest clients without a crowd."""
+    with honest_clients(service) as end:
         time.sleep(SECONDS_ALONE)
         return end()
 
 
-def end_beside_crowd(service: Service) -> float | None:
-    """How many seconds the service takes to end, while the crowd goes on; None if it does not, or not well."""
-    with crowding(service) as crowd:
+def end_during_crowd(service: Service) -> float | None:
+    """Returns how many seconds the service takes to shut down during a crowd; None if it fails or takes too long."""
+    with new_crowd(service) as crowd:
         crowd.come()
         start = time.monotonic()
         service.process.terminate()
@@ -409,7 +411,7 @@ def end_beside_crowd(service: Service) -> float | None:
 
 
 def main() -> None:
-    print(f"{BINARY}: {WAVES} waves of {SLOW} slow clients and {DEAF} deaf ones")
+    print(f"{BINARY}: {WAVES} waves of {SLOW} slow clients and {NON_READING} that never read")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         database = folder / "db.sqlite3"
@@ -424,11 +426,11 @@ def main() -> None:
                 print(waves[-1])
             grown = growth()
         with serving(database, folder) as service:
-            ended = end_beside_crowd(service)
+            ended = end_during_crowd(service)
     samples = [sample for each in waves for sample in each.samples]
     p99 = percentile(latencies(samples, "/health/live"), 99)
     longest_life = max(each.longest_life for each in waves)
-    deaf_lives = [each.deaf_life for each in waves]
+    non_reading_lives = [each.non_reading_life for each in waves]
     bounds = [
         (f"p99 of /health/live {1000 * p99:.2f} ms", p99 <= LARGEST_P99),
         ("every honest request answered", {sample.status for sample in samples} == {200, 202}),
@@ -439,10 +441,10 @@ def main() -> None:
             all(each.closed == each.came for each in waves) and longest_life <= LONGEST_LIFE,
         ),
         (
-            f"deaf clients closed within {', '.join(map(format_seconds, deaf_lives))}",
-            all(life is not None and life <= LONGEST_LIFE for life in deaf_lives),
+            f"clients that never read closed within {', '.join(map(format_seconds, non_reading_lives))}",
+            all(life is not None and life <= LONGEST_LIFE for life in non_reading_lives),
         ),
-        (f"ended beside a crowd within {format_seconds(ended)}", ended is not None and ended <= LONGEST_END),
+        (f"ended during a crowd within {format_seconds(ended)}", ended is not None and ended <= LONGEST_END),
     ]
     for text, holds in bounds:
         print(f"{'holds ' if holds else 'BROKEN'}  {text}")

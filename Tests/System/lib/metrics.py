@@ -16,7 +16,7 @@ Labels = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Histogram:
-    # Counts by upper bound, ascending; the last bound is infinite.
+    # Cumulative counts by upper bound, ascending; the last bound is infinite.
     buckets: dict[float, float]
     sum: float
     count: float
@@ -25,7 +25,7 @@ class Histogram:
 @dataclass(frozen=True)
 class Metrics:
     text: str
-    # Types by name.
+    # The type of each metric by its name.
     types: dict[str, str] = field(default_factory=dict)
     samples: dict[tuple[str, Labels], float] = field(default_factory=dict)
 
@@ -79,7 +79,7 @@ class AdminReply:
 
 
 def ask_admin(service: Service, path: str, *, host: str | None = None) -> AdminReply:
-    """Sends a request to the admin listener, with its own name or another `host`."""
+    """Sends a request to the admin listener, under its own name or another `host`."""
     connection = http.client.HTTPConnection(ADMIN_HOST, service.admin_port, timeout=10)
     try:
         connection.request("GET", path, headers={"Connection": "close"} | ({"Host": host} if host else {}))

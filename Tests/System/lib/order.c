@@ -1,16 +1,17 @@
-/* To be preloaded (LD_PRELOAD): notes in which order a service with SQLite writes its log, has it synced and replies, and fails on demand.
+/* A library to preload (LD_PRELOAD): records in which order a service with SQLite writes its log, syncs it and responds,
+ * and makes these calls fail on demand.
  *
- *   ORDER_LOG                 the file for the notes
- *   ORDER_SKIP_SYNC           if set, a sync is reported and not done, as a disk does that lies
- *   ORDER_SYNC_MILLISECONDS   how much longer a sync takes
- *   ORDER_SYNC_FAILS          while there is a file of this name, syncs of the log fail with EIO
- *   ORDER_WRITE_FAILS         while there is a file of this name, writes to the log fail with ENOSPC
+ *   ORDER_LOG                 the file for the records
+ *   ORDER_SKIP_SYNC           if set, a sync is reported but not done, like on a disk that lies
+ *   ORDER_SYNC_MILLISECONDS   how many milliseconds longer a sync takes
+ *   ORDER_SYNC_FAILS          while a file of this name exists, syncs of the log fail with EIO
+ *   ORDER_WRITE_FAILS         while a file of this name exists, writes to the log fail with ENOSPC
  *
- * One line a note, each with its place in one order for all threads:
+ * One line per record, each with its place in one order for all threads:
  *
- *   <place> page <0|1> <run>,…        a page is in the log, 1 if it completes a transaction; runs of 32 and more hexadecimal digits in it
- *   <place> sync <place of its begin> a sync of the log has succeeded
- *   <place> reply <status> <id>       a response is about to be handed to the kernel
+ *   <place> page <0|1> <run>,…        a page is in the log, 1 if it completes a transaction; its runs of at least 32 hexadecimal digits
+ *   <place> sync <place of its start> a sync of the log has succeeded
+ *   <place> reply <status> <id>       a response is about to be passed to the kernel
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -40,7 +41,7 @@ static bool skips_sync;
 static unsigned sync_milliseconds;
 static const char *sync_fails, *write_fails;
 static atomic_ulong last_place;
-/* Whether the frame of which this thread has written the header completes a transaction. */
+/* Whether the frame whose header this thread wrote last completes a transaction. */
 static _Thread_local bool is_commit;
 
 __attribute__((constructor)) static void begin(void) {
@@ -56,7 +57,7 @@ static unsigned long next_place(void) { return atomic_fetch_add(&last_place, 1) 
 
 static bool is_there(const char *path) { return path && access(path, F_OK) == 0; }
 
-/* One write a note, as several threads make them. What is too long for one breaks the test: nothing is left out in silence. */
+/* Writes each record at once, because several threads write them. A record that is too long aborts the test instead of being cut. */
 static void note(const char *format, ...) {
   char text[LONGEST_NOTE];
   va_list values;
@@ -95,8 +96,8 @@ static void note_page(const char *bytes, size_t count) {
   note("%lu page %d %s\n", next_place(), is_commit, runs);
 }
 
-/* By the file format, frames follow the log's header. Each is a header, with the database's size at bytes 4 to 7 if the frame is the last
- * of a transaction, and else zeros; and a page. */
+/* In the file format, frames follow the log's header. A frame is a header and a page. Bytes 4 to 7 of the header are the
+ * size of the database if the frame is the last of a transaction, and otherwise zeros. */
 static void note_log(const char *bytes, size_t count, off64_t offset) {
   if (offset == 0) return;
   if (count == FRAME_HEADER) {
@@ -111,7 +112,7 @@ static void note_replies(const struct iovec *pieces, size_t count) {
   static const char version[] = "HTTP/1.1 ", field[] = "\r\nx-request-id: ";
   char text[LONGEST_HEAD];
   size_t used = 0;
-  /* Whatever is no response, such as a line of the service's own log, is told by its first bytes. */
+  /* The first bytes distinguish a response from other writes, such as lines of the service's log. */
   if (notes < 0 || count == 0 || pieces[0].iov_len < 12 || memcmp(pieces[0].iov_base, version, strlen(version)) != 0) return;
   for (size_t piece = 0; piece < count; piece++) {
     if (used + pieces[piece].iov_len >= sizeof text) abort();

@@ -54,8 +54,8 @@ def audited(database: Path, event: str) -> int:
         return count
 
 
-def owe(database: Path, users: Iterable[int]) -> dict[str, int]:
-    """Inserts a reset email to each of `users` into the outbox. Returns the user of each email by request ID."""
+def insert_reset_emails(database: Path, users: Iterable[int]) -> dict[str, int]:
+    """Inserts a reset email for each of `users` into the outbox. Returns the user of each email by request ID."""
     now = int(time.time() * 1000)
     owed = {uuid.uuid4().hex: user for user in users}
     with connected(database) as connection:

@@ -1,4 +1,4 @@
-"""Where the repository and the helpers are."""
+"""The paths of the repository and of the helpers."""
 
 from pathlib import Path
 

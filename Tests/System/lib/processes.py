@@ -1,4 +1,4 @@
-"""Child processes of the tests, and waiting for what they do."""
+"""Runs child processes of the tests, and waits for their effects."""
 
 import socket
 import subprocess
@@ -36,7 +36,7 @@ def settled(value: Callable[[], T], what: str, *, quiet: float, seconds: float =
 
 
 def free_port() -> int:
-    """Returns a port on which nothing listens."""
+    """Returns a port on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 

@@ -70,7 +70,9 @@ class Talk:
 
 
 def parse(data: bytes, methods: Iterable[str] = ()) -> tuple[list[Response], bytes]:
-    """Returns the complete responses in `data` and the remaining bytes. `methods` are those of the requests, by default GET."""
+    """Returns the complete responses in `data` and the remaining bytes. `methods` are those of the requests, by default
+    GET.
+    """
     responses: list[Response] = []
     asked = iter(methods)
     while line := STATUS_LINE.match(data):
@@ -82,7 +84,7 @@ def parse(data: bytes, methods: Iterable[str] = ()) -> tuple[list[Response], byt
             break
         status = int(line[1])
         headers = BytesHeaderParser().parsebytes(head)
-        # An interim response (RFC 9110, 15.2) precedes the one to the same request.
+        # An interim response (RFC 9110, 15.2) precedes the final response to the same request.
         method = next(asked, "GET") if status >= 200 else "GET"
         if method == "HEAD" or status < 200 or status in (204, 304):
             body, after = b"", rest
@@ -102,7 +104,7 @@ def parse(data: bytes, methods: Iterable[str] = ()) -> tuple[list[Response], byt
 
 
 def _chunks(data: bytes) -> tuple[bytes, bytes] | None:
-    """Returns a chunked body without trailer, and the bytes after it; None if the body is incomplete."""
+    """Returns a chunked body without trailers, and the bytes after it; None if the body is incomplete."""
     body = b""
     while size := CHUNK_SIZE.match(data):
         end = size.end() + int(size[1], 16)
@@ -177,19 +179,21 @@ class Connection:
 
     @property
     def is_read(self) -> bool:
-        """Returns whether the service has read everything that was sent, so that the kernel buffers none of it."""
+        """Returns whether the service has read everything that the client sent, so that the kernel buffers nothing."""
         (unacknowledged,) = struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))
         return unacknowledged == 0 and self._unread_by_peer() == 0
 
     @property
     def is_held(self) -> bool:
-        """Returns whether the service has accepted the connection and not closed it, without reading what it sent."""
+        """Returns whether the service has accepted the connection and not closed it. Works before the service has read
+        anything.
+        """
         return self._unread_by_peer() is not None
 
     def _unread_by_peer(self) -> int | None:
         """Returns how many bytes the service has not read yet; None if it does not hold the connection."""
         ours = self.socket.getsockname()[1]
-        # The table may be long, because it also has the connections of the last minute.
+        # The table may be long, because it also lists the connections of the last minute.
         entry = re.search(
             rb":%04X [0-9A-F]{8}:%04X .. [0-9A-F]{8}:([0-9A-F]{8}) \S+ \S+ +\d+ +\d+ (\d+) " % (self._port, ours),
             Path("/proc/net/tcp").read_bytes(),
@@ -211,7 +215,7 @@ def is_alive(port: int) -> bool:
     return talk.statuses == [200] and talk.closed
 
 
-def stuff(connection: Connection, request: bytes, *, quiet: float) -> float:
+def fill_buffers(connection: Connection, request: bytes, *, quiet: float) -> float:
     """Sends the request repeatedly until the service takes no byte for `quiet` seconds. Returns when it took the last one."""
     wait_until(lambda: connection.is_held, "the connection to be accepted")
     last = time.monotonic()

@@ -22,17 +22,17 @@ class Preference(models.Model):
         db_table = "prefs_preference"
         constraints = [
             models.CheckConstraint(name="level_is_positive", condition=models.Q(level__gt=0)),
-            # SQLite gets the function REGEXP from Django's connections alone.
+            # Only Django's connections have the SQLite function REGEXP.
             models.CheckConstraint(name="code_matches", condition=models.Q(code__regex="^x")),
         ]
         indexes = [models.Index(Lower("code"), name="preference_code_lower")]
 
 
-# The site's own apps stay as they are for other tests.
+# The site's own apps stay unchanged for other tests.
 apps.all_models["auth"].pop("preference", None)
 apps.clear_cache()
 
-# What a site may add by SQL of its own.
+# SQL that a site may add itself.
 BY_SQL = """
 CREATE TABLE site_event (id integer PRIMARY KEY, data text, kind text GENERATED ALWAYS AS (json_extract(data, '$.kind')) STORED);
 CREATE INDEX site_event_kind ON site_event (json_extract(data, '$.kind'));
@@ -60,7 +60,7 @@ INSERT INTO site_child VALUES (7);
 
 
 def enrich(database: Path) -> None:
-    """Adds all that to the site on `database`, which Django works on."""
+    """Adds all of that to the site on `database`, which Django uses."""
     with connection.schema_editor() as editor:
         editor.create_model(Preference)
     Preference.objects.create(data={"theme": "dark"})

@@ -32,7 +32,7 @@ WELL: Replies = {
 
 
 class ScriptedServer(socketserver.ThreadingTCPServer):
-    """Speaks SMTP by `replies`, which are found by the whole command or by its first word.
+    """Speaks SMTP with scripted `replies`, found by the whole command or by its first word.
 
     Once `cured`, it works normally for everything that follows.
     """

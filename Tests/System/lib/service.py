@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import site_settings
-from log_search import SHORTEST_SECRET, USUAL_PASSWORDS, betrayals, is_telling, secrets_of
+from log_search import SHORTEST_SECRET, USUAL_PASSWORDS, is_telling, leaks, secrets_of
 from processes import running, wait_until
 
 BINARY = os.environ["PASSWORD_RESET"]
 
-# What a process needs to start at all. Settings must not leak in from the environment of the tests.
+# Settings without which a process cannot start. None may leak in from the environment of the tests.
 BASE_ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 
 # The admin listener has its own loopback address, which distinguishes it from the public listener in the log.
@@ -64,13 +64,13 @@ class Service:
     port: int
     process: subprocess.Popen[bytes]
     log: Path
-    # The passwords that were sent. They must not be in the log.
+    # The passwords that were sent. The log must not contain them.
     passwords: set[str] = field(default_factory=set, compare=False)
 
     @property
     def admin_port(self) -> int:
         """Returns the port of the admin listener, on `ADMIN_HOST`."""
-        return int(wait_until(lambda: _listener(self.log, ADMIN_HOST), "the admin listener to be there")[1])
+        return int(wait_until(lambda: _listener(self.log, ADMIN_HOST), "the admin listener to start")[1])
 
     def kill(self) -> None:
         """Ends the process like a crash: at once, without cleanup."""
@@ -79,7 +79,7 @@ class Service:
 
     @property
     def connections(self) -> int:
-        """Returns how many connections the service holds. It must have none to other servers."""
+        """Returns how many connections the service holds. It must not have any to other servers."""
         sockets = set()
         for descriptor in (self._proc / "fd").iterdir():
             # The descriptor may have been closed in the meantime.
@@ -98,7 +98,7 @@ class Service:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def watch_memory(self) -> Callable[[], int]:
-        """Returns a function that returns by how many bytes the peak memory has grown since this call."""
+        """Returns a function that returns how many bytes the peak memory has grown since this call."""
 
         def kilobytes(name: str) -> int:
             match = re.search(rf"^{name}:\s+(\d+) kB$", (self._proc / "status").read_text(), re.MULTILINE)
@@ -177,7 +177,7 @@ def _limited(limits: str | None) -> list[str]:
 def serving(database: Path, folder: Path, *options: str, limits: str | None = None, **settings: str) -> Iterator[Service]:
     """Runs the service on `database`, with `settings` over the default values of the tests. Its log goes into `folder`.
 
-    `limits` are arguments of the shell's `ulimit`. At the end, the log must not have what `log_search` finds.
+    `limits` are arguments of the shell's `ulimit`. At the end, the log must not contain anything that `log_search` finds.
     """
     log = folder / "service.log"
     environment = environment_of(database, **settings)
@@ -193,7 +193,7 @@ def serving(database: Path, folder: Path, *options: str, limits: str | None = No
     if environment["EMAIL_BACKEND"] == "console" or "--dev" in options:
         # Lines that are not JSON are emails, or hints for a developer.
         text = "\n".join(line for line in text.split("\n") if line.startswith("{"))
-    found = betrayals(text, secrets_of(environment) | service.passwords | set(USUAL_PASSWORDS))
+    found = leaks(text, secrets_of(environment) | service.passwords | set(USUAL_PASSWORDS))
     assert found == [], f"the log of the service holds {found[:5]}"
 
 

@@ -17,7 +17,7 @@ MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
 class Sink(asyncio.Protocol):
-    """A connection."""
+    """A connection to a client."""
 
     open = 0
 

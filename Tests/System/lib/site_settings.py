@@ -4,7 +4,7 @@ SECRET_KEY = "system-tests-secret-key-of-the-site-0123456789"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "set-by-each-test"}}
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
 MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
-# Keep sessions out of the database, so that it only has the tables of `auth`.
+# Keep sessions out of the database, so that it has only the tables of `auth`.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 ROOT_URLCONF = "django.contrib.auth.urls"
 TIME_ZONE = "UTC"

@@ -1,4 +1,4 @@
-"""A mail server that records in a journal what it received, byte for byte, and whether with encryption.
+"""A mail server that records in a journal what it received, byte for byte, and whether it was encrypted.
 
 It runs in its own process, so that a test can stop it and start another on the same port.
 """
@@ -39,12 +39,12 @@ class Recorder:
         return "250 OK"
 
     async def auth_XOAUTH2(self, server: SMTP, arguments: list[str]) -> AuthResult:
-        """The mechanism of Google and Microsoft; the password of the login is the token."""
+        """Implements the mechanism of Google and Microsoft, in which the password of the login is the token."""
         given = base64.b64decode(arguments[1]) if len(arguments) > 1 else await server.challenge_auth(b"")
         assert self._login
         if given == b"user=%s\x01auth=Bearer %s\x01\x01" % (self._login.login, self._login.password):
             return AuthResult(success=True, auth_data=self._login)
-        # The server reports a failure in a challenge, and refuses the login after any answer.
+        # The server reports a failure in a challenge, and refuses the authentication after any answer.
         await server.challenge_auth(b'{"status":"401"}')
         return AuthResult(success=False, handled=False)
 

@@ -8,7 +8,7 @@ import pytest
 
 from django_site import add_user
 from mail_server import receiving
-from outbox import dead_letters, failures, outbox, owe, pending
+from outbox import dead_letters, failures, insert_reset_emails, outbox, pending
 from processes import wait_until
 from scripted_server import Fault, Replies, scripted, settings
 from service import Service, run_command, serving
@@ -129,13 +129,13 @@ def test_a_server_without_authentication_gets_no_email_if_a_login_is_set(
 def test_the_others_get_their_emails_despite_a_recipient_who(fault: str | Fault, database: Path, tmp_path: Path) -> None:
     run_command(database, "migrate")
     poison, *others = [add_user(f"user{number}", f"user{number}@example.com").pk for number in range(100)]
-    (waiting,) = owe(database, [poison])
-    owed = owe(database, others)
+    (waiting,) = insert_reset_emails(database, [poison])
+    expected = insert_reset_emails(database, others)
     with scripted({"RCPT TO:<user0@example.com>": fault}) as server:
         with serving(database, tmp_path, **settings(server, EMAIL_TIMEOUT="1")):
-            wait_until(lambda: len(outbox(database)) == 1 and failures(database), "one mail alone to be owed")
+            wait_until(lambda: len(outbox(database)) == 1 and failures(database), "one mail alone to be expected")
         assert dead_letters(database) == []
-        assert sorted(server.taken) == sorted(f"<{request}.{user}@localhost>" for request, user in owed.items())
+        assert sorted(server.taken) == sorted(f"<{request}.{user}@localhost>" for request, user in expected.items())
         assert not any(waiting in identifier for identifier in server.taken)
 
 

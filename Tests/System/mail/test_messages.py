@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 
 from django_site import add_user, on_database
 from mail_server import Delivery, MailServer, receiving
-from outbox import dead_letters, owe, pending
+from outbox import dead_letters, insert_reset_emails, pending
 from processes import wait_until
 from service import Service, run_command, serving
 
@@ -104,7 +104,7 @@ def send(
     """The reset mail that each of `users` gets; what all of them have in common is checked."""
     before = datetime.now(UTC).replace(microsecond=0)
     run_command(database, "migrate")
-    owed = owe(database, [user.pk for user in users])
+    expected = insert_reset_emails(database, [user.pk for user in users])
     smtp = {"EMAIL_BACKEND": "smtp", "EMAIL_HOST": "localhost", "EMAIL_PORT": str(server.port)}
     with serving(database, folder, **smtp, **({"DEFAULT_FROM_EMAIL": SENDER} | settings)):
         wait_until(lambda: pending(database) == 0, "the outbox to be empty")
@@ -116,7 +116,7 @@ def send(
     counts = Counter(server.commands(encrypted=False))
     assert set(counts) <= {"EHLO", "MAIL", "RCPT", "DATA", "QUIT"}
     assert counts["MAIL"] == counts["RCPT"] == counts["DATA"] == len(deliveries) == len(server.deliveries)
-    return {owed[identifier.split(".")[0]]: mail for identifier, mail in deliveries.items()}
+    return {expected[identifier.split(".")[0]]: mail for identifier, mail in deliveries.items()}
 
 
 def check_form(message: EmailMessage, language: str = "en") -> None:

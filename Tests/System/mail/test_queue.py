@@ -7,7 +7,7 @@ import pytest
 
 from django_site import add_users
 from mail_sink import sinking
-from outbox import failures, owe, pending
+from outbox import failures, insert_reset_emails, pending
 from processes import wait_until
 from service import run_command, serving
 
@@ -26,13 +26,13 @@ def settings(port: int, **others: str) -> dict[str, str]:
 @pytest.mark.slow
 def test_ten_thousand_emails_survive_an_outage(port: int, database: Path, tmp_path: Path) -> None:
     run_command(database, "migrate")
-    owed = owe(database, [user.pk for user in add_users(10_000)])
+    expected = insert_reset_emails(database, [user.pk for user in add_users(10_000)])
     with serving(database, tmp_path, **settings(port, EMAIL_CONNECTIONS="3")):
         wait_until(lambda: failures(database), "the outbox to note that the server is away")
         with sinking(tmp_path, port) as sink:
             wait_until(lambda: pending(database) == 0, "the outbox to be empty", seconds=120)
             arrivals = sink.arrivals
-    assert sorted(mail.message_id for mail in arrivals) == sorted(f"<{key}.{user}@localhost>" for key, user in owed.items())
+    assert sorted(mail.message_id for mail in arrivals) == sorted(f"<{key}.{user}@localhost>" for key, user in expected.items())
     assert max(mail.connections for mail in arrivals) <= 3
 
 
@@ -40,12 +40,12 @@ def test_ten_thousand_emails_survive_an_outage(port: int, database: Path, tmp_pa
 @pytest.mark.parametrize("connections", [1, 4])
 def test_emails_are_spaced_by_the_limit(connections: int, database: Path, tmp_path: Path) -> None:
     run_command(database, "migrate")
-    owed = owe(database, [user.pk for user in add_users(150)])
+    expected = insert_reset_emails(database, [user.pk for user in add_users(150)])
     limit = {"EMAIL_RATE_LIMIT": "50/s", "EMAIL_CONNECTIONS": str(connections)}
     with sinking(tmp_path) as sink, serving(database, tmp_path, **settings(sink.port, **limit)):
         wait_until(lambda: pending(database) == 0, "the outbox to be empty")
         times = [mail.at for mail in sink.arrivals]
-    assert len(times) == len(owed)
+    assert len(times) == len(expected)
     # As many as are under way may be held up and then arrive together; and one more, as clocks are read at either end.
     slack = connections + 1
     for first, start in enumerate(times):
@@ -55,7 +55,7 @@ def test_emails_are_spaced_by_the_limit(connections: int, database: Path, tmp_pa
 
 def test_a_limit_holds_up_neither_the_end_nor_the_next_start(database: Path, tmp_path: Path) -> None:
     run_command(database, "migrate")
-    owe(database, [user.pk for user in add_users(10)])
+    insert_reset_emails(database, [user.pk for user in add_users(10)])
     with sinking(tmp_path) as sink:
         # `serving` fails if the service does not end in time.
         with serving(database, tmp_path, **settings(sink.port, EMAIL_RATE_LIMIT="1/h")):

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from django_site import add_user, add_users
-from outbox import audited, dead_letters, failures, outbox, owe, pending
+from outbox import audited, dead_letters, failures, insert_reset_emails, outbox, pending
 from paths import LIB
 from processes import wait_until
 from service import Service, command, run_command
@@ -165,7 +165,7 @@ def test_a_program_that_hangs_is_ended(user: User, database: Path, serve: Callab
 
 def test_a_program_may_end_without_reading(database: Path, serve: Callable[..., Service]) -> None:
     run_command(database, "migrate")
-    owe(database, [user.pk for user in add_users(100)])
+    insert_reset_emails(database, [user.pk for user in add_users(100)])
     service = serve(EMAIL_BACKEND="sendmail", EMAIL_SENDMAIL_COMMAND="/bin/true")
     wait_until(lambda: outbox(database) == [], "the outbox to be empty")
     assert service.process.poll() is None

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority
-from log_search import SHORTEST_SECRET, betrayals, secrets_of
+from log_search import SHORTEST_SECRET, leaks, secrets_of
 from mail_server import Login, receiving
 from outbox import connected
 from processes import running, wait_until
@@ -496,7 +496,7 @@ def test_the_service_logs_each_warning_once(site: Site) -> None:
     assert len(messages) == 3
     with running([BINARY, "serve"], BASE_ENVIRONMENT | site.settings, log) as process:
         wait_until(lambda: process.poll() is not None or "listening on 127.0.0.1" in log.read_text(), "the service to listen")
-    assert betrayals(log.read_text(), secrets_of(site.settings)) == []
+    assert leaks(log.read_text(), secrets_of(site.settings)) == []
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     warnings = [str(entry) for entry in entries if entry["level"] == "warning"]
     for message in messages:

@@ -16,11 +16,11 @@ import pytest
 from django.contrib.auth.models import User
 
 from django_site import add_user, add_users, link_for, on_database
-from log_search import betrayals, secrets_of
+from log_search import leaks, secrets_of
 from mail_server import MailServer
 from outbox import audited, connected
 from processes import running, wait_until
-from raw_http import ASK, CONTRACT, LIVE, Connection, stuff
+from raw_http import ASK, CONTRACT, LIVE, Connection, fill_buffers
 from scripted_server import Fault, Replies, ScriptedServer, scripted
 from scripted_server import settings as smtp_settings
 from service import BASE_ENVIRONMENT, BINARY, Link, Service, command, serving
@@ -132,7 +132,7 @@ def dripping(scene: Scene) -> Iterator[None]:
 def unread(scene: Scene) -> Iterator[None]:
     """A client reads nothing of what it asked for."""
     with Connection(scene.service.port, receive_buffer=4096) as client:
-        stuff(client, CONTRACT, quiet=1)
+        fill_buffers(client, CONTRACT, quiet=1)
         yield
         scene.wait_for_end()
 
@@ -375,7 +375,7 @@ def start_together(database: Path, folder: Path) -> None:
             wait_until(is_up, "all services to listen")
     assert [process.returncode for process, _ in services] == [0] * SERVICES
     for _, log in services:
-        assert betrayals(log.read_text(), secrets_of(environment)) == []
+        assert leaks(log.read_text(), secrets_of(environment)) == []
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import pytest
 
 import site_settings
 from django_site import add_user, link_for
-from log_search import betrayals, secrets_of
+from log_search import leaks, secrets_of
 from mail_folder import link_in
 from mail_server import receiving
 from metrics import scrape
@@ -297,7 +297,7 @@ def test_a_stalled_log_reader_blocks_no_request(database: Path, tmp_path: Path) 
         check_links(service, 500)
         service.process.terminate()
         assert service.process.wait(timeout=10) == 0
-        assert betrayals(reader.read_on().decode(errors="replace"), [site_settings.SECRET_KEY]) == []
+        assert leaks(reader.read_on().decode(errors="replace"), [site_settings.SECRET_KEY]) == []
 
 
 def test_the_service_survives_a_closed_log(database: Path, tmp_path: Path) -> None:
@@ -352,13 +352,13 @@ SECRETS = [site_settings.SECRET_KEY, KEY, "correct horse battery", 'a "quoted" p
 @pytest.mark.parametrize("what", PLANTED)
 def test_the_search_finds(what: str) -> None:
     text = "\n".join([LINE % "before", LINE % PLANTED[what], LINE % "after"])
-    (found,) = betrayals(text, SECRETS)
+    (found,) = leaks(text, SECRETS)
     assert found.endswith(LINE % PLANTED[what])
 
 
 @pytest.mark.parametrize("what", HARMLESS)
 def test_the_search_passes_over(what: str) -> None:
-    assert betrayals("\n".join([LINE % "before, and in short", LINE % HARMLESS[what]]), SECRETS) == []
+    assert leaks("\n".join([LINE % "before, and in short", LINE % HARMLESS[what]]), SECRETS) == []
 
 
 def test_the_secrets_of_a_service_are_known(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ STORED = {
     "blank_after": "blank@example.com ",
     "no_address": "",
 }
-# Where a mail goes whose address on file has an international domain: the ASCII form that RFC 5891 gives the domain.
+# The recipient of an email whose stored address has an international domain: RFC 5891 gives the domain this ASCII form.
 ON_THE_WIRE = {
     "alice@\uff45xample.com": "alice@example.com",
     "alice@\u00e9xample.com": "alice@xn--xample-9ua.com",
@@ -87,7 +87,7 @@ TYPED = [
     "unusable@example.com",
     "shared@example.com",
     "damaged@example.com",
-    "nobody@example.com",
+    "stranger@example.com",
 ]
 
 
@@ -106,7 +106,7 @@ def service(module_database: Path, mail_server: MailServer) -> Iterator[Service]
     add_user("shared1", "shared@example.com")
     add_user("shared2", "Shared@example.com")
     add_user("shared_inactive", "SHARED@example.com", is_active=False)
-    # Django takes any hash without the mark of an unusable one for usable.
+    # Django treats every hash without the mark of an unusable one as usable.
     add_user("damaged", "damaged@example.com", password="gibberish")
     smtp = {"EMAIL_BACKEND": "smtp", "EMAIL_HOST": "localhost", "EMAIL_PORT": str(mail_server.port)}
     with serving(module_database, module_database.parent, **smtp) as service:
@@ -140,7 +140,7 @@ def test_the_service_sends_to_the_users_that_django_would(
 
 
 @pytest.mark.usefixtures("service")
-def test_the_table_tells_the_cases_apart() -> None:
-    """A table that chose all users or none would let the test above pass in any case."""
+def test_the_cases_contain_users_that_django_chooses_and_users_that_it_does_not() -> None:
+    """If the table chose all users or none, the test above would always pass."""
     counts = [len(list(PasswordResetForm().get_users(typed.strip()))) for typed in TYPED]
     assert {0, 1, 2} == set(counts)

@@ -11,7 +11,7 @@ from django.utils.http import urlsafe_base64_decode
 from django_site import add_user, link_for
 from service import FieldError, Link, Service
 
-# What JSON can hold and a form cannot. Null is not among them: it counts as missing, which the forms know.
+# JSON has these values, but a form does not. Null is not among them: it counts as missing, which forms can express.
 WRONG_TYPES = [0, 1.5, True, False, [], ["alice@example.com"], {}, {"email": "alice@example.com"}]
 PASSWORD = "battery-staple-92-new"
 

@@ -11,16 +11,16 @@ from service import Service
 DOMAIN_254 = "@" + ".".join(["d" * 60] * 4) + ".com"
 
 ADDRESSES = [
-    # Ordinary.
+    # Ordinary addresses.
     "alice@example.com",
     "Alice.B.Cooper+tag@mail.EXAMPLE.co.uk",
     "!#$%&'*+-/=?^_`{|}~@example.com",
     "1234567890@example.com",
-    # Nothing, or nothing but blanks.
+    # Empty or blank.
     "",
     " ",
     "\u3000\u00a0\t\r\n",
-    # Blanks around, which are stripped, and things like blanks, which are not.
+    # Surrounding blanks, which are stripped, and similar characters, which are not.
     "  alice@example.com\n",
     "\u3000alice@example.com\u00a0",
     "\x1c\x1d\x1e\x1falice@example.com\x85",
@@ -28,7 +28,7 @@ ADDRESSES = [
     "alice@example.com\u200b",
     "alice@example.com\ufeff",
     "\u180ealice@example.com",
-    # Blanks and control characters within.
+    # Blanks and control characters inside.
     "ali ce@example.com",
     "alice@exam ple.com",
     "alice@example.com\r\nBcc: mallory@example.com",
@@ -97,7 +97,7 @@ ADDRESSES = [
     "alice@example." + "c" * 63,
     "alice@example." + "c" * 64,
     "alice@127.0.0.1",
-    # Labels.
+    # Labels of a domain.
     "alice@-example.com",
     "alice@example-.com",
     "alice@ex-am--ple.com",
@@ -107,7 +107,7 @@ ADDRESSES = [
     "alice@exa_mple.com",
     "alice@" + "e" * 63 + ".com",
     "alice@" + "e" * 64 + ".com",
-    # Literals.
+    # Address literals.
     "alice@[127.0.0.1]",
     "alice@[127.0.0.256]",
     "alice@[127.0.0.01]",
@@ -147,7 +147,7 @@ ADDRESSES = [
     "\uff41lice@example.com",
     "😀@example.com",
     "أليس@example.com",
-    # What Python takes for an ASCII letter when it ignores case.
+    # Characters that Python treats as an ASCII letter when it ignores case.
     "mıke@example.com",
     "MİKE@example.com",
     "\N{KELVIN SIGN}elvin@example.com",
@@ -158,7 +158,7 @@ ADDRESSES = [
     "alice@example.co\u017f",
     "alice@example.xn--\u017fa",
     "straße@example.com",
-    # Length, in code points: 254 are allowed, from 321 on the address is invalid too.
+    # Length in code points: 254 are allowed, and from 321 on the address is also invalid.
     "a" * (254 - len(DOMAIN_254)) + DOMAIN_254,
     "a" * (255 - len(DOMAIN_254)) + DOMAIN_254,
     "a" * (320 - len(DOMAIN_254)) + DOMAIN_254,
@@ -191,7 +191,7 @@ def test_a_missing_address_is_an_empty_one(module_service: Service) -> None:
 
 
 def test_both_find_the_same_errors_in_random_addresses(module_service: Service) -> None:
-    """Pieces that each matter to some rule, put together at random: always the same, so that a failure comes back."""
+    """Combines at random pieces that each matter to some rule. The seed is fixed, so that a failure can be repeated."""
     pieces = [*'".-@ []:1aZ_äıſ😀\\\0', *"aZ1ä", "xn--", ".co", "::", "127.0.0.1"]
     shapes = [
         "a{}@example{}.com{}",

@@ -46,7 +46,7 @@ class CheapBCrypt(BCryptPasswordHasher):
     rounds = 4
 
 
-# The cost of each hash is not what is tested, but for the defaults, once.
+# The cost of a hash does not matter here, except for one test of the default values.
 HASHERS: dict[type[BasePasswordHasher], str] = {
     CheapPBKDF2: "iterations=1000",
     CheapPBKDF2SHA1: "iterations=1000",
@@ -55,7 +55,7 @@ HASHERS: dict[type[BasePasswordHasher], str] = {
     CheapBCryptSHA256: "rounds=4",
     CheapBCrypt: "rounds=4",
 }
-# Stored as they are used; `check_password` tells the others by their names.
+# Hashers that are stored under their own name; `check_password` finds the others by their names.
 ALL = [f"{hasher.__module__}.{hasher.__qualname__}" for hasher in HASHERS]
 
 SPECIAL = [
@@ -83,7 +83,7 @@ PIECES = [*"aZ1 $!", "é", "e\u0301", "ß", "\u202e", "漢", "😀", "\u200d", "
 
 
 def passwords() -> list[str]:
-    """Fifty, the same each time."""
+    """Returns fifty passwords, the same each time."""
     chance = random.Random(20261121)
     more = ["".join(chance.choices(PIECES, k=chance.choice([1, 2, 8, 30, 60]))) for _ in range(50 - len(SPECIAL))]
     return SPECIAL + more
@@ -105,7 +105,7 @@ def fits(hasher: type[BasePasswordHasher], password: str) -> bool:
 
 
 @pytest.mark.parametrize("hasher", HASHERS, ids=lambda hasher: hasher.algorithm)
-def test_hashes_of_django_verify_here(hasher: type[BasePasswordHasher], users: list[User], database: Path) -> None:
+def test_the_service_verifies_hashes_of_django(hasher: type[BasePasswordHasher], users: list[User], database: Path) -> None:
     made = [(user, password) for user, password in zip(users, passwords()) if fits(hasher, password)]
     for user, password in made:
         user.password = hasher().encode(password, hasher().salt())
@@ -118,7 +118,7 @@ def test_hashes_of_django_verify_here(hasher: type[BasePasswordHasher], users: l
 
 
 @pytest.mark.parametrize("hasher", HASHERS, ids=lambda hasher: hasher.algorithm)
-def test_hashes_made_here_verify_in_django(hasher: type[BasePasswordHasher], users: list[User], database: Path) -> None:
+def test_django_verifies_hashes_of_the_service(hasher: type[BasePasswordHasher], users: list[User], database: Path) -> None:
     settings = {
         "PASSWORD_HASHER": hasher.algorithm,
         "PASSWORD_HASHER_OPTIONS": HASHERS[hasher],
@@ -137,7 +137,7 @@ def test_hashes_made_here_verify_in_django(hasher: type[BasePasswordHasher], use
         assert check_password(password, user.password), password
         if fits(hasher, password + "x"):
             assert not check_password(password + "x", user.password)
-        # The hash has exactly the configured cost. Otherwise, Django would replace it at the next login.
+        # The hash has exactly the configured cost. Otherwise, Django would replace it when the user next signs in.
         assert not hasher().must_update(user.password)
 
 
@@ -153,7 +153,7 @@ def test_nul_is_refused(hasher: type[BasePasswordHasher], users: list[User], dat
 
 @pytest.mark.parametrize("hasher", HASHERS, ids=lambda hasher: hasher.algorithm)
 def test_the_default_costs_are_those_of_django(hasher: type[BasePasswordHasher], users: list[User], database: Path) -> None:
-    """Django's default iterations of PBKDF2 grow with each release; ours are those of 6.1."""
+    """Django raises its default iterations of PBKDF2 with each release; the service has those of 6.1."""
     done = command(
         database, "users", "set-password", "user0", "--password-stdin", stdin="a-Fine-pass-77", PASSWORD_HASHER=hasher.algorithm
     )

@@ -19,9 +19,9 @@ USERS = [
     {"username": "x", "email": "y@z.org", "first_name": "Ⅷ٣_", "last_name": "\u0301\u200d ... !!"},
 ]
 
-# Each is refused, by Django or by both, so that the link stays usable.
+# Django or both sides refuse each of these, so that the link stays usable.
 PAIRS = [
-    # Missing, and different.
+    # Missing or different.
     ("", ""),
     ("abc", ""),
     ("", "abc"),
@@ -49,7 +49,7 @@ SINGLES = [
     "👩‍👩‍👧‍👦",
     "e\u0301e\u0301e\u0301",
     "ｑｗｅｒｔ",
-    # Too common: lower case and without blanks around.
+    # Too common: compared in lower case and without surrounding blanks.
     "password",
     "PASSWORD",
     "PassWord1",
@@ -58,7 +58,7 @@ SINGLES = [
     "iloveyou",
     "qwertyuiop",
     "trustno1",
-    # All digits, of any script.
+    # Only digits, of any script.
     "73914682",
     "1234",
     "12345678",
@@ -70,14 +70,14 @@ SINGLES = [
     "७७७७७७७७",
     "𝟙𝟚𝟛𝟜𝟝𝟞𝟟𝟠",
     "¹2³4¹2³",
-    # Numbers, but no digits.
+    # Numbers that are not digits.
     "½½½",
     "ⅧⅧⅧ",
     "一二三",
     "1234567 ",
     "-123456",
     "1.23456",
-    # Too similar, to some user.
+    # Too similar to an attribute of some user.
     "alice123",
     "ECILA",
     "alice@example.com",
@@ -117,7 +117,7 @@ SINGLES = [
 
 @pytest.fixture(scope="module")
 def users(module_service: Service) -> dict[str, tuple[User, Link]]:
-    """The users by name, with a link each. The service is up, so Django's database is the module's."""
+    """Returns the users by name, with a link each. The service is running, so Django uses the module's database."""
     users = [add_user(**fields) for fields in USERS]
     return {user.username: (user, link_for(user)) for user in users}
 
@@ -146,7 +146,7 @@ def test_both_find_the_same_errors_for_every_user(
         for user, link in users.values()
         if not SetPasswordForm(user, {"new_password1": password, "new_password2": password}).is_valid()
     ]
-    assert concerned, "a password that Django takes shows nothing here"
+    assert concerned, "Django accepts this password, so it does not belong here"
     for user, link in concerned:
         assert_same(module_service, user, link, (password, password))
 
@@ -156,7 +156,7 @@ COMMON = ["password", "letmein", "dragon", "qwertyui", "iloveyou1", "12345678", 
 
 
 def near(chance: random.Random, user: User) -> str:
-    """A password near the edge of some rule: similarity, length, digits, the common list."""
+    """Returns a password near the limit of some rule: similarity, length, digits, the common list."""
     letters = [*user.username, *user.email, *user.first_name, *user.last_name]
     kind = chance.randrange(5)
     if kind == 0:
@@ -175,8 +175,9 @@ def near(chance: random.Random, user: User) -> str:
     return "".join(chance.choices(letters or ["x"], k=chance.randint(1, 14)))
 
 
-def test_both_judge_random_users_and_passwords_alike(module_service: Service) -> None:
-    """2,000 pairs, always the same, so that a failure comes back. What both accept sets the password."""
+def test_both_find_the_same_errors_for_random_users_and_passwords(module_service: Service) -> None:
+    """Compares 2,000 pairs. The seed is fixed, so that a failure can be repeated. A password that both accept is set.
+    """
     chance = random.Random(20261120)
     accepted = 0
     for index in range(50):
@@ -203,7 +204,7 @@ def test_both_judge_random_users_and_passwords_alike(module_service: Service) ->
         pytest.param("😀ä\u0308-ſtraße-٣½", id="no ASCII"),
     ],
 )
-def test_both_accept_and_keep_it_as_it_is(password: str, serve: Callable[..., Service]) -> None:
+def test_both_accept_a_password_and_keep_it_unchanged(password: str, serve: Callable[..., Service]) -> None:
     user = add_user("alice", "alice@example.com")
     assert SetPasswordForm(user, {"new_password1": password, "new_password2": password}).is_valid()
 
@@ -214,7 +215,7 @@ def test_both_accept_and_keep_it_as_it_is(password: str, serve: Callable[..., Se
     assert password == password.strip() or not user.check_password(password.strip())
 
 
-def test_the_service_states_the_rules_of_django_and_its_own(
+def test_the_service_lists_the_rules_of_django_and_its_own(
     module_service: Service, users: dict[str, tuple[User, Link]]
 ) -> None:
     _, link = users["alice"]

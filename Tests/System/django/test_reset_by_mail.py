@@ -1,4 +1,5 @@
-"""The main journey: the service shares the database and the key of a Django site, and sends through a real mail server."""
+"""The main journey: the service shares the database and the key of a Django site, and sends through a real mail server.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_django_user_resets_the_password_by_email(
             assert set(server.commands(encrypted=False)) <= {"EHLO", "STARTTLS"}
 
 
-def test_the_link_may_lead_to_the_page_of_django(
+def test_the_link_may_lead_to_a_page_of_django(
     serve_with_mail: Callable[..., Service], mail_server: MailServer
 ) -> None:
     user = add_user("alice", "alice@example.com")

@@ -24,7 +24,8 @@ def rows(database: Path, statement: str) -> list[tuple[object, ...]]:
 
 
 def columns(database: Path) -> list[tuple[object, ...]]:
-    """Position, name, type, NOT NULL, default and place in the primary key of each column of the users table."""
+    """Returns position, name, type, NOT NULL, default and place in the primary key of each column of the users table.
+    """
     return rows(database, "PRAGMA table_info(auth_user)")
 
 
@@ -40,26 +41,26 @@ def schema(database: Path) -> set[tuple[object, ...]]:
 
 
 def of_service(entry: tuple[object, ...]) -> bool:
-    """Whether a table, or an index of one, is the service's own."""
+    """Returns whether a table, or the table of an index, belongs to the service."""
     return str(entry[2]).startswith(("password_reset_", "grdb_"))
 
 
 @pytest.fixture
 def service_database(tmp_path: Path) -> Iterator[Path]:
-    """A database that the service made, with Django working on it."""
+    """Returns a database that the service created. Django uses it."""
     path = tmp_path / "service.sqlite3"
     run_command(path, "migrate")
     with on_database(path):
         yield path
 
 
-def test_the_users_table_of_the_service_is_that_of_django(service_database: Path, migrated_file: Path) -> None:
+def test_the_users_table_of_the_service_matches_django(service_database: Path, migrated_file: Path) -> None:
     assert columns(service_database) == columns(migrated_file)
     assert unique_columns(service_database) == unique_columns(migrated_file) == [["username"]]
 
 
-def test_both_number_their_users_alike(service_database: Path, migrated_file: Path) -> None:
-    """The key of a deleted user must never be used again: an old link would be for another user."""
+def test_both_number_their_users_in_the_same_way(service_database: Path, migrated_file: Path) -> None:
+    """The key of a deleted user must never be used again: an old link would then be for another user."""
     for database in (service_database, migrated_file):
         ((table,),) = rows(database, "SELECT sql FROM sqlite_master WHERE name = 'auth_user'")
         assert "AUTOINCREMENT" in str(table)
@@ -84,13 +85,13 @@ def test_django_works_with_the_users_of_the_service(service_database: Path) -> N
     ]
 
 
-def test_a_user_without_a_password_is_so_for_django_too(service_database: Path) -> None:
+def test_django_recognizes_a_user_without_a_password(service_database: Path) -> None:
     run_command(service_database, "users", "add", "alice", "--email", "alice@example.com")
     assert not User.objects.get(username="alice").has_usable_password()
 
 
-def test_a_django_site_takes_the_users_of_the_service_over(service_database: Path) -> None:
-    """`migrate --fake-initial` is no way: Django's first migration makes more tables than the users'."""
+def test_a_django_site_can_adopt_the_users_of_the_service(service_database: Path) -> None:
+    """`migrate --fake-initial` does not help: Django's first migration creates more tables than the users table."""
     run_command(service_database, "users", "add", "alice", "--email", "alice@example.com")
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE auth_user RENAME TO old_user")
@@ -123,11 +124,11 @@ def test_a_second_migration_changes_nothing(database: Path) -> None:
     assert schema(database) == before
 
 
-def test_django_can_go_on_altering_its_table(database: Path) -> None:
+def test_django_can_still_alter_its_table(database: Path) -> None:
     run_command(database, "migrate")
     add_user("alice", "alice@example.com")
 
-    # Undo and repeat the last of Django's migrations of this table: SQLite creates a new table for each.
+    # Undo and repeat Django's last migration of this table: SQLite creates a new table for each.
     migrate("auth", "0011")
     migrate()
 
@@ -136,7 +137,7 @@ def test_django_can_go_on_altering_its_table(database: Path) -> None:
     assert "alice@example.com" in run_command(database, "users", "list")
 
 
-# What no release of Django wrote, and what the row then is.
+# A value that no release of Django writes, and the resulting row.
 DAMAGE = [
     "password = x'00ff'",
     "password = 17.5",
@@ -155,11 +156,11 @@ DAMAGE = [
     "id = -9223372036854775807",
     "id = 9223372036854775807",
 ]
-SECRET = "pbkdf2_sha256$1$salt$a-hash-that-nobody-may-see"
+SECRET = "pbkdf2_sha256$1$salt$a-secret-hash"
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_no_value_in_a_row_crashes_a_command_or_is_shown_as_an_error(damage: str, service_database: Path) -> None:
+def test_no_value_in_a_row_crashes_a_command_or_is_shown_in_an_error(damage: str, service_database: Path) -> None:
     add_user("alice", "alice@example.com", password=SECRET)
     with closing(sqlite3.connect(service_database)) as plain, plain:
         plain.execute(f"UPDATE auth_user SET {damage}")
@@ -175,11 +176,11 @@ def test_no_value_in_a_row_crashes_a_command_or_is_shown_as_an_error(damage: str
     ):
         done = command(service_database, *arguments)
         assert done.returncode in (0, 1, 67), (arguments, done.stderr)
-        assert "nobody-may-see" not in done.stderr and "alice@example.com" not in done.stderr, (arguments, done.stderr)
+        assert "a-secret-hash" not in done.stderr and "alice@example.com" not in done.stderr, (arguments, done.stderr)
 
 
-def test_a_key_that_is_no_whole_number_is_named_and_left_out(service_database: Path) -> None:
-    """SQLite keeps a text in a column of whole numbers, unless the column is the number of its rows."""
+def test_a_row_whose_key_is_not_an_integer_is_named_and_skipped(service_database: Path) -> None:
+    """SQLite keeps text in an integer column, unless the column is the row ID."""
     add_user("alice", "alice@example.com", password=SECRET)
     add_user("bob", "bob@example.com", password=SECRET)
     with closing(sqlite3.connect(service_database)) as plain, plain:
@@ -192,7 +193,7 @@ def test_a_key_that_is_no_whole_number_is_named_and_left_out(service_database: P
         done = command(service_database, *arguments)
         assert (done.returncode, "bob@example.com" in done.stdout) == (1, True), done.stderr
         assert "1 rows have an id that is no whole number" in done.stderr
-        assert "nobody-may-see" not in done.stderr and "alice@example.com" not in done.stderr
+        assert "a-secret-hash" not in done.stderr and "alice@example.com" not in done.stderr
 
 
 @pytest.mark.parametrize("at", [-(2**63), -1, 2**63 - 1])

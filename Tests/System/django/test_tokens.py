@@ -14,7 +14,7 @@ from django_site import LateTokenGenerator, add_user, link_for
 from mail_server import MailServer
 from service import Link, Service
 
-# Two moments that a test compares may be this far apart.
+# The two moments that a test compares may differ by this much.
 MARGIN = timedelta(seconds=20)
 TIMEOUT = timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
 OLD_KEY = "the-key-that-was-retired-and-still-verifies"
@@ -29,15 +29,15 @@ LAST_LOGINS = [
 
 @pytest.fixture(params=["UTC", "Europe/Berlin", "America/Chicago", "Asia/Kolkata"])
 def time_zone(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The zone of Django, whose tokens count the seconds of its wall clock."""
+    """Sets the time zone of Django, whose tokens count the seconds of its wall clock."""
     with override_settings(TIME_ZONE=request.param):
-        # Django sets the zone of the process, by which its tokens are dated.
+        # Django sets the time zone of the process, which determines the time in its tokens.
         assert time.tzname != ("UTC", "UTC") or request.param == "UTC"
         yield request.param
 
 
 def check(service: Service, link: Link) -> str:
-    """`valid`, or the code that says why not; setting a password must say the same."""
+    """Returns `valid`, or the code of the reason why not; setting a password must give the same result."""
     checked = service.check_link(link)
     assert checked.status == 200
     if checked.body["validlink"]:
@@ -84,7 +84,7 @@ def test_django_accepts_a_link_of_the_service(
     assert check(service, link) == "valid"
 
 
-def test_a_login_stored_in_local_time_does_not_matter(
+def test_a_last_login_in_local_time_does_not_matter(
     serve_with_mail: Callable[..., Service], mail_server: MailServer
 ) -> None:
     with override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin"):
@@ -129,7 +129,7 @@ def test_a_link_made_with_a_foreign_key_is_invalid(serve: Callable[..., Service]
         pytest.param(TIMEOUT - MARGIN, "valid", id="almost too old"),
         pytest.param(TIMEOUT + MARGIN, "expired_link", id="just too old"),
         pytest.param(timedelta(days=3650), "expired_link", id="ten years old"),
-        pytest.param(-timedelta(hours=1), "valid", id="of a clock that is ahead"),
+        pytest.param(-timedelta(hours=1), "valid", id="from a clock that is ahead"),
     ],
 )
 def test_both_sides_agree_on_how_old_a_link_may_be(
@@ -142,7 +142,7 @@ def test_both_sides_agree_on_how_old_a_link_may_be(
     assert check(serve(TIME_ZONE=time_zone), link) == verdict
 
 
-def test_only_a_genuine_token_is_called_expired(serve: Callable[..., Service]) -> None:
+def test_only_a_genuine_token_is_reported_as_expired(serve: Callable[..., Service]) -> None:
     user = add_user("alice", "alice@example.com")
     uid, token = link_for(user, LateTokenGenerator(TIMEOUT + MARGIN))
     last = "0" if token[-1] != "0" else "1"
@@ -158,7 +158,7 @@ def test_only_a_genuine_token_is_called_expired(serve: Callable[..., Service]) -
         pytest.param({"password": "pbkdf2_sha256$1$othersalt$AAAA"}, id="password"),
     ],
 )
-def test_what_ends_a_link_for_django_ends_it_for_the_service(
+def test_an_event_that_ends_a_link_for_django_ends_it_for_the_service(
     change: dict[str, object], serve: Callable[..., Service]
 ) -> None:
     user = add_user("alice", "alice@example.com", last_login=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
@@ -174,7 +174,7 @@ def test_what_ends_a_link_for_django_ends_it_for_the_service(
 
 
 def variants_of(token: str) -> list[str]:
-    """Other spellings of a token, which a lenient reader would take for the same."""
+    """Returns other spellings of a token, which a lenient reader would accept as the same."""
     time_part, mac = token.split("-")
     return [
         token.upper(),

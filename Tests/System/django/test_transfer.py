@@ -24,8 +24,8 @@ def dump(database: Path, tmp_path: Path) -> Path:
     alice = User.objects.create_user("alice", "alice@example.com", PASSWORD, first_name="Ålice", last_name='O"Neill, 😀')
     alice.groups.add(Group.objects.create(name="editors"))
     User.objects.create_superuser("root", "root@example.com", PASSWORD)
-    User.objects.create_user("nobody", "", None, is_active=False)
-    User.objects.get(username="nobody").delete()
+    User.objects.create_user("stranger", "", None, is_active=False)
+    User.objects.get(username="stranger").delete()
     User.objects.create_user("bob", "bob@example.com", None, is_active=False)
     assert authenticate(username="alice", password=PASSWORD)
     # dumpdata truncates times to milliseconds, so the expected users come from it.
@@ -61,7 +61,7 @@ def test_django_loads_what_the_service_exports(dump: Path, database: Path, tmp_p
         assert authenticate(username="alice", password=PASSWORD) is not None
 
 
-def test_a_second_import_beside_django_changes_nothing(dump: Path, database: Path) -> None:
+def test_a_second_import_after_one_by_django_changes_nothing(dump: Path, database: Path) -> None:
     before = users()
     done = command(database, "users", "import", str(dump))
     assert (done.returncode, done.stdout) == (0, "0 users added, 3 were there already, 0 refused.\n")

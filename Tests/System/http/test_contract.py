@@ -31,7 +31,7 @@ GOOD = "battery-staple-92-new"
 
 
 def run_tool(name: str, *arguments: str | Path, cwd: Path, **environment: str | Path) -> str:
-    """Runs a program of a package from PyPI, which must find nothing wrong; its output."""
+    """Runs a program of a package from PyPI, which must not find any fault. Returns its output."""
     program = Path(sysconfig.get_path("scripts")) / name
     variables = os.environ | {name: str(value) for name, value in environment.items()}
     done = subprocess.run(
@@ -44,7 +44,7 @@ def run_tool(name: str, *arguments: str | Path, cwd: Path, **environment: str | 
 @pytest.mark.slow
 def test_a_fuzzer_finds_nothing(database: Path, tmp_path: Path) -> None:
     add_user("alice", "alice@example.com")
-    # The limits are on, for their headers, and far away.
+    # Keep the limits on, for their headers, but out of reach.
     settings = {"RATE_LIMIT_REQUESTS": "1000000/h", "RATE_LIMIT_LINKS": "1000000/h", "PASSWORD_HASHER_OPTIONS": "iterations=10"}
     report = tmp_path / "report.har"
     with serving(database, tmp_path, **settings) as service:
@@ -58,7 +58,7 @@ def test_a_fuzzer_finds_nothing(database: Path, tmp_path: Path) -> None:
             CONTRACT_DATABASE=database,
         )
 
-    # It has seen more than refusals: valid links, and passwords that were set.
+    # The fuzzer must have seen more than refusals: valid links, and passwords that were set.
     entries = json.loads(report.read_text())["log"]["entries"]
     exchanges = {(entry["request"]["method"], path_of(entry), entry["response"]["status"], code_of(entry)) for entry in entries}
     assert exchanges >= {
@@ -74,7 +74,7 @@ def test_a_fuzzer_finds_nothing(database: Path, tmp_path: Path) -> None:
 
 
 def path_of(entry: dict[str, Any]) -> str:
-    """What the path of an exchange in a HAR file leads to."""
+    """Returns the path in the contract to which the path of an exchange in a HAR file leads."""
     return "link" if re.search("/password-reset/.", entry["request"]["url"]) else "request"
 
 
@@ -86,7 +86,7 @@ def code_of(entry: dict[str, Any]) -> str | None:
 @pytest.fixture
 def client_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes `reset_client`, a package generated from the contract, importable."""
-    # The generator warns of the one reply in YAML, which it cannot read, unless it is told to take it for text.
+    # The generator cannot read the one YAML response, and warns of it unless an option declares it to be text.
     settings = {"content_type_overrides": {"application/yaml": "text/yaml"}, "post_hooks": []}
     (tmp_path / "generator.json").write_text(json.dumps(settings))
     output = run_tool(
@@ -100,7 +100,7 @@ def client_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("client_package")
-def test_a_generated_client_takes_a_user_all_the_way(database: Path, tmp_path: Path) -> None:
+def test_a_generated_client_resets_a_password(database: Path, tmp_path: Path) -> None:
     from reset_client import Client, models
     from reset_client.api.reset import check_reset_link, request_password_reset, set_password
 
@@ -119,7 +119,7 @@ def test_a_generated_client_takes_a_user_all_the_way(database: Path, tmp_path: P
         throttled = request_password_reset.sync_detailed(client=client, body=models.ResetByUsername("alice"))
         assert isinstance(throttled.parsed, models.ThrottledProblem)
         assert 0 < int(throttled.headers["Retry-After"]) <= 1800
-        link = wait_until(lambda: link_in(mails), "the mail with the link")
+        link = wait_until(lambda: link_in(mails), "the email with the link")
 
         valid = check_reset_link.sync(*link, client=client)
         assert isinstance(valid, models.ValidLink)
@@ -145,7 +145,7 @@ def test_a_generated_client_takes_a_user_all_the_way(database: Path, tmp_path: P
 
 
 def nodes(value: Any, pointer: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object in the contract, with the JSON pointer to it."""
+    """Yields every object in the contract, with the JSON pointer to it."""
     if isinstance(value, dict):
         yield pointer, value
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -154,7 +154,7 @@ def nodes(value: Any, pointer: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def examples() -> Iterator[tuple[str, Any]]:
-    """Every example, after the pointer to its schema."""
+    """Yields every example, after the pointer to its schema."""
     for pointer, node in nodes(DOCUMENT):
         if "schema" in node:
             named = {"": {"value": node["example"]}} if "example" in node else node.get("examples", {})

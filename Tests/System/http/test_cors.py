@@ -27,7 +27,7 @@ ALLOWED = ["https://app.example.com", "http://localhost:3000"]
 SETTING = {"CORS_ALLOWED_ORIGINS": ",".join(ALLOWED)}
 EXPOSED = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 
-# Each is nearly one of those that are allowed, or a trick.
+# Each resembles an allowed origin, or is a trick.
 OTHERS = [
     "https://app.example.com:8443",
     "https://app.example.com:443",
@@ -78,7 +78,7 @@ class Answer(NamedTuple):
 
     @property
     def gist(self) -> tuple[int, dict[str, str], bytes]:
-        """What must not depend on the origin."""
+        """Returns the parts of a response that must not depend on the origin."""
         differing = ("date", "vary", "x-request-id")
         headers = {name.lower(): value for name, value in self.headers.items() if name.lower() not in differing}
         others = {name: value for name, value in headers.items() if name not in self.cors_headers}
@@ -103,10 +103,10 @@ LINK = "/password-reset/{link}"
 WEAK = b'{"new_password1": "12345678", "new_password2": "12345678"}'
 
 CALLS = [
-    Call("POST", "/password-reset", 202, b'{"email": "nobody@example.com"}'),
+    Call("POST", "/password-reset", 202, b'{"email": "stranger@example.com"}'),
     Call("POST", "/password-reset", 400, b"{"),
     Call("POST", "/password-reset", 413, b'"' + b"x" * 20_000 + b'"'),
-    Call("POST", "/password-reset", 415, b'{"email": "nobody@example.com"}', "text/plain"),
+    Call("POST", "/password-reset", 415, b'{"email": "stranger@example.com"}', "text/plain"),
     Call("DELETE", "/password-reset", 405),
     Call("OPTIONS", "/password-reset", 204),
     Call("GET", LINK, 200),
@@ -124,7 +124,7 @@ CALLS = [
     Call("GET", "/nowhere", 404),
 ]
 
-# For each route, the methods besides HEAD and OPTIONS.
+# The methods of each route besides HEAD and OPTIONS.
 ROUTES = {
     "/password-reset": {"POST"},
     LINK: {"GET", "POST"},
@@ -142,7 +142,7 @@ class Target:
     link: Link
 
     def ask(self, call: Call, *origins: str, **headers: str) -> Answer:
-        """Sends the request from `origins`: one at most, if the client is honest."""
+        """Sends the request from `origins`: from one at most, if the client is honest."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             connection.putrequest(call.method, call.path.format(link=f"{self.link.uid}/{self.link.token}"))
             for origin in origins:
@@ -157,14 +157,14 @@ class Target:
             return Answer(response.status, response.headers, response.read())
 
     def preflight(self, path: str, method: str, *origins: str, headers: str = "content-type") -> Answer:
-        """What a browser asks before a request that needs leave."""
+        """Sends the request with which a browser asks for permission."""
         asked = {"Access_Control_Request_Method": method, "Access_Control_Request_Headers": headers}
         return self.ask(Call("OPTIONS", path, 204), *origins, **asked)
 
 
 @pytest.fixture(scope="module")
 def allowing(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """The service that allows some origins."""
+    """Runs a service that allows some origins."""
     link = link_for(add_user("alice", "alice@example.com"))
     with serving(module_database, tmp_path_factory.mktemp("allowing"), **SETTING) as service:
         yield Target(service.port, link)
@@ -172,20 +172,20 @@ def allowing(module_database: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def allowing_none(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """The service that allows none."""
+    """Runs a service that allows no origins."""
     link = link_for(add_user("bob", "bob@example.com"))
     with serving(module_database, tmp_path_factory.mktemp("allowing-none")) as service:
         yield Target(service.port, link)
 
 
 def headers_for(origin: str) -> dict[str, str]:
-    """What every reply tells a page of an origin that is allowed."""
+    """Returns the CORS headers that every response must have for a page of an allowed origin."""
     return {"access-control-allow-origin": origin, "access-control-expose-headers": EXPOSED}
 
 
 @pytest.mark.parametrize("origin", ALLOWED)
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_every_reply_may_be_read_by(call: Call, origin: str, allowing: Target) -> None:
+def test_a_page_may_read_every_response_to(call: Call, origin: str, allowing: Target) -> None:
     answer = allowing.ask(call, origin)
     assert answer.status == call.status
     assert answer.cors_headers == headers_for(origin)
@@ -193,7 +193,7 @@ def test_every_reply_may_be_read_by(call: Call, origin: str, allowing: Target) -
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_no_reply_may_be_read_by_others(call: Call, allowing: Target) -> None:
+def test_other_pages_may_read_no_response(call: Call, allowing: Target) -> None:
     for origins in ([], ["https://evil.example"], ["null"]):
         answer = allowing.ask(call, *origins)
         assert answer.status == call.status
@@ -202,7 +202,7 @@ def test_no_reply_may_be_read_by_others(call: Call, allowing: Target) -> None:
 
 
 @pytest.mark.parametrize("origin", OTHERS)
-def test_an_origin_is_not_allowed_if_it_is_but_similar(origin: str, allowing: Target) -> None:
+def test_a_similar_origin_is_not_allowed(origin: str, allowing: Target) -> None:
     for answer in (
         allowing.ask(Call("GET", LINK, 200), origin),
         allowing.ask(Call("POST", LINK, 400, WEAK), origin),
@@ -212,14 +212,14 @@ def test_an_origin_is_not_allowed_if_it_is_but_similar(origin: str, allowing: Ta
         assert answer.headers.get_all("Vary") == ["Origin"]
 
 
-def test_two_origins_are_none(allowing: Target) -> None:
+def test_two_origins_are_not_allowed(allowing: Target) -> None:
     for origins in ([ALLOWED[0], "https://evil.example"], ["https://evil.example", ALLOWED[0]], ALLOWED):
         assert allowing.ask(Call("GET", LINK, 200), *origins).cors_headers == {}
         assert allowing.preflight(LINK, "POST", *origins).cors_headers == {}
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_a_reply_is_the_same_for_any_origin(call: Call, allowing: Target, allowing_none: Target) -> None:
+def test_a_response_does_not_depend_on_the_origin(call: Call, allowing: Target, allowing_none: Target) -> None:
     expected = allowing.ask(call).gist
     for origin in (*ALLOWED, "https://evil.example", "null"):
         assert allowing.ask(call, origin).gist == expected
@@ -238,7 +238,7 @@ def test_without_the_setting_there_is_no_cors(call: Call, allowing_none: Target)
 @pytest.mark.parametrize("path", ROUTES)
 def test_a_preflight_lists_what_the_route_accepts(path: str, allowing: Target) -> None:
     for origin in ALLOWED:
-        # The browser compares; what it asks for changes nothing.
+        # The browser compares the lists; its request does not change the response.
         for method, headers in [("POST", "content-type"), ("GET", "content-type"), ("DELETE", "content-type,x-other")]:
             answer = allowing.preflight(path, method, origin, headers=headers)
             assert (answer.status, answer.body) == (204, b"")
@@ -265,10 +265,10 @@ def test_a_preflight_of_another_origin_gets_no_headers(path: str, allowing: Targ
         assert answer.cors_headers == {}
 
 
-def test_a_refusal_by_a_limit_may_be_read(database: Path, serve: Callable[..., Service]) -> None:
+def test_a_page_may_read_a_refusal_by_a_limit(database: Path, serve: Callable[..., Service]) -> None:
     link = link_for(add_user("alice", "alice@example.com"))
     target = Target(serve(RATE_LIMIT_LINKS="1/h", **SETTING).port, link)
-    # Preflights are free.
+    # Preflights do not count.
     for _ in range(3):
         assert target.preflight(LINK, "POST", ALLOWED[0]).status == 204
     answers = [target.ask(Call("GET", LINK, 0), origin) for origin in (ALLOWED[0], ALLOWED[0], "https://evil.example")]
@@ -292,13 +292,13 @@ def test_a_refusal_by_a_limit_may_be_read(database: Path, serve: Callable[..., S
         "ftp://app.example.com",
     ],
 )
-def test_a_setting_of_no_exact_origins_stops_the_start(origins: str, database: Path) -> None:
+def test_a_setting_without_exact_origins_stops_the_start(origins: str, database: Path) -> None:
     for arguments in (["check"], ["serve"]):
         done = command(database, *arguments, CORS_ALLOWED_ORIGINS=origins)
         assert (done.returncode, "CORS_ALLOWED_ORIGINS" in done.stdout + done.stderr) == (78, True), done.stderr
 
 
-# Makes the requests that the site plans, one after the other, and reports what the page sees of the replies.
+# Sends the requests that the site plans, one after the other, and reports what the page sees of the responses.
 PAGE = b"""<!doctype html>
 <title>A page</title>
 <script type="module">
@@ -319,7 +319,7 @@ await fetch("/report", { method: "POST", body: JSON.stringify(seen) });
 
 @dataclass(frozen=True)
 class Seen:
-    """What the page saw of a reply."""
+    """What the page saw of a response."""
 
     status: int = 0
     type: str = ""
@@ -332,7 +332,7 @@ REFUSED = Seen(error="TypeError: Failed to fetch")
 
 
 class Site:
-    """A web site of one page, which a browser visits."""
+    """A web site with one page, which a browser visits."""
 
     def __init__(self) -> None:
         self._plan: list[dict[str, Any]] = []
@@ -368,7 +368,7 @@ class Site:
         return f"http://localhost:{self.server.server_port}"
 
     def visit(self, folder: Path, *plan: dict[str, Any]) -> list[Seen]:
-        """Chromium opens the page, which makes the requests of `plan`; its files go into `folder`."""
+        """Opens the page in Chromium. The page sends the requests of `plan`; Chromium's files go into `folder`."""
         self._plan = list(plan)
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         quiet = ["--disable-background-networking", "--disable-component-update", "--no-proxy-server"]
@@ -410,7 +410,7 @@ def other_site() -> Iterator[Site]:
 
 @dataclass(frozen=True)
 class Frontend:
-    """The requests of a page for one user: as JSON, which needs a preflight, or as a browser sends them without one."""
+    """The requests of a page for one user: as JSON, which needs a preflight, or in a form without one."""
 
     service: Service
     user: User
@@ -438,7 +438,7 @@ class Frontend:
 
 
 def simple(request: dict[str, Any], **options: str) -> dict[str, Any]:
-    """The same request as a plain text, which needs no preflight."""
+    """Returns the same request as plain text, which needs no preflight."""
     return request | {"headers": {"Content-Type": "text/plain"}} | options
 
 
@@ -455,10 +455,10 @@ def frontend(serve: Callable[..., Service], allowed_site: Site) -> Frontend:
 
 
 def answered(log: Path, count: int) -> list[tuple[str, int]]:
-    """The requests that reached the service, once there are `count`: by their methods, with the status of each."""
+    """Waits until `count` requests have reached the service. Returns their methods and statuses."""
 
     def requests() -> list[tuple[str, int]]:
-        # The last line may still be half written.
+        # The last line may be incomplete.
         lines = log.read_text().rpartition("\n")[0].splitlines()
         entries = [json.loads(line) for line in lines if line.startswith("{")]
         return [(entry["method"], int(entry["status"])) for entry in entries if entry["message"] == "Request"]
@@ -468,11 +468,11 @@ def answered(log: Path, count: int) -> list[tuple[str, int]]:
 
 
 def limit(*, quota: int, seconds: int) -> tuple[str, str]:
-    """The headers of a limit per minute after the first request; `seconds` are between one and the next."""
+    """Returns the headers of a limit per minute after the first request; `seconds` are between one and the next."""
     return f'"minute";q={quota};w=60', f'"minute";r={quota - 1};t={seconds}'
 
 
-def test_a_page_that_is_allowed_sets_a_password(frontend: Frontend, allowed_site: Site, tmp_path: Path) -> None:
+def test_an_allowed_page_sets_a_password(frontend: Frontend, allowed_site: Site, tmp_path: Path) -> None:
     asked, checked, done, again, asked_again = allowed_site.visit(
         tmp_path, frontend.asking, frontend.checking, frontend.setting, frontend.setting, frontend.asking
     )
@@ -489,7 +489,7 @@ def test_a_page_that_is_allowed_sets_a_password(frontend: Frontend, allowed_site
         assert "referrer-policy" not in seen.headers
     assert (asked.headers["ratelimit-policy"], asked.headers["ratelimit"]) == limit(quota=20, seconds=3)
     assert (checked.headers["ratelimit-policy"], checked.headers["ratelimit"]) == limit(quota=60, seconds=1)
-    # The browser asks for leave but once for each address.
+    # The browser sends one preflight per URL.
     assert answered(tmp_path / "service.log", 7) == [
         ("OPTIONS", 204),
         ("POST", 202),
@@ -501,7 +501,7 @@ def test_a_page_that_is_allowed_sets_a_password(frontend: Frontend, allowed_site
     ]
 
 
-def test_another_page_is_kept_out(
+def test_another_page_cannot_use_the_service(
     frontend: Frontend, allowed_site: Site, other_site: Site, database: Path, tmp_path: Path
 ) -> None:
     assert other_site.origin != allowed_site.origin
@@ -516,9 +516,9 @@ def test_another_page_is_kept_out(
     )
 
     assert seen == [REFUSED] * 5
-    # Sent without hope of a reply.
+    # The page sends these requests although it cannot read the responses.
     assert opaque == Seen(type="opaque")
-    # What needs leave was never sent; what needs none arrived, and to no avail.
+    # The browser did not send requests that need a preflight. The others arrived, but had no effect.
     assert answered(tmp_path / "service.log", 6) == [
         ("OPTIONS", 204),
         ("OPTIONS", 204),

@@ -1,7 +1,7 @@
 """Ten thousand slow clients cost the service bounded time and memory, and cost honest clients no request.
 
-How fast those are answered depends on the machine, and so does how many slow ones are there at once, as a debug build
-accepts the last when the first are closed already: `measure_crowd.py` measures both.
+The latency of honest clients depends on the machine, and so does the number of slow clients that are open at once: a
+debug build accepts the last when it has already closed the first. `measure_crowd.py` measures both.
 """
 
 import resource
@@ -35,7 +35,7 @@ def test_honest_clients_are_served_during_a_crowd(database: Path, tmp_path: Path
     assert grown <= LARGEST_GROWTH
 
 
-def test_a_crowd_does_not_hold_up_the_end(database: Path, tmp_path: Path) -> None:
+def test_a_crowd_does_not_delay_the_shutdown(database: Path, tmp_path: Path) -> None:
     with serving(database, tmp_path) as service:
         seconds = end_during_crowd(service)
     assert seconds is not None and seconds <= LONGEST_END

@@ -12,12 +12,12 @@ from outbox import connected
 from raw_http import Connection, Response, Talk, exchange, is_alive
 from service import Service
 
-# N is replaced by the number of the case, so that each has its own addresses.
+# The number of the case replaces NNNN, so that each case has its own addresses.
 BODY = b'{"email": "first-NNNN@example.com"}'
 SMUGGLED_BODY = b'{"email": "smuggled-NNNN@example.com"}'
 LARGEST_BODY = 16 * 1024
 
-# A response that is written early is followed by at most two seconds of reading.
+# The service reads for at most two seconds after an early response.
 SECONDS_TO_CLOSE = 6
 
 
@@ -26,17 +26,17 @@ def numbered(request: bytes, number: int) -> bytes:
 
 
 def lines(*them: bytes) -> bytes:
-    """The head of a request."""
+    """Returns the head of a request."""
     return b"\r\n".join(them) + b"\r\n\r\n"
 
 
 def post(*fields: bytes, path: bytes = b"/password-reset", version: bytes = b"HTTP/1.1") -> bytes:
-    """The head of a request for a mail; what says where the body ends must be among the fields."""
+    """Returns the head of a request for an email. The fields must include one that delimits the body."""
     return lines(b"POST %s %s" % (path, version), b"Host: localhost", b"Content-Type: application/json", *fields)
 
 
 def get(*fields: bytes, target: bytes = b"/health/live", version: bytes = b"HTTP/1.1") -> bytes:
-    """A whole request with a Host."""
+    """Returns a complete request with a Host."""
     return lines(b"GET %s %s" % (target, version), b"Host: localhost", *fields)
 
 
@@ -45,17 +45,17 @@ def length(body: bytes) -> bytes:
 
 
 def chunks(*them: bytes, extension: bytes = b"", trailer: bytes = b"") -> bytes:
-    """A chunked body; each chunk's size has the extension."""
+    """Returns a chunked body whose chunk sizes all have the extension."""
     return b"".join(b"%x%s\r\n%s\r\n" % (len(data), extension, data) for data in them) + b"0\r\n" + trailer + b"\r\n"
 
 
 def in_bytes(data: bytes) -> list[bytes]:
-    """Each byte alone, but for the place of the number."""
+    """Returns each byte separately, except for the placeholder of the number."""
     return re.findall(rb"NNNN|(?s:.)", data)
 
 
 def padded(size: int) -> bytes:
-    """The body of a request for a mail, with white space up to the size."""
+    """Returns the body of a request for an email, padded with spaces to the size."""
     return BODY + b" " * (size - len(BODY))
 
 
@@ -67,7 +67,7 @@ LAST = get(b"Connection: close")
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that is refused with one of the codes; a whole and well-formed one follows it at once."""
+    """A request that the service refuses with one of the codes; a complete and well-formed one follows it at once."""
 
     what: str
     request: bytes = field(repr=False)
@@ -89,7 +89,7 @@ def by_chunks(what: str, *fields: bytes) -> Refusal:
 
 
 def with_body(what: str, body: bytes, *codes: str) -> Refusal:
-    """A chunked body as it should not be."""
+    """Builds a request with an invalid chunked body."""
     return Refusal(what, post(CHUNKED) + body, codes or ("malformed_request",))
 
 
@@ -110,7 +110,7 @@ TWO_LENGTHS = [
     by_chunks("Content-Length before Transfer-Encoding", length(chunks(BODY)), CHUNKED),
     by_chunks("Transfer-Encoding before a Content-Length of nothing", CHUNKED, b"Content-Length: 0"),
     by_chunks("Content-Length of nothing before Transfer-Encoding", b"Content-Length: 0", CHUNKED),
-    by_chunks("Content-Length beside another Transfer-Encoding", length(chunks(BODY)), b"Transfer-Encoding: xchunked"),
+    by_chunks("Content-Length with another Transfer-Encoding", length(chunks(BODY)), b"Transfer-Encoding: xchunked"),
     by_length("Content-Length twice, equal", length(BODY), length(BODY)),
     by_length("Content-Length twice, the first of nothing", b"Content-Length: 0", length(BODY)),
     by_length("Content-Length twice, the second of nothing", length(BODY), b"Content-Length: 0"),
@@ -138,7 +138,7 @@ LENGTHS = [
 ENCODINGS = [
     Refusal("Transfer-Encoding in HTTP/1.0", post(CHUNKED, version=b"HTTP/1.0") + chunks(BODY)),
     Refusal(
-        "Transfer-Encoding beside Content-Length in HTTP/1.0",
+        "Transfer-Encoding with Content-Length in HTTP/1.0",
         post(CHUNKED, length(chunks(BODY)), version=b"HTTP/1.0") + chunks(BODY),
     ),
     by_chunks("Transfer-Encoding gzip, chunked", b"Transfer-Encoding: gzip, chunked"),
@@ -287,11 +287,11 @@ LIMITS = [
     Refusal("a URI of 5,000 bytes", get(target=b"/health/live?".ljust(5_000, b"x")), ("uri_too_long",)),
     Refusal("a URI of 4,097 bytes", get(target=b"/health/live?".ljust(4_097, b"x")), ("uri_too_long",)),
     Refusal("a path of 8,000 bytes", get(target=b"/password-reset/MQ/".ljust(8_000, b"x")), ("uri_too_long",)),
-    # Beyond that the parser takes it for any other part of the head.
+    # The parser treats a longer path like any other part of the head.
     Refusal("a path of 20,000 bytes", get(target=b"/password-reset/MQ/".ljust(20_000, b"x")), ("headers_too_large",)),
     too_large("a field of 9,000 bytes", b"X-Field: ".ljust(9_000, b"x")),
     too_large("a name of 9,000 bytes", b"X-Field".ljust(9_000, b"x") + b": 1"),
-    # Host is one of them.
+    # Host is the other field.
     too_large("65 fields", *[b"X-Field: 1"] * 64),
     too_large("100 fields", *[b"X-Field: 1"] * 99),
     too_large("20 kB of fields", *[b"X-Field: ".ljust(5_000, b"x")] * 4),
@@ -314,7 +314,7 @@ REFUSALS = [*TWO_LENGTHS, *LENGTHS, *ENCODINGS, *FIELDS, *HOSTS, *TARGETS, *VERS
 
 @dataclass(frozen=True)
 class Acceptance:
-    """A request that is answered with the status, and leaves the connection in order."""
+    """A request that gets the status, and leaves the connection usable."""
 
     what: str
     request: bytes = field(repr=False)
@@ -325,7 +325,7 @@ class Acceptance:
 
 
 def accepted(what: str, *fields: bytes, body: bytes = BODY) -> Acceptance:
-    """A request for a mail."""
+    """Builds a request for an email."""
     return Acceptance(what, post(*fields) + body, 202)
 
 
@@ -367,13 +367,13 @@ ACCEPTANCES = [
 @dataclass(frozen=True)
 class Outcome:
     talk: Talk
-    # What was asked for under the number of the case: "first", "smuggled".
+    # The requests under the number of the case that the service accepted: "first", "smuggled".
     number: int
 
 
 @pytest.fixture(scope="module")
 def asked(module_service: Service, module_database: Path) -> Path:
-    """The database, which notes for good what the service was asked for, as the outbox forgets it."""
+    """Returns the database. A trigger copies each accepted request, because the worker deletes its row."""
     with connected(module_database) as connection:
         connection.executescript(
             """
@@ -386,7 +386,7 @@ def asked(module_service: Service, module_database: Path) -> Path:
 
 
 def asked_for(database: Path, number: int) -> list[str]:
-    """Of the two addresses of a case those that the service was asked for."""
+    """Returns those of the case's two addresses that the service accepted."""
     with connected(database) as connection:
         names = connection.execute(
             "SELECT replace(identifier, ?, '') FROM asked WHERE identifier LIKE ? ORDER BY rowid",
@@ -397,7 +397,9 @@ def asked_for(database: Path, number: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def outcomes(module_service: Service, asked: Path) -> Iterator[dict[Refusal, Future[Outcome]]]:
-    """Of every refusal what became of it. They are played side by side, as each may wait for its end."""
+    """Returns the outcome of every refusal. The cases run in parallel, because each may wait for the end of its
+    connection.
+    """
     with ThreadPoolExecutor(max_workers=64) as pool:
 
         def play(number: int, request: bytes) -> Outcome:
@@ -427,19 +429,19 @@ def test_the_service_refuses_once_and_closes(
         [(STATUSES[code], code)] for code in refusal.codes
     ], str(talk)
     assert talk.rest == b""
-    assert talk.closed, "the connection was left open"
+    assert talk.closed, "the service did not close the connection"
     assert asked_for(asked, outcome.number) == []
     (response,) = talk.responses
     assert {name: response.headers[name] for name in USUAL_FIELDS} == USUAL_FIELDS
     assert response.headers["X-Request-Id"] == response.json["request_id"]
     assert response.json["status"] == response.status
-    # In another version there may be no such option.
+    # Another release may not have this option.
     assert response.announces_close or b" HTTP/1.1\r\n" not in refusal.request
     assert is_alive(module_service.port)
 
 
 def converse(service: Service, requests: bytes, *, responses: int, methods: Iterable[str] = ()) -> Talk:
-    """Sends the requests, and once that many responses have come, one that announces the end."""
+    """Sends the requests, and after that many responses one that announces the end of the connection."""
     with Connection(service.port) as connection:
         connection.send(requests)
         connection.listen(10, responses=responses, methods=methods)
@@ -448,7 +450,7 @@ def converse(service: Service, requests: bytes, *, responses: int, methods: Iter
 
 
 @pytest.mark.parametrize("acceptance", ACCEPTANCES, ids=str)
-def test_a_client_is_understood_with(acceptance: Acceptance, asked: Path, module_service: Service) -> None:
+def test_the_service_understands_a_request_with(acceptance: Acceptance, asked: Path, module_service: Service) -> None:
     number = 5_000 + ACCEPTANCES.index(acceptance)
     talk = converse(module_service, numbered(acceptance.request, number), responses=1)
     assert talk.statuses == [acceptance.status, 200], str(talk)
@@ -466,7 +468,7 @@ def test_a_client_is_understood_with(acceptance: Acceptance, asked: Path, module
     ],
     ids=["HTTP/2", "WebSocket"],
 )
-def test_an_upgrade_is_passed_over_and_the_connection_closed(
+def test_an_upgrade_is_ignored_and_the_connection_closed(
     request_: bytes, status: int, module_service: Service
 ) -> None:
     with Connection(module_service.port) as connection:
@@ -475,7 +477,7 @@ def test_an_upgrade_is_passed_over_and_the_connection_closed(
     assert talk.statuses == [status] and talk.closed and talk.responses[0].announces_close
 
 
-def test_requests_in_one_segment_are_answered_in_their_order(module_service: Service) -> None:
+def test_requests_in_one_segment_are_answered_in_order(module_service: Service) -> None:
     requests = [get(), get(target=b"/nowhere"), post(length(BODY)) + BODY, get(target=b"/openapi.yaml"), SMUGGLED]
     statuses = [200, 404, 202, 200, 202]
     talk = converse(module_service, b"".join(requests * 20), responses=100)
@@ -483,13 +485,13 @@ def test_requests_in_one_segment_are_answered_in_their_order(module_service: Ser
     assert talk.closed
 
 
-def test_the_end_may_be_announced_in_the_same_segment(module_service: Service) -> None:
+def test_the_last_request_may_be_in_the_same_segment(module_service: Service) -> None:
     talk = exchange(module_service.port, get() + post(length(BODY)) + BODY + LAST + get())
     assert talk.statuses == [200, 202, 200], str(talk)
     assert talk.rest == b"" and talk.closed
 
 
-def test_a_request_is_understood_byte_by_byte(module_service: Service) -> None:
+def test_the_service_understands_a_request_byte_by_byte(module_service: Service) -> None:
     request = b"\r\n" + post(CHUNKED) + chunks(*in_bytes(BODY), extension=b";a=1", trailer=b"X-Trailer: 1\r\n")
     with Connection(module_service.port) as connection:
         connection.send(*in_bytes(request + post(length(BODY)) + BODY))
@@ -501,14 +503,14 @@ def test_a_request_is_understood_byte_by_byte(module_service: Service) -> None:
 
 
 @pytest.mark.parametrize("refusal", [TWO_LENGTHS[0], ENCODINGS[0], FIELDS[0], HOSTS[0], CHUNKS[0]], ids=str)
-def test_a_request_is_refused_byte_by_byte(refusal: Refusal, module_service: Service) -> None:
+def test_the_service_refuses_a_request_byte_by_byte(refusal: Refusal, module_service: Service) -> None:
     talk = exchange(module_service.port, *in_bytes(refusal.request + SMUGGLED))
     assert [response.code for response in talk.responses] == ["malformed_request"], str(talk)
     assert talk.closed
 
 
 @pytest.mark.parametrize("refusal", [TWO_LENGTHS[0], FIELDS[0], HOSTS[0], TARGETS[0], CHUNKS[0], LIMITS[0]], ids=str)
-def test_a_refusal_follows_what_was_well_formed(refusal: Refusal, module_service: Service) -> None:
+def test_a_refusal_follows_the_responses_to_earlier_requests(refusal: Refusal, module_service: Service) -> None:
     request = get() + post(length(BODY)) + BODY + refusal.request + SMUGGLED
     talk = exchange(module_service.port, request, seconds=SECONDS_TO_CLOSE)
     assert talk.statuses == [200, 202, STATUSES[refusal.codes[0]]], str(talk)
@@ -516,7 +518,7 @@ def test_a_refusal_follows_what_was_well_formed(refusal: Refusal, module_service
 
 
 @pytest.mark.parametrize("option", [b"close", b"Close", b"keep-alive, close", b"close, x"], ids=bytes.decode)
-def test_the_end_that_a_client_announces_is_the_end(option: bytes, module_service: Service) -> None:
+def test_nothing_after_an_announced_end_is_answered(option: bytes, module_service: Service) -> None:
     talk = exchange(module_service.port, get(b"Connection: " + option) + get())
     assert talk.statuses == [200], str(talk)
     assert talk.closed
@@ -530,7 +532,7 @@ def test_http_1_0_ends_with_its_response(module_service: Service) -> None:
 
 
 def test_http_1_0_may_be_kept_alive(module_service: Service) -> None:
-    """A service need not do so, but must keep what it promises."""
+    """A service does not have to keep the connection, but must keep it if it says so."""
     with Connection(module_service.port) as connection:
         connection.send(post(length(BODY), b"Connection: keep-alive", version=b"HTTP/1.0") + BODY)
         (response,) = connection.listen(10, responses=1).responses
@@ -541,7 +543,7 @@ def test_http_1_0_may_be_kept_alive(module_service: Service) -> None:
     assert talk.rest == b"" and talk.closed
 
 
-def test_a_body_that_waits_for_leave_gets_it(module_service: Service) -> None:
+def test_a_client_that_waits_for_100_continue_gets_it(module_service: Service) -> None:
     with Connection(module_service.port) as connection:
         connection.send(post(length(BODY), b"Expect: 100-continue"))
         assert connection.listen(10, responses=1).statuses == [100]
@@ -551,12 +553,12 @@ def test_a_body_that_waits_for_leave_gets_it(module_service: Service) -> None:
         assert connection.listen(10).statuses == [100, 202, 200]
 
 
-def test_a_body_that_does_not_wait_for_leave_is_read(module_service: Service) -> None:
+def test_a_body_is_read_although_the_client_does_not_wait_for_100_continue(module_service: Service) -> None:
     with Connection(module_service.port) as connection:
         connection.send(post(length(BODY), b"Expect: 100-continue") + BODY)
         connection.end_sending()
         talk = connection.listen(10)
-    # Leave may be given or not when the body is there already (RFC 9110, 10.1.1).
+    # The service may send 100 Continue or not if the body has already arrived (RFC 9110, 10.1.1).
     assert [status for status in talk.statuses if status != 100] == [202], str(talk)
 
 
@@ -570,7 +572,7 @@ def test_http_1_0_never_gets_100_continue(module_service: Service) -> None:
     [get(), post(length(BODY)) + BODY, post(CHUNKED) + chunks(BODY), get(target=b"/openapi.yaml")],
     ids=["GET", "POST by length", "POST in chunks", "a long reply"],
 )
-def test_a_client_that_says_no_more_gets_its_response(request_: bytes, module_service: Service) -> None:
+def test_a_client_that_stops_sending_gets_its_response(request_: bytes, module_service: Service) -> None:
     with Connection(module_service.port) as connection:
         connection.send(request_)
         connection.end_sending()
@@ -584,7 +586,7 @@ def test_a_client_that_says_no_more_gets_its_response(request_: bytes, module_se
     [b"", b"GET /health/live HT", post(length(BODY)), post(length(BODY)) + BODY[:-1], post(CHUNKED) + b"5\r\n12"],
     ids=["nothing", "a line", "a head", "a body", "a chunk"],
 )
-def test_a_request_that_breaks_off_is_none(beginning: bytes, module_service: Service) -> None:
+def test_an_incomplete_request_has_no_effect(beginning: bytes, module_service: Service) -> None:
     with Connection(module_service.port) as connection:
         connection.send(beginning)
         connection.end_sending()
@@ -595,7 +597,7 @@ def test_a_request_that_breaks_off_is_none(beginning: bytes, module_service: Ser
 
 @dataclass(frozen=True)
 class EarlyAnswer:
-    """A request that can be answered before its body is read."""
+    """A request that the service can answer before it has read the body."""
 
     what: str
     head: bytes = field(repr=False)
@@ -633,7 +635,7 @@ def test_an_unread_body_is_not_parsed_as_a_request(
 
 
 def answers(service: Service, *requests: bytes, methods: Iterable[str] = ()) -> list[Response]:
-    """The response to each of the requests, which come over one connection and leave it in order."""
+    """Returns the response to each of the requests, which share one connection and leave it usable."""
     talk = converse(service, b"".join(requests), responses=len(requests), methods=methods)
     assert len(talk.responses) == len(requests) + 1 and talk.statuses[-1] == 200, str(talk)
     assert talk.rest == b"" and talk.closed
@@ -693,7 +695,7 @@ INVALID_LINK = b"/password-reset/MQ/abcdef-0123456789abcdef0123456789abcdef"
     ],
     ids=bytes.decode,
 )
-def test_nothing_is_at(path: bytes, module_service: Service) -> None:
+def test_there_is_no_route_at(path: bytes, module_service: Service) -> None:
     requests = [get(target=path), get(target=path + b"?x=1"), post(b"Content-Length: 0", path=path)]
     responses = answers(module_service, *requests)
     assert [response.code for response in responses] == ["not_found"] * 3
@@ -721,7 +723,7 @@ def test_nothing_is_at(path: bytes, module_service: Service) -> None:
     ],
     ids=lambda path: path.decode()[:50],
 )
-def test_a_link_is_no_good_at(path: bytes, module_service: Service) -> None:
+def test_a_link_is_not_found_at(path: bytes, module_service: Service) -> None:
     body = b'{"new_password1": "correct-horse-71", "new_password2": "correct-horse-71"}'
     checked, confirmed = answers(module_service, get(target=path), post(length(body), path=path) + body)
     assert (checked.status, checked.json["validlink"], checked.json["code"]) == (200, False, "invalid_link")
@@ -759,25 +761,25 @@ def test_a_refused_method_gets_the_allowed_ones(path: bytes, query: bytes, modul
 def test_options_lists_the_methods(path: bytes, module_service: Service) -> None:
     (options,) = answers(module_service, asking("OPTIONS", path))
     assert (options.status, allowed(options)) == (204, sorted(METHODS[path]))
-    # RFC 9110, 8.6: there is no length of nothing.
+    # RFC 9110, 8.6: a response without content has no length.
     assert "Content-Length" not in options.headers and "Transfer-Encoding" not in options.headers
     assert "Content-Type" not in options.headers
 
 
 @pytest.mark.parametrize("path", [*METHODS, b"/nowhere"], ids=bytes.decode)
 def test_head_is_get_without_a_body(path: bytes, module_service: Service) -> None:
-    # Head is refused where GET is, and then differs by the method only.
+    # HEAD is refused where GET is; then only the method differs.
     methods = ["GET", "HEAD"]
     got, head = answers(module_service, *[asking(method, path) for method in methods], methods=methods)
 
     def fields(response: Response) -> list[tuple[str, str]]:
-        # Each response has its own of these.
+        # These fields differ in each response.
         return sorted((name, value) for name, value in response.headers.items() if name not in ("Date", "X-Request-Id"))
 
     assert (head.status, fields(head)) == (got.status, fields(got))
     assert head.headers["Content-Length"] == str(len(got.body))
 
 
-def test_head_of_a_route_for_post_is_not_taken(module_service: Service) -> None:
+def test_head_is_refused_where_only_post_is_allowed(module_service: Service) -> None:
     (head,) = answers(module_service, asking("HEAD", b"/password-reset"), methods=["HEAD"])
     assert (head.status, allowed(head)) == (405, ["OPTIONS", "POST"])

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 KIB = 1024
 MIB = 1024 * KIB
-# The service gives ten seconds to a request; the rest is for a busy machine.
+# The service gives a request ten seconds; the rest allows for a busy machine.
 LONGEST = 15
 LONGEST_END = 10
 
@@ -30,7 +30,7 @@ LAST = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r
 LAST_CONTRACT = b"GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 NOWHERE = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
-BODY = b'{"email": "nobody@example.com"}'
+BODY = b'{"email": "stranger@example.com"}'
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Drip:
     what: str
     beginning: bytes = field(repr=False)
     piece: bytes = b""
-    # What it is told before the connection ends.
+    # The statuses that it gets before the connection ends.
     statuses: tuple[int, ...] = ()
-    # Whether that may be left unsaid, as the request is not read to its end.
+    # Whether it may get none of them, because the service does not read the request to its end.
     may_be_silent: bool = False
 
     def __str__(self) -> str:
@@ -65,8 +65,8 @@ DRIPS = [
     Drip("an extension", ASK + CHUNKED + b"1;", b"x"),
     Drip("a trailer", ASK + CHUNKED + b"%x\r\n%b\r\n0\r\nX-Trailer: " % (len(BODY), BODY), b"x"),
     Drip("a second request", LIVE + b"GET /health/live?", b"x", (200,)),
-    Drip("a body that nobody reads", NOWHERE + b"Content-Length: 100\r\n\r\n", b" ", (404,), may_be_silent=True),
-    Drip("chunks that nobody reads", NOWHERE + CHUNKED, b"1\r\n \r\n", (404,), may_be_silent=True),
+    Drip("a body that is never read", NOWHERE + b"Content-Length: 100\r\n\r\n", b" ", (404,), may_be_silent=True),
+    Drip("chunks that are never read", NOWHERE + CHUNKED, b"1\r\n \r\n", (404,), may_be_silent=True),
 ]
 
 
@@ -89,12 +89,12 @@ def drip(port: int, slow: Drip) -> Ending:
 
 @dataclass(frozen=True)
 class Flood:
-    """A client that sends a piece again and again, as fast as it is read."""
+    """A client that sends a piece again and again, as fast as the service reads it."""
 
     what: str
     beginning: bytes = field(repr=False)
     piece: bytes = field(repr=False)
-    # One of these is the response.
+    # The response has one of these statuses.
     statuses: tuple[int, ...]
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ CHUNK = b"%x\r\n%b\r\n" % (PIECE, b" " * PIECE)
 FLOODS = [
     Flood("a body in chunks", ASK + CHUNKED, CHUNK, (413,)),
     Flood("a body by its length", ASK + b"Content-Length: 100000000000\r\n\r\n", b" " * PIECE, (413,)),
-    Flood("a body that nobody reads", NOWHERE + CHUNKED, CHUNK, (404, 413)),
+    Flood("a body that is never read", NOWHERE + CHUNKED, CHUNK, (404, 413)),
     Flood("a body of a GET", LIVE[:-2] + CHUNKED, CHUNK, (200, 413)),
     Flood("extensions", ASK + CHUNKED + b"1;", b"x" * PIECE, (400,)),
     Flood("a trailer", ASK + CHUNKED + b"0\r\nX-Trailer: ", b"x" * PIECE, (400, 431)),
@@ -115,7 +115,8 @@ FLOODS = [
     Flood("fields", LIVE[:-2], b"X-Field: 1\r\n" * (PIECE // 12), (431,)),
     Flood("garbage", b"\x00", b"\x00" * PIECE, (400,)),
 ]
-# A body of the largest size, what is read and dropped after a refusal, and to either the rest of a piece.
+# The service reads the largest body, and after a refusal another 64 KiB; at the end of each, it may read the rest of a
+# piece.
 LARGEST_FLOOD = (16 + 64) * KIB + 2 * len(CHUNK)
 
 
@@ -126,7 +127,9 @@ class Flooded:
 
 
 def flood(port: int, endless: Flood) -> Flooded:
-    """Sends each piece when the one before it is read, so that what is in the kernel's buffers does not count."""
+    """Sends each piece after the service has read the one before it, so that bytes in the kernel's buffers do not
+    count.
+    """
     with Connection(port) as connection:
         connection.send(endless.beginning)
         sent = len(endless.beginning)
@@ -146,7 +149,7 @@ def flood(port: int, endless: Flood) -> Flooded:
 
 @dataclass(frozen=True)
 class NonReading:
-    """What became of a client that reads nothing."""
+    """The result for a client that never reads."""
 
     was_closed: bool
     seconds: float
@@ -154,8 +157,8 @@ class NonReading:
 
 
 def read_nothing(service: Service) -> NonReading:
-    """Asks for the contract again and again, and never reads a byte."""
-    # What the service needs for any client is not counted.
+    """Requests the contract again and again, and never reads a byte."""
+    # Do not count the memory that the service needs for any client.
     with Connection(service.port) as connection:
         connection.send(CONTRACT * 200)
         connection.end_sending()
@@ -169,20 +172,20 @@ def read_nothing(service: Service) -> NonReading:
 
 @dataclass(frozen=True)
 class Late:
-    """What a client got that began to read late."""
+    """The result for a client that begins to read late."""
 
     asked: int
-    # Whether the service still had something for it by then.
+    # Whether the service still held the connection by then.
     was_held: bool
     talk: Talk
 
 
 def read_late(service: Service, *, breaks_off: bool) -> list[Late]:
-    """Has the end of the last response wait in the service, as the kernel takes no more, while the client reads nothing."""
+    """Makes the end of the last response wait in the service: the client does not read, so the kernel takes no more."""
     with Connection(service.port, receive_buffer=4 * KIB) as connection:
         connection.send(CONTRACT * 200)
         answered = settled(lambda: service.log.read_bytes().count(b'"Request"'), "the kernel to take no more", quiet=3)
-    # The kernel takes a few more, or a few less: those that fill it by less than a response are among them.
+    # The kernel may take a few more or fewer. Some of these numbers fill its buffers to within less than a response.
     with ExitStack() as stack:
         numbers = [answered // 2, *range(answered - 5, answered + 1)]
         clients = {asked: stack.enter_context(Connection(service.port, receive_buffer=4 * KIB)) for asked in numbers}
@@ -190,8 +193,9 @@ def read_late(service: Service, *, breaks_off: bool) -> list[Late]:
             client.send(CONTRACT * asked if breaks_off else CONTRACT * (asked - 1) + LAST_CONTRACT)
             if breaks_off:
                 client.end_sending()
-        # The kernel takes all that the first is sent. When its time to read is over, that of the others must not be.
-        wait_until(lambda: not clients[answered // 2].is_held, "the service to close a client that it has sent everything")
+        # The kernel takes every response to the first client. When that client's time to read is over, the others' must
+        # not be.
+        wait_until(lambda: not clients[answered // 2].is_held, "the service to close a client after it has sent every response")
         were_held = {asked: client.is_held for asked, client in clients.items()}
         for client in clients.values():
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
@@ -200,16 +204,16 @@ def read_late(service: Service, *, breaks_off: bool) -> list[Late]:
 
 @dataclass(frozen=True)
 class Guest:
-    """A client that stays when the service is told to end."""
+    """A client that is connected when the service shuts down."""
 
     what: str
     beginning: bytes = field(default=b"", repr=False)
-    # What it sends on and on.
+    # The piece that it sends again and again.
     piece: bytes = field(default=b"", repr=False)
-    # How many responses come before the end.
+    # The number of responses before the shutdown.
     responses: int = 0
     never_reads: bool = False
-    # Whether it says, after the service is told so, that no more comes.
+    # Whether it half-closes its connection during the shutdown.
     breaks_off: bool = False
 
     def __str__(self) -> str:
@@ -222,7 +226,7 @@ GUESTS = [
     Guest("drips a field", LIVE[:-2] + b"X-Field: ", b"x"),
     Guest("drips a body", ASK + b"Content-Length: 100\r\n\r\n", b" "),
     Guest("drips chunks", ASK + CHUNKED, b"1\r\n \r\n"),
-    Guest("drips what nobody reads", NOWHERE + b"Content-Length: 100\r\n\r\n", b" "),
+    Guest("drips a body that is never read", NOWHERE + b"Content-Length: 100\r\n\r\n", b" "),
     Guest("goes on after a refusal", ASK + CHUNKED + CHUNK * 3, CHUNK, responses=1),
     Guest("goes on with requests", LIVE, LIVE, responses=1),
     Guest("reads nothing", never_reads=True),
@@ -230,13 +234,13 @@ GUESTS = [
     Guest("breaks off a body", ASK + b"Content-Length: 100\r\n\r\n{", breaks_off=True),
     Guest("breaks off a chunk", ASK + CHUNKED + b"64\r\n{", breaks_off=True),
     Guest("breaks off a second request", LIVE + b"GET /health/live?", responses=1, breaks_off=True),
-    Guest("breaks off what nobody reads", NOWHERE + CHUNKED + b"64\r\n", breaks_off=True),
+    Guest("breaks off a body that is never read", NOWHERE + CHUNKED + b"64\r\n", breaks_off=True),
 ]
 
 
 @dataclass(frozen=True)
 class End:
-    """How a process ended, and how long after it was told so."""
+    """The exit status of a process, and how long its shutdown took."""
 
     code: int | None
     seconds: float
@@ -251,8 +255,8 @@ def end_during(guest: Guest, database: Path) -> End:
             fill_buffers(connection, CONTRACT, quiet=1)
         else:
             connection.send(guest.beginning)
-            # One that was refused may have been closed before all of it was read.
-            wait_until(lambda: connection.is_read or not connection.is_held, "the client to be heard")
+            # The service may close a refused connection before it has read everything.
+            wait_until(lambda: connection.is_read or not connection.is_held, "the service to read the request")
             connection.listen(10, responses=guest.responses)
         start = time.monotonic()
         service.process.terminate()
@@ -272,12 +276,12 @@ def end_during(guest: Guest, database: Path) -> End:
 
 
 def end_with_a_request_under_way(database: Path) -> tuple[End, Talk]:
-    """The request waits for the database when the service is told to end."""
+    """Shuts the service down while a request waits for the database."""
     with serving(database, database.parent) as service, Connection(service.port) as connection:
         with closing(sqlite3.connect(database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             connection.send(ASK + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
-            wait_until(lambda: connection.is_read, "the request to be read")
+            wait_until(lambda: connection.is_read, "the service to read the request")
             start = time.monotonic()
             service.process.terminate()
             wait_until(lambda: not service.is_listening, "the service to stop listening")
@@ -288,10 +292,10 @@ def end_with_a_request_under_way(database: Path) -> tuple[End, Talk]:
 
 @dataclass(frozen=True)
 class Full:
-    """What a service does that has no place for one more connection."""
+    """What a service does when it cannot accept another connection."""
 
     connections: int
-    # In seconds of the processor to a second.
+    # Processor seconds per second.
     load: float
     while_full: Talk
     is_alive_after: bool
@@ -306,13 +310,13 @@ def fill(database: Path) -> Full:
         with ExitStack() as crowd:
             for _ in range(400):
                 client = crowd.enter_context(closing(socket.socket()))
-                # Beyond those that the service and the kernel take, none gets an answer.
+                # Clients beyond those that the service and the kernel take get no answer.
                 client.setblocking(False)
                 client.connect_ex(("127.0.0.1", service.port))
             held = settled(lambda: service.connections, "the service to be full", quiet=0.5)
             used = service.processor_time
             start = time.monotonic()
-            # Nothing comes: this is the time for which the load is measured.
+            # No response comes: measure the load during this time.
             honest.listen(3, responses=2)
             load = (service.processor_time - used) / (time.monotonic() - start)
             honest.send(ASK + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
@@ -321,7 +325,7 @@ def fill(database: Path) -> Full:
 
 
 def soft_and_hard_limit(database: Path) -> tuple[str, str]:
-    """Those of a service that is started with a low soft one."""
+    """Returns the limits of a service that is started with a low soft limit."""
     with serving(database, database.parent, limits="-Sn 200") as service:
         limits = Path(f"/proc/{service.process.pid}/limits").read_text()
         match = re.search(r"^Max open files +(\S+) +(\S+) ", limits, re.MULTILINE)
@@ -338,7 +342,7 @@ def idle_and_ask_again(port: int) -> Talk:
 
 
 def ask_slowly(port: int) -> Talk:
-    """A request for a mail that takes six seconds."""
+    """Sends a request for an email that takes six seconds."""
     request = ASK + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
     with Connection(port) as connection:
         for at in range(0, len(request), len(request) // 12 + 1):
@@ -349,7 +353,7 @@ def ask_slowly(port: int) -> Talk:
 
 @dataclass(frozen=True)
 class Plays:
-    """What became of the clients. They are all there at the same time, as each is mostly waiting."""
+    """The results of all clients. The clients run in parallel, because each mostly waits."""
 
     drips: dict[Drip, Future[Ending]]
     floods: dict[Flood, Future[Flooded]]
@@ -383,7 +387,7 @@ def plays(module_service: Service, migrated_file: Path, tmp_path_factory: pytest
 
     with ThreadPoolExecutor(max_workers=64) as pool:
         yield Plays(
-            # The longest first.
+            # Start the longest first.
             drips={slow: pool.submit(drip, port, slow) for slow in DRIPS},
             non_reading=pool.submit(play_non_reading, fresh()),
             late={breaks_off: pool.submit(play_late, fresh(), breaks_off) for breaks_off in (False, True)},
@@ -407,7 +411,7 @@ def test_a_client_that_drips_is_disconnected(slow: Drip, plays: Plays) -> None:
 
 
 @pytest.mark.parametrize("endless", FLOODS, ids=str)
-def test_the_reading_ends_with_a_client_that_goes_on_with(endless: Flood, plays: Plays) -> None:
+def test_the_service_stops_reading_from_a_client_that_continues_with(endless: Flood, plays: Plays) -> None:
     flooded = plays.floods[endless].result()
     assert flooded.bytes_read <= LARGEST_FLOOD
     assert [status in endless.statuses for status in flooded.talk.statuses] == [True], str(flooded.talk)
@@ -423,9 +427,9 @@ def test_a_client_that_reads_nothing_is_disconnected(plays: Plays) -> None:
 
 
 @pytest.mark.parametrize("breaks_off", [False, True], ids=["and asks for the end", "and breaks off"])
-def test_a_client_gets_all_that_reads_late(breaks_off: bool, plays: Plays) -> None:
+def test_a_client_that_reads_late_gets_everything(breaks_off: bool, plays: Plays) -> None:
     clients = plays.late[breaks_off].result()
-    assert any(late.was_held for late in clients), "the kernel took all"
+    assert any(late.was_held for late in clients), "the kernel took everything"
     for late in clients:
         assert set(late.talk.statuses) == {200} and len(late.talk.statuses) == late.asked
         assert late.talk.rest == b"" and late.talk.closed
@@ -447,12 +451,12 @@ def test_the_last_response_of_a_thousand_announces_the_end(module_service: Servi
 
 
 @pytest.mark.parametrize("guest", GUESTS, ids=str)
-def test_the_end_is_not_held_up_by_a_client_that(guest: Guest, plays: Plays) -> None:
+def test_a_client_does_not_delay_the_shutdown_if_it(guest: Guest, plays: Plays) -> None:
     end = plays.guests[guest].result()
     assert end.code == 0 and end.seconds <= LONGEST_END
 
 
-def test_a_request_under_way_is_answered_before_the_end(plays: Plays) -> None:
+def test_a_request_in_progress_is_answered_before_the_shutdown(plays: Plays) -> None:
     end, talk = plays.request_under_way.result()
     assert talk.statuses == [202], str(talk)
     assert talk.closed
@@ -461,7 +465,8 @@ def test_a_request_under_way_is_answered_before_the_end(plays: Plays) -> None:
 
 def test_a_full_service_idles_and_serves_its_connections(plays: Plays) -> None:
     full = plays.full.result()
-    # 128 of the 256 descriptors are kept for other things; connections are accepted up to four at a time, each as far as there is one place left.
+    # 128 of the 256 descriptors are reserved for other purposes. Up to four threads accept connections at a time, each
+    # while there is one slot left.
     assert 126 <= full.connections <= 131
     assert full.load < 0.1
     assert full.while_full.statuses == [200, 202]
@@ -474,14 +479,14 @@ def test_the_soft_limit_of_descriptors_is_raised(plays: Plays) -> None:
 
 
 @pytest.mark.parametrize("limit", [100, 255])
-def test_too_few_descriptors_are_refused(limit: int, database: Path) -> None:
+def test_too_few_descriptors_stop_the_start(limit: int, database: Path) -> None:
     done = command(database, "serve", limits=f"-n {limit}")
     assert done.returncode == 78
     assert str(limit) in done.stderr
 
 
-def test_all_that_leaves_the_service_alive(plays: Plays, module_service: Service) -> None:
+def test_the_service_survives_all_of_that(plays: Plays, module_service: Service) -> None:
     wait(plays.drips.values())
     wait(plays.floods.values())
     assert is_alive(module_service.port)
-    assert module_service.request_reset(email="nobody@example.com").status == 202
+    assert module_service.request_reset(email="stranger@example.com").status == 202

@@ -48,7 +48,7 @@ class Pair:
 
     @classmethod
     def issued_by(cls, authority: Authority) -> "Pair":
-        """A new one, for localhost."""
+        """Creates a new pair for localhost."""
         key, begin, certificate = authority.issue("localhost").read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
         return cls(begin + certificate, key)
 
@@ -68,7 +68,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Files:
-    """Where the service finds its certificate and key."""
+    """The files from which the service reads its certificate and key."""
 
     certificate: Path
     key: Path
@@ -84,7 +84,7 @@ class Files:
         return {"HTTP_SSL_CERTFILE": str(self.certificate), "HTTP_SSL_KEYFILE": str(self.key)}
 
     def replace(self, pair: Pair) -> None:
-        """As certificates are renewed: each file at once, but one after the other."""
+        """Replaces each file atomically, one after the other, as certificate renewal does."""
         put(self.key, pair.key)
         put(self.certificate, pair.certificate)
 
@@ -109,7 +109,7 @@ def files(tmp_path: Path, pair: Pair) -> Files:
 
 @pytest.fixture(scope="module")
 def https(module_database: Path, tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Service]:
-    """The service over HTTPS, for tests that change nothing which another one sees."""
+    """Runs the service over HTTPS, for tests that do not affect each other."""
     folder = tmp_path_factory.mktemp("https")
     files = Files.with_pair(folder, Pair.issued_by(authority))
     with serving(module_database, folder, PASSWORD_HASHER_OPTIONS="iterations=1000000", **files.settings) as service:
@@ -122,11 +122,11 @@ FACTS = r"%{stderr}%{method} %{response_code} %{local_port} %{http_version} %{ss
 
 @dataclass(frozen=True)
 class Transfer:
-    """What curl says of one request."""
+    """The data that curl reports about one request."""
 
     method: str
     status: int
-    # The client's, which tells connections apart.
+    # The client's port, which identifies the connection.
     port: int
     body: Any = None
 
@@ -146,18 +146,18 @@ class Curl:
         return self._call(path, "--data-binary", "@-", body=json.dumps(members).encode())
 
     def post_bytes(self, path: str, body: bytes, *, announced: bool) -> Transfer:
-        """A body whose length is told beforehand, or is not."""
+        """Sends a body, with its length in a header or without."""
         return self._call(path, *(["--data-binary", "@-"] if announced else ["-X", "POST", "-T", "-"]), body=body)
 
     def arguments(self, path: str, *options: str) -> list[str]:
-        """Those of one request; what is to be known of it goes to standard error, as a line."""
+        """Returns the arguments of one request; curl prints the data about it to standard error, as a line."""
         general = ["--ipv4", "--max-time", "30", "--write-out", FACTS]
         headers = ["--header", "Content-Type: application/json"]
         own = [f"--http{self.version}", "--cacert", str(self.authority.file), *options]
         return [*general, *headers, *own, f"https://localhost:{self.service.port}{path}"]
 
     def transfer(self, line: str, body: str = "") -> Transfer:
-        """What such a line says, which must be of the right version and a verified certificate."""
+        """Parses such a line, which must report the right version and a verified certificate."""
         method, status, port, version, verified = line.split()
         assert (version, verified) == (self.version, "0")
         return Transfer(method, int(status), int(port), json.loads(body) if body else None)
@@ -174,7 +174,7 @@ def run_curl(*arguments: str, body: bytes = b"") -> subprocess.CompletedProcess[
 
 
 def link_in(folder: Path) -> Link | None:
-    """That of the one mail with a link among the files of the `file` backend."""
+    """Returns the link in the one email that has one among the files of the `file` backend."""
     text = "".join(file.read_text() for file in folder.glob("*.log"))
     found = set(re.findall(r"/reset/([\w-]+)/([\w-]+)/", text))
     assert len(found) <= 1
@@ -191,7 +191,7 @@ def test_a_user_gets_a_new_password_over_https(
     curl = Curl(serve(**backend, **files.settings), authority, version)
 
     assert curl.post("/password-reset", email="alice@example.com").status == 202
-    link = wait_until(lambda: link_in(mails), "the mail")
+    link = wait_until(lambda: link_in(mails), "the email")
     path = f"/password-reset/{link.uid}/{link.token}"
     checked = curl.get(path)
     assert (checked.status, checked.body["validlink"]) == (200, True)
@@ -208,8 +208,8 @@ def test_a_user_gets_a_new_password_over_https(
 
 
 def test_an_unknown_authority_is_not_trusted(https: Service, tmp_path: Path) -> None:
-    stranger = Authority(tmp_path, "stranger")
-    done = run_curl(*Curl(https, stranger, "2").arguments("/health/live"))
+    untrusted = Authority(tmp_path, "untrusted")
+    done = run_curl(*Curl(https, untrusted, "2").arguments("/health/live"))
     assert done.returncode == 60, done.stderr
 
 
@@ -223,11 +223,11 @@ def test_many_requests_share_a_connection(https: Service, authority: Authority) 
     assert len({transfer.port for transfer in transfers}) == 1
 
 
-def test_a_slow_request_holds_up_no_other_one_of_its_connection(https: Service, authority: Authority) -> None:
+def test_a_slow_request_does_not_delay_others_on_its_connection(https: Service, authority: Authority) -> None:
     curl = Curl(https, authority, "2")
     link = link_for(add_user("alice", "alice@example.com"))
     passwords = json.dumps({"new_password1": NEW, "new_password2": NEW})
-    # A password is hashed, which takes its time.
+    # Hashing a password takes time.
     slow = curl.arguments(f"/password-reset/{link.uid}/{link.token}", "--data-binary", passwords)
     done = run_curl("--parallel", *slow, "--next", *curl.arguments("/health/live"))
     assert done.returncode == 0, done.stderr
@@ -242,11 +242,11 @@ def test_a_body_has_a_maximum_size(version: str, announced: bool, https: Service
     curl = Curl(https, authority, version)
 
     def post(size: int) -> Transfer:
-        body = b'{"email": "nobody@example.com"}'
+        body = b'{"email": "stranger@example.com"}'
         return curl.post_bytes("/password-reset", body + b" " * (size - len(body)), announced=announced)
 
     assert post(MAXIMUM_BODY).status == 202
-    # Where a connection must be closed to end a request, a client that still sends may miss the reply.
+    # If the service must close the connection to end a request, a client that still sends may miss the response.
     largest = 64 * 1024 if version == "1.1" else 1024 * 1024
     for size in (MAXIMUM_BODY + 1, largest):
         refused = post(size)
@@ -254,12 +254,12 @@ def test_a_body_has_a_maximum_size(version: str, announced: bool, https: Service
 
 
 @pytest.mark.parametrize("option", ["--tls-max=1.2", "--tlsv1.3"])
-def test_tls_is_spoken_with(option: str, https: Service, authority: Authority) -> None:
+def test_the_service_speaks_tls_with(option: str, https: Service, authority: Authority) -> None:
     done = run_curl(*option.split("="), *Curl(https, authority, "2").arguments("/health/live"))
     assert done.returncode == 0, done.stderr
 
 
-def test_a_client_that_names_no_protocol_gets_the_older_one(https: Service, authority: Authority) -> None:
+def test_a_client_without_alpn_gets_http_1_1(https: Service, authority: Authority) -> None:
     curl = Curl(https, authority, "1.1")
     done = run_curl("--no-alpn", *curl.arguments("/health/live"))
     assert done.returncode == 0, done.stderr
@@ -267,8 +267,8 @@ def test_a_client_that_names_no_protocol_gets_the_older_one(https: Service, auth
 
 
 @pytest.mark.parametrize("maximum", ["1.0", "1.1"])
-def test_tls_is_not_spoken_up_to(maximum: str, https: Service, authority: Authority) -> None:
-    # OpenSSL must be told that such versions are good enough, or it would not try.
+def test_the_service_refuses_tls_up_to(maximum: str, https: Service, authority: Authority) -> None:
+    # By default OpenSSL refuses to try such old versions.
     lenient = ["--tlsv1.0", "--ciphers", "DEFAULT:@SECLEVEL=0"]
     request = Curl(https, authority, "1.1").arguments("/health/live")
     assert run_curl(*lenient, *request).returncode == 0
@@ -278,7 +278,7 @@ def test_tls_is_not_spoken_up_to(maximum: str, https: Service, authority: Author
 
 
 @pytest.mark.parametrize("version", ["1.1", "2"])
-def test_plain_http_gets_no_service(version: str, files: Files, database: Path, serve: Callable[..., Service]) -> None:
+def test_plain_http_is_not_served(version: str, files: Files, database: Path, serve: Callable[..., Service]) -> None:
     add_user("alice", "alice@example.com")
     service = serve(**files.settings)
     body = b'{"email": "alice@example.com"}'
@@ -293,7 +293,7 @@ def test_plain_http_gets_no_service(version: str, files: Files, database: Path, 
                 reply += data
         except ConnectionResetError:
             pass
-    # An alert of TLS may be there.
+    # The service may send a TLS alert.
     assert b"HTTP" not in reply and len(reply) < 20
     with connected(database) as connection:
         for table in ("outbox", "audit"):
@@ -307,7 +307,7 @@ def trusting(authority: Authority, protocol: str = "http/1.1") -> ssl.SSLContext
 
 
 def client_hello(context: ssl.SSLContext) -> bytes:
-    """What a client sends first."""
+    """Returns the first message of a client."""
     outgoing = ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
         context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
@@ -315,15 +315,15 @@ def client_hello(context: ssl.SSLContext) -> bytes:
 
 
 @dataclass(frozen=True)
-class Laggard:
-    """A client that does not come to the point."""
+class StalledClient:
+    """A client that never completes a request."""
 
     connection: socket.socket
-    # Sent byte by byte, twice a second.
+    # Sends these bytes one by one, two per second.
     rest: bytes = b""
 
-    def is_sent_away(self) -> bool:
-        """Whether the service closes the connection within 15 seconds."""
+    def is_disconnected(self) -> bool:
+        """Returns whether the service closes the connection within 15 seconds."""
         self.connection.settimeout(0.5)
         rest = self.rest
         deadline = time.monotonic() + 15
@@ -341,8 +341,8 @@ class Laggard:
 
 
 @contextmanager
-def laggards(port: int, authority: Authority) -> Iterator[dict[str, Laggard]]:
-    """One of each kind, connected."""
+def stalled_clients(port: int, authority: Authority) -> Iterator[dict[str, StalledClient]]:
+    """Connects one client of each kind."""
     with ExitStack() as stack:
 
         def connect() -> socket.socket:
@@ -355,21 +355,21 @@ def laggards(port: int, authority: Authority) -> Iterator[dict[str, Laggard]]:
 
         hello = client_hello(trusting(authority))
         clients = {
-            "no byte": Laggard(connect()),
-            "half a ClientHello": Laggard(connect()),
-            "a ClientHello byte by byte": Laggard(connect(), rest=hello),
-            "no request": Laggard(shake_hands("http/1.1")),
-            "half a request": Laggard(shake_hands("http/1.1")),
-            "no preface of HTTP/2": Laggard(shake_hands("h2")),
+            "no byte": StalledClient(connect()),
+            "half a ClientHello": StalledClient(connect()),
+            "a ClientHello byte by byte": StalledClient(connect(), rest=hello),
+            "no request": StalledClient(shake_hands("http/1.1")),
+            "half a request": StalledClient(shake_hands("http/1.1")),
+            "no preface of HTTP/2": StalledClient(shake_hands("h2")),
         }
         clients["half a ClientHello"].connection.sendall(hello[: len(hello) // 2])
         clients["half a request"].connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: local")
         yield clients
 
 
-def test_a_client_that_does_not_come_to_the_point_is_sent_away(https: Service, authority: Authority) -> None:
-    with laggards(https.port, authority) as clients, ThreadPoolExecutor(len(clients)) as pool:
-        outcomes = pool.map(Laggard.is_sent_away, clients.values())
+def test_a_client_that_never_completes_a_request_is_disconnected(https: Service, authority: Authority) -> None:
+    with stalled_clients(https.port, authority) as clients, ThreadPoolExecutor(len(clients)) as pool:
+        outcomes = pool.map(StalledClient.is_disconnected, clients.values())
         assert Curl(https, authority, "2").get("/health/live").status == 200
         assert dict(zip(clients, outcomes, strict=True)) == dict.fromkeys(clients, True)
 
@@ -386,9 +386,9 @@ SILENT_CLIENT = (
 def test_silent_http2_clients_do_not_keep_slots_from_others(
     files: Files, database: Path, tmp_path: Path, authority: Authority
 ) -> None:
-    """The service asks a client to close and waits for the answer. It must close without an answer as well."""
+    """The service asks a client to close and waits for the answer. It must also close without an answer."""
     with ExitStack() as stack:
-        # It has 172 places.
+        # The service has room for 172 connections.
         service = stack.enter_context(serving(database, tmp_path, limits="-n 300", **files.settings))
         clients = []
         for _ in range(120):
@@ -404,13 +404,13 @@ def test_the_service_ends_regardless_of_its_clients(
     files: Files, authority: Authority, serve: Callable[..., Service]
 ) -> None:
     service = serve(**files.settings)
-    with laggards(service.port, authority):
+    with stalled_clients(service.port, authority):
         service.process.terminate()
         assert service.process.wait(timeout=10) == 0
 
 
 def served_serial(port: int, authority: Authority) -> int:
-    """The serial number of the certificate that a new connection gets."""
+    """Returns the serial number of the certificate that a new connection gets."""
     with (
         socket.create_connection(("127.0.0.1", port), timeout=15) as connection,
         trusting(authority).wrap_socket(connection, server_hostname="localhost") as client,
@@ -421,7 +421,7 @@ def served_serial(port: int, authority: Authority) -> int:
 
 
 def wait_for_certificate(pair: Pair, port: int, authority: Authority) -> None:
-    """Until new connections get that of `pair`."""
+    """Waits until new connections get the certificate of `pair`."""
     wait_until(lambda: served_serial(port, authority) == pair.serial, "the new certificate", seconds=10)
 
 
@@ -447,7 +447,7 @@ class Client:
 
     @property
     def open_socket(self) -> socket.socket | None:
-        """That of the connection."""
+        """Returns the socket of the connection."""
         return self._connection.sock
 
 
@@ -462,7 +462,7 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         try:
-            # Not as fast as it can: each new connection takes a port, for a minute.
+            # Each new connection takes a port for a minute, so this does not run as fast as it can.
             while not self._stopped.wait(0.005):
                 self._client.check()
         except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
@@ -471,7 +471,7 @@ class Load(threading.Thread):
             self._client.close()
 
     def wait(self) -> None:
-        """Until some more requests are served, of which the last was sent after this was called."""
+        """Waits until some more requests are served, the last of which was sent after this call."""
         goal = self._client.served + 2
         wait_until(lambda: self._client.served >= goal or self.failure, "a request to be served")
         assert self.failure is None
@@ -495,7 +495,7 @@ def test_a_new_certificate_costs_no_request(
     loads = [Load(client(keeps_connection=number % 2 == 0)) for number in range(4)]
     for load in loads:
         load.start()
-    # Asks seldom, so that its connection does not come of age.
+    # Checks rarely, so that its connection does not reach its maximum age.
     lasting = client(keeps_connection=True)
     lasting.check()
     first_socket = lasting.open_socket
@@ -514,8 +514,8 @@ def test_a_new_certificate_costs_no_request(
 
 
 def complaints(log: Path) -> list[dict[str, str]]:
-    """What the log has to say against the files, as a warning or an error."""
-    # The last line may still be half written.
+    """Returns the warnings and errors about the files in the log."""
+    # The last line may be incomplete.
     lines = log.read_text().rpartition("\n")[0].splitlines()
     entries = [json.loads(line) for line in lines if line.startswith("{")]
     return [

@@ -294,7 +294,7 @@ def ask(port: int) -> None:
 
     clients = [
         threading.Thread(target=go_on, args=("GET", "/health/live", None)),
-        threading.Thread(target=go_on, args=("POST", "/password-reset", '{"email": "nobody@example.com"}')),
+        threading.Thread(target=go_on, args=("POST", "/password-reset", '{"email": "stranger@example.com"}')),
     ]
     for client in clients:
         client.start()

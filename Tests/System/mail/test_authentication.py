@@ -33,7 +33,7 @@ def settings(port: int, authority: Authority, **others: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-def test_a_password_goes_by_the_mechanism_that_is_offered(
+def test_a_password_is_sent_with_an_offered_mechanism(
     mechanism: str, user: User, tmp_path: Path, authority: Authority, serve: Callable[..., Service]
 ) -> None:
     certificate = authority.issue("localhost")
@@ -63,7 +63,7 @@ def test_the_token_file_is_read_for_every_email(
 
     with receiving(tmp_path / "second", login=Login(password="second-token"), port=port, **options) as server:
         assert service.request_reset(email=user.email).status == 202
-        wait_until(lambda: failures(database), "the outbox to note that the first token is refused")
+        wait_until(lambda: failures(database), "the outbox to record that the first token is refused")
         assert dead_letters(database) == []
         assert not {"MAIL", "RCPT", "DATA"} & set(server.commands(encrypted=True))
         assert "first-token" not in failures(database)[0]
@@ -74,7 +74,7 @@ def test_the_token_file_is_read_for_every_email(
         wait_until(lambda: outbox(database) == [], "the outbox to be empty")
 
 
-def test_a_token_goes_to_no_server_that_does_not_ask_for_one(
+def test_a_token_is_only_sent_to_a_server_that_asks_for_one(
     user: User, database: Path, tmp_path: Path, authority: Authority, serve: Callable[..., Service]
 ) -> None:
     token = tmp_path / "token"
@@ -82,7 +82,7 @@ def test_a_token_goes_to_no_server_that_does_not_ask_for_one(
     with receiving(tmp_path / "mail", tls="starttls", certificate=authority.issue("localhost"), login=LOGIN) as server:
         oauth = {"EMAIL_HOST_USER": LOGIN.user, "EMAIL_OAUTH2_TOKEN_FILE": str(token)}
         assert serve(**settings(server.port, authority, **oauth)).request_reset(email=user.email).status == 202
-        wait_until(lambda: failures(database), "the outbox to note the failure")
+        wait_until(lambda: failures(database), "the outbox to record the failure")
         assert dead_letters(database) == []
         assert "AUTH" not in server.commands(encrypted=True)
         assert server.deliveries == []
@@ -115,7 +115,7 @@ def test_an_email_waits_while_the_client_certificate_is_missing(
     ) as strict:
         port = strict.port
         assert serve(**settings(port, authority, **security)).request_reset(email=user.email).status == 202
-        wait_until(lambda: failures(database), "the outbox to note the failure")
+        wait_until(lambda: failures(database), "the outbox to record the failure")
         assert dead_letters(database) == []
         assert not {"MAIL", "RCPT", "DATA"} & set(strict.commands(encrypted=True))
     with receiving(tmp_path / "lenient", tls=tls, certificate=certificate, port=port) as lenient:

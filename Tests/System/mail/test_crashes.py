@@ -28,7 +28,7 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self._addresses = addresses
         self._stopped = threading.Event()
-        # The request id of each request that was answered 202.
+        # The ID of each request that was answered with 202.
         self.accepted: list[str] = []
 
     def run(self) -> None:
@@ -37,7 +37,7 @@ class Client(threading.Thread):
                 try:
                     reply = self.service.request_reset(email=address)
                 except (OSError, http.client.HTTPException):
-                    # Killed; a restart is under way.
+                    # The service was killed and is restarting.
                     self._stopped.wait(0.01)
                     continue
                 assert reply.status == 202
@@ -56,7 +56,7 @@ def test_fifty_kills_lose_no_email(database: Path, tmp_path: Path, mail_server: 
         "EMAIL_HOST": "localhost",
         "EMAIL_PORT": str(mail_server.port),
         "EMAIL_CONNECTIONS": "1",
-        # Short, so that what a crash leaves is soon taken on.
+        # A short timeout, so that the next process soon continues with the jobs of a crashed one.
         "EMAIL_TIMEOUT": "1",
     }
     client = Client([user.email for user in add_users(KILLS * LONGEST_LIFE * 4)])
@@ -74,8 +74,8 @@ def test_fifty_kills_lose_no_email(database: Path, tmp_path: Path, mail_server: 
 
     identifiers = [mail.message["Message-ID"] for mail in mail_server.deliveries]
     mails = Counter(identifier.strip("<").split(".")[0] for identifier in identifiers)
-    assert set(client.accepted) - set(mails) == set(), "accepted, and no mail came"
+    assert set(client.accepted) - set(mails) == set(), "a request was accepted, but its email did not arrive"
     duplicates = len(identifiers) - len(set(identifiers))
-    print(f"{KILLS} kills, {len(client.accepted)} requests accepted, {duplicates} mails came twice")
-    # One mail at a time is under way, so that a crash can leave one alone in doubt.
+    print(f"{KILLS} kills, {len(client.accepted)} requests accepted, {duplicates} emails came twice")
+    # Only one email at a time is in progress, so a crash can leave only one in doubt.
     assert duplicates <= KILLS

@@ -32,16 +32,16 @@ class Case:
 
     @property
     def replies(self) -> Replies:
-        # A client that is refused with EHLO tries HELO.
+        # A client whose EHLO is refused tries HELO.
         return {self.point: self.fault} | ({"HELO": self.fault} if self.point == "EHLO" else {})
 
     @property
-    def refuses_one_mail(self) -> bool:
+    def refuses_one_email(self) -> bool:
         return self.fault in PERMANENT and self.point not in ("greeting", "EHLO")
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether the client cannot know that the mail was taken."""
+        """Returns whether the client cannot know that the server accepted the email."""
         return self.point == "." and isinstance(self.fault, Fault)
 
 
@@ -54,9 +54,9 @@ CASES = [
 
 @dataclass(frozen=True)
 class Outcome:
-    # The request id of each request that was answered 202.
+    # The ID of each request that was answered with 202.
     accepted: list[str]
-    # The Message-ID of each mail that the server took, in all.
+    # The Message-ID of each email that the server accepted, over all connections.
     taken: list[str]
     # The first word of each command.
     heard: list[str]
@@ -65,26 +65,26 @@ class Outcome:
 
     @property
     def mails(self) -> Counter[str]:
-        """By request, how many mails came."""
+        """Returns how many emails arrived per request."""
         return Counter(identifier.strip("<").split(".")[0] for identifier in self.taken)
 
 
 def play(case: Case, database: Path) -> Outcome:
-    """Asks for some mails while the server fails, makes it well, and waits until nothing is owed."""
-    with scripted(case.replies, times=1 if case.refuses_one_mail else None) as server:
+    """Requests some emails while the server fails, cures the server, and waits until no job is pending."""
+    with scripted(case.replies, times=1 if case.refuses_one_email else None) as server:
         with serving(database, database.parent, **settings(server, EMAIL_TIMEOUT="1")) as service:
             replies = [service.request_reset(email=f"user{number}@example.com") for number in range(USERS)]
             assert [reply.status for reply in replies] == [202] * USERS
-            wait_until(lambda: failures(database), "the outbox to note the failure")
+            wait_until(lambda: failures(database), "the outbox to record the failure")
             server.cure()
-            wait_until(lambda: pending(database) == 0, "the outbox to owe nothing")
+            wait_until(lambda: pending(database) == 0, "the outbox to be empty")
         accepted = [reply.request_id for reply in replies]
         return Outcome(accepted, server.taken, server.heard, len(dead_letters(database)), audited(database, "mail_failed"))
 
 
 @pytest.fixture(scope="module")
 def outcomes(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Case, Future[Outcome]]]:
-    """Of every case what became of it. They are played side by side, as each is mostly waiting."""
+    """Returns the outcome of every case. The cases run in parallel, because each mostly waits."""
     folder = tmp_path_factory.mktemp("dialogue")
     shutil.copy(migrated_file, folder / "users.sqlite3")
     with on_database(folder / "users.sqlite3"):
@@ -102,24 +102,24 @@ def outcomes(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in CASES if not case.refuses_one_mail], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.refuses_one_email], ids=str)
 def test_no_email_is_lost_when_the_server_answers(case: Case, outcomes: dict[Case, Future[Outcome]]) -> None:
     outcome = outcomes[case].result()
     assert (outcome.dead_letters, outcome.mail_failed) == (0, 0)
     assert set(outcome.mails) == set(outcome.accepted)
     if case.is_ambiguous:
-        # More than once, as the server's word is missing; but recognisably the same.
+        # An email may arrive more than once if the server's reply was lost, but always with the same Message-ID.
         assert len(set(outcome.taken)) == USERS
     else:
         assert set(outcome.mails.values()) == {1}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in CASES if case.refuses_one_mail], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case.refuses_one_email], ids=str)
 def test_only_one_email_becomes_a_dead_letter_when_the_server_answers(case: Case, outcomes: dict[Case, Future[Outcome]]) -> None:
     outcome = outcomes[case].result()
     assert (outcome.dead_letters, outcome.mail_failed) == (1, 1)
-    assert outcome.heard.count("MAIL") == USERS, "the refused mail was tried again"
+    assert outcome.heard.count("MAIL") == USERS, "the refused email was tried again"
     assert len(outcome.mails) == USERS - 1
     assert set(outcome.mails) < set(outcome.accepted)
     assert set(outcome.mails.values()) == {1}

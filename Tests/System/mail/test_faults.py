@@ -18,7 +18,7 @@ from service import Service, run_command, serving
 @pytest.mark.parametrize(
     "replies",
     [
-        pytest.param({"greeting": "554 no service"}, id="refuses everybody"),
+        pytest.param({"greeting": "554 no service"}, id="refuses every client"),
         pytest.param({"greeting": "421 later"}, id="is busy"),
         pytest.param({"greeting": Fault.SILENCE}, id="says nothing"),
         pytest.param({"EHLO": "550 not you", "HELO": "550 not you"}, id="refuses our name"),
@@ -38,7 +38,7 @@ def test_an_email_survives_a_server_that(
         port = bad.port
         service = serve(**settings(bad))
         assert service.request_reset(email="alice@example.com").status == 202
-        wait_until(lambda: failures(database), "the outbox to note the failure")
+        wait_until(lambda: failures(database), "the outbox to record the failure")
         ((error, dead_lettered_at),) = outbox(database)
         assert dead_lettered_at is None, f"dead letter: {error}"
     with receiving(tmp_path / "good", port=port) as good:
@@ -56,10 +56,10 @@ def test_a_permanently_refused_email_becomes_a_dead_letter(
         assert bad.heard.count("MAIL") == 1
 
 
-def test_a_server_that_refuses_and_falls_silent_holds_nothing_up(
+def test_a_server_that_refuses_and_falls_silent_delays_no_other_email(
     database: Path, serve: Callable[..., Service]
 ) -> None:
-    """libcurl waits two minutes for the answer to QUIT if it is let."""
+    """libcurl by default waits two minutes for the answer to QUIT."""
     add_user("alice", "alice@example.com")
     with scripted({"RCPT": "550 no", "QUIT": Fault.SILENCE}) as bad:
         assert serve(**settings(bad)).request_reset(email="alice@example.com").status == 202
@@ -68,25 +68,25 @@ def test_a_server_that_refuses_and_falls_silent_holds_nothing_up(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("silent", [".", "QUIT"], ids=["in the middle of a mail", "when it is taken leave of"])
-def test_a_silent_server_does_not_hold_up_the_end(silent: str, database: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("silent", [".", "QUIT"], ids=["in the middle of an email", "at the end of the session"])
+def test_a_silent_server_does_not_delay_the_shutdown(silent: str, database: Path, tmp_path: Path) -> None:
     add_user("alice", "alice@example.com")
     with scripted({silent: Fault.SILENCE}) as bad:
         # `serving` fails if the service does not end in time.
         with serving(database, tmp_path, **settings(bad, EMAIL_TIMEOUT="60")) as service:
             assert service.request_reset(email="alice@example.com").status == 202
-            wait_until(lambda: "." in bad.heard, "the mail to be sent")
+            wait_until(lambda: "." in bad.heard, "the email to be sent")
             if silent == "QUIT":
                 wait_until(lambda: outbox(database) == [], "the outbox to be empty")
 
 
-def test_shutdown_starts_no_more_emails(database: Path, tmp_path: Path) -> None:
+def test_the_service_sends_no_more_emails_during_a_shutdown(database: Path, tmp_path: Path) -> None:
     users = [add_user(f"user{number}", f"user{number}@example.com") for number in range(8)]
     with scripted({".": Fault.SILENCE}) as bad:
         with serving(database, tmp_path, **settings(bad, EMAIL_TIMEOUT="60", EMAIL_CONNECTIONS="1")) as service:
             for user in users:
                 assert service.request_reset(email=user.email).status == 202
-            wait_until(lambda: "." in bad.heard, "the first mail to be sent")
+            wait_until(lambda: "." in bad.heard, "the first email to be sent")
             service.process.terminate()
             wait_until(lambda: not service.is_listening, "the service to stop listening")
             bad.cure()
@@ -95,7 +95,7 @@ def test_shutdown_starts_no_more_emails(database: Path, tmp_path: Path) -> None:
     assert len(outbox(database)) == len(users)
 
 
-def test_a_new_token_leaves_no_connection_behind(database: Path, tmp_path: Path, serve: Callable[..., Service]) -> None:
+def test_a_new_token_leaves_no_old_connection(database: Path, tmp_path: Path, serve: Callable[..., Service]) -> None:
     add_user("alice", "alice@example.com")
     file = tmp_path / "token"
     tokens = [f"token {number}" for number in range(4)]
@@ -107,7 +107,7 @@ def test_a_new_token_leaves_no_connection_behind(database: Path, tmp_path: Path,
         for number, token in enumerate(tokens):
             file.write_text(token)
             assert service.request_reset(email="alice@example.com").status == 202
-            wait_until(lambda: len(server.taken) > number, "the mail to be sent")
+            wait_until(lambda: len(server.taken) > number, "the email to be sent")
         assert server.heard.count("AUTH") == len(tokens)
         wait_until(lambda: server.open_connections == 1, "the old connections to be closed")
 
@@ -119,35 +119,35 @@ def test_a_server_without_authentication_gets_no_email_if_a_login_is_set(
     with scripted({}) as bad:
         login = {"EMAIL_HOST_USER": "mailer", "EMAIL_HOST_PASSWORD": "secret-of-the-mailer"}
         assert serve(**settings(bad, **login)).request_reset(email="alice@example.com").status == 202
-        wait_until(lambda: failures(database), "the outbox to note the failure")
+        wait_until(lambda: failures(database), "the outbox to record the failure")
         ((error, dead_lettered_at),) = outbox(database)
         assert dead_lettered_at is None and error is not None and "EMAIL_HOST_USER" in error
         assert "." not in bad.heard
 
 
 @pytest.mark.parametrize("fault", ["451 later", Fault.SILENCE], ids=["is always deferred", "always meets silence"])
-def test_the_others_get_their_emails_despite_a_recipient_who(fault: str | Fault, database: Path, tmp_path: Path) -> None:
+def test_other_recipients_get_their_emails_when_one_recipient(fault: str | Fault, database: Path, tmp_path: Path) -> None:
     run_command(database, "migrate")
     poison, *others = [add_user(f"user{number}", f"user{number}@example.com").pk for number in range(100)]
     (waiting,) = insert_reset_emails(database, [poison])
     expected = insert_reset_emails(database, others)
     with scripted({"RCPT TO:<user0@example.com>": fault}) as server:
         with serving(database, tmp_path, **settings(server, EMAIL_TIMEOUT="1")):
-            wait_until(lambda: len(outbox(database)) == 1 and failures(database), "one mail alone to be expected")
+            wait_until(lambda: len(outbox(database)) == 1 and failures(database), "only one email to be pending")
         assert dead_letters(database) == []
         assert sorted(server.taken) == sorted(f"<{request}.{user}@localhost>" for request, user in expected.items())
         assert not any(waiting in identifier for identifier in server.taken)
 
 
 @pytest.mark.parametrize("farewell", [b"", b"421 you were idle\r\n"], ids=["silently", "with a word"])
-def test_a_kept_connection_may_be_ended(farewell: bytes, database: Path, serve: Callable[..., Service]) -> None:
+def test_the_server_may_close_an_idle_connection(farewell: bytes, database: Path, serve: Callable[..., Service]) -> None:
     add_user("alice", "alice@example.com")
     with scripted({}) as server:
         service = serve(**settings(server))
         requests = []
         for count in range(1, 4):
             requests.append(service.request_reset(email="alice@example.com").request_id)
-            wait_until(lambda: pending(database) == 0, "the mail to be sent")
+            wait_until(lambda: pending(database) == 0, "the email to be sent")
             assert len(server.taken) == count
             server.disconnect(farewell)
         assert [identifier.strip("<").split(".")[0] for identifier in server.taken] == requests

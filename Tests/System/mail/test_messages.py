@@ -22,7 +22,7 @@ from service import Service, run_command, serving
 
 LANGUAGES = ["en", "ar", "de", "es", "fr", "ja", "pt-BR", "zh-Hans"]
 SENDER = "Example <noreply@example.com>"
-# What writing is made of: letters, marks, digits, punctuation, symbols, blanks. Python's own tables say which there are.
+# The characters of text: letters, marks, digits, punctuation, symbols, blanks. Python's tables list them.
 WRITING = [
     character
     for character in map(chr, range(32, sys.maxunicode + 1))
@@ -53,7 +53,7 @@ INJECTIONS = [
     "x" * 2000,
     "é" * 1000,
 ]
-# Not even if Django's check of addresses lets some of them pass.
+# Exclude these, although Django's check of addresses accepts some of them.
 NO_ADDRESSES = [
     "alice@example.com\r\nBcc: eve@example.com",
     "alice@example.com\nBcc: eve@example.com",
@@ -92,7 +92,7 @@ ODD_ADDRESSES = [
 
 
 def writing(source: random.Random, longest: int) -> str:
-    """Some text of any scripts."""
+    """Returns random text in any scripts."""
     text = "".join(source.choices(WRITING, k=source.randint(1, longest)))
     # A space at the end would be lost where a name ends a line.
     return text.strip() or "x"
@@ -101,7 +101,7 @@ def writing(source: random.Random, longest: int) -> str:
 def send(
     users: Sequence[User], database: Path, folder: Path, server: MailServer, **settings: str
 ) -> dict[int, Delivery]:
-    """The reset mail that each of `users` gets; what all of them have in common is checked."""
+    """Sends a reset email to each of `users` and returns the emails; checks what all of them have in common."""
     before = datetime.now(UTC).replace(microsecond=0)
     run_command(database, "migrate")
     expected = insert_reset_emails(database, [user.pk for user in users])
@@ -120,7 +120,7 @@ def send(
 
 
 def check_form(message: EmailMessage, language: str = "en") -> None:
-    """Parsed strictly, the mail has the headers and parts that it should, and no fault."""
+    """Checks that strict parsing finds the expected headers and parts, and no fault."""
     assert Counter(message.keys()) == Counter(
         ["From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "Content-Language", "MIME-Version", "Content-Type"]
     )
@@ -133,14 +133,14 @@ def check_form(message: EmailMessage, language: str = "en") -> None:
 
 
 class Page(HTMLParser):
-    """What a reader of an HTML page sees, and what tags made it."""
+    """The text that a reader of an HTML page sees, and the tags in it."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.text = ""
-        # Each with the names of its attributes.
+        # The names of the attributes of each tag.
         self.tags: list[list[str]] = []
-        # Of each tag's first use.
+        # The attributes of the first occurrence of each tag.
         self.attributes: dict[str, dict[str, str | None]] = {}
         self.feed(html)
         self.close()
@@ -160,12 +160,12 @@ def page(mail: Delivery) -> Page:
 
 
 def lines(text: str) -> str:
-    """The text with the one line end that mail has for all of them."""
+    """Returns the text with its line ends normalized, because email allows only one kind."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def check_names(mail: Delivery, user: User, site: str) -> None:
-    """The names are in the email unchanged, and the link works."""
+    """Checks that the names are in the email unchanged, and that the link works."""
     assert mail.message["Subject"] == f"Reset your {site} password"
     assert mail.message["From"] == SENDER
     assert (mail.sender, mail.recipients, mail.message["To"]) == ("noreply@example.com", [user.email], user.email)
@@ -176,7 +176,7 @@ def check_names(mail: Delivery, user: User, site: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_two_hundred_names_of_any_script(seed: int, database: Path, tmp_path: Path, mail_server: MailServer) -> None:
+def test_two_hundred_names_in_any_script_appear_unchanged(seed: int, database: Path, tmp_path: Path, mail_server: MailServer) -> None:
     source = random.Random(seed)
     site = writing(source, 40)
     users = [
@@ -189,7 +189,7 @@ def test_two_hundred_names_of_any_script(seed: int, database: Path, tmp_path: Pa
         check_names(mails[user.pk], user, site)
 
 
-def test_a_user_name_is_nothing_but_text(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
+def test_a_user_name_is_only_text(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
     plain = add_user("alice", "alice@example.com")
     users = [
         add_user(name, f"user{number}@example.com", first_name=name, last_name=name)
@@ -204,7 +204,7 @@ def test_a_user_name_is_nothing_but_text(database: Path, tmp_path: Path, mail_se
 
 @pytest.fixture(scope="module")
 def plain_tags(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
-    """The tags of a mail whose names are harmless."""
+    """Returns the tags of an email whose names are harmless."""
     folder = tmp_path_factory.mktemp("plain")
     shutil.copy(migrated_file, folder / "db.sqlite3")
     with on_database(folder / "db.sqlite3"), receiving(folder / "mail") as server:
@@ -212,9 +212,9 @@ def plain_tags(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
         return page(send([user], folder / "db.sqlite3", folder, server)[user.pk]).tags
 
 
-# A line end is refused when the configuration is read.
+# The configuration refuses line ends.
 @pytest.mark.parametrize("site", [text for text in INJECTIONS if len(text.splitlines()) == 1], ids=ascii)
-def test_the_name_of_the_site_is_nothing_but_text(
+def test_the_name_of_the_site_is_only_text(
     site: str, plain_tags: list[list[str]], database: Path, tmp_path: Path, mail_server: MailServer
 ) -> None:
     user = add_user("alice", "alice@example.com")
@@ -227,12 +227,12 @@ def test_an_invalid_address_gets_no_email(database: Path, tmp_path: Path, mail_s
     users = [add_user(f"user{number}", address) for number, address in enumerate(NO_ADDRESSES)]
     mails = send(users, database, tmp_path, mail_server)
     assert [user.email for user in users if user.pk in mails] == []
-    # What holds a NUL is no address, and its row is damaged.
+    # A value with a NUL is not an address, and its row is damaged.
     addresses = [user for user in users if "\0" not in user.email]
     assert [row.last_error for row in dead_letters(database)] == ["the stored address is not one email address"] * len(addresses)
 
 
-def test_an_odd_address_is_taken_at_its_word(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
+def test_an_unusual_address_is_used_exactly_as_it_is(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
     users = [add_user(address, address) for address in ODD_ADDRESSES]
     mails = send(users, database, tmp_path, mail_server, SITE_NAME="Example")
     assert [user.email for user in users if user.pk not in mails] == []
@@ -240,7 +240,7 @@ def test_an_odd_address_is_taken_at_its_word(database: Path, tmp_path: Path, mai
         check_names(mails[user.pk], user, "Example")
 
 
-def test_international_domains_go_out_in_ascii(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
+def test_international_domains_are_sent_in_ascii(database: Path, tmp_path: Path, mail_server: MailServer) -> None:
     user = add_user("alice", "alice@bücher.example")
     mails = send([user], database, tmp_path, mail_server, DEFAULT_FROM_EMAIL="Straße <noreply@straße.example>")
     mail = mails[user.pk]

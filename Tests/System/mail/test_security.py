@@ -23,14 +23,14 @@ TLS_SETTING = {"starttls": "EMAIL_USE_TLS", "implicit": "EMAIL_USE_SSL"}
 
 @dataclass(frozen=True)
 class Fault:
-    """A mail server that is wrong in one way, and how the service is told to reach it."""
+    """A mail server with one fault, and the settings of a service that uses it."""
 
     name: str
-    # How the service connects, and the working server.
+    # How the service connects, and how the working server listens.
     tls: str
-    # The setting that an operator is told to look at.
+    # The setting that the error must name.
     remedy: str
-    # How the bad server does, if otherwise.
+    # How the faulty server listens, if differently.
     bad_tls: str | None = None
     host: str = "localhost"
     trusted: bool = True
@@ -46,15 +46,15 @@ class Fault:
 
     @property
     def garbles_handshake(self) -> bool:
-        """Whether the client's TLS handshake is taken for SMTP."""
+        """Returns whether the server reads the client's TLS handshake as SMTP."""
         return (self.tls, self.bad_tls) == ("implicit", "none")
 
-    def options(self, trusted: Authority, stranger: Authority) -> dict[str, Any]:
-        """The bad server's."""
+    def options(self, trusted: Authority, untrusted: Authority) -> dict[str, Any]:
+        """Returns the options of the faulty server."""
         if self.bad_tls == "none":
             return {"tls": "none", "login": self.login}
         expires = datetime.now(UTC) - timedelta(hours=1) if self.expired else None
-        certificate = (trusted if self.trusted else stranger).issue(self.host, expires=expires)
+        certificate = (trusted if self.trusted else untrusted).issue(self.host, expires=expires)
         return {"tls": self.tls, "certificate": certificate, "login": self.login}
 
 
@@ -87,9 +87,9 @@ def settings(fault: Fault, port: int, authority: Authority) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """An authority that the service does not trust."""
-    return Authority(tmp_path_factory.mktemp("stranger"), "stranger")
+def untrusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Returns an authority that the service does not trust."""
+    return Authority(tmp_path_factory.mktemp("untrusted"), "untrusted")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
@@ -98,15 +98,15 @@ def test_an_email_waits_for_a_server_that_is_safe(
     database: Path,
     tmp_path: Path,
     authority: Authority,
-    stranger: Authority,
+    untrusted: Authority,
     serve: Callable[..., Service],
 ) -> None:
     user = add_user("alice", "alice@example.com")
-    with receiving(tmp_path / "bad", **fault.options(authority, stranger)) as bad:
+    with receiving(tmp_path / "bad", **fault.options(authority, untrusted)) as bad:
         port = bad.port
         service = serve(**settings(fault, port, authority))
         assert service.request_reset(email=user.email).status == 202
-        wait_until(lambda: failures(database), "the outbox to note the failure")
+        wait_until(lambda: failures(database), "the outbox to record the failure")
 
         ((error, dead_lettered_at),) = outbox(database)
         assert dead_lettered_at is None, f"dead letter: {error}"
@@ -128,9 +128,9 @@ def test_an_email_waits_for_a_server_that_is_safe(
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_a_failed_test_email_says_what_to_fix(
-    fault: Fault, database: Path, tmp_path: Path, authority: Authority, stranger: Authority
+    fault: Fault, database: Path, tmp_path: Path, authority: Authority, untrusted: Authority
 ) -> None:
-    with receiving(tmp_path / "bad", **fault.options(authority, stranger)) as bad:
+    with receiving(tmp_path / "bad", **fault.options(authority, untrusted)) as bad:
         done = command(database, "send-test-email", "you@example.com", **settings(fault, bad.port, authority))
         assert (done.returncode, done.stdout) == (1, "")
         assert re.search(rf"\b{fault.remedy}\b", done.stderr)

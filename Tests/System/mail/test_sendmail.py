@@ -70,7 +70,7 @@ def test_the_program_gets_the_email(
     wait_until(lambda: outbox(database) == [], "the outbox to be empty")
     (call,) = program.calls
     assert call.arguments == ["-i", "-f", "noreply@example.com", "--", "alice@example.com"]
-    # Such a program takes lines as the system ends them.
+    # Such a program expects the line ends of the system.
     assert "\r" not in call.text
     message = message_from_bytes(call.text.encode("latin-1"), policy=policy.strict)
     assert (message["From"], message["To"]) == ("Example <noreply@example.com>", user.email)
@@ -103,29 +103,29 @@ def test_an_email_becomes_a_dead_letter_after(
 
 
 @pytest.mark.parametrize("address", ["-oQ/tmp@example.com", "--help@example.com", "-f@example.com"])
-def test_an_address_is_no_option(
+def test_an_address_is_never_an_option(
     address: str, program: Program, database: Path, serve: Callable[..., Service]
 ) -> None:
     add_user("alice", address)
     assert serve(**program.settings()).request_reset(username="alice").status == 202
-    wait_until(lambda: pending(database) == 0, "nothing to be owed")
+    wait_until(lambda: pending(database) == 0, "the outbox to be empty")
     assert [call.arguments[-2:] for call in program.calls] == [["--", address]]
 
 
 @pytest.mark.parametrize(
     "address", ["$(id)@example.com", "`id`@example.com", "{sender}@example.com", "*@example.com", "$HOME@example.com"]
 )
-def test_no_shell_reads_an_address(
+def test_no_shell_interprets_an_address(
     address: str, program: Program, database: Path, serve: Callable[..., Service]
 ) -> None:
     add_user("alice", address)
     assert serve(**program.settings()).request_reset(username="alice").status == 202
-    wait_until(lambda: pending(database) == 0, "nothing to be owed")
-    # What is not one address reaches no program at all.
+    wait_until(lambda: pending(database) == 0, "the outbox to be empty")
+    # A value that is not exactly one address reaches no program.
     assert [call.arguments[-2:] for call in program.calls] in ([], [["--", address]])
 
 
-def test_no_shell_reads_the_command(
+def test_no_shell_interprets_the_command(
     user: User, program: Program, database: Path, tmp_path: Path, serve: Callable[..., Service]
 ) -> None:
     trap = tmp_path / "trap"
@@ -146,24 +146,24 @@ def test_a_missing_program_loses_no_email(
     service = serve(EMAIL_BACKEND="sendmail", EMAIL_SENDMAIL_COMMAND=f"{program} -i {{recipient}}")
     program.unlink()
     assert service.request_reset(email=user.email).status == 202
-    wait_until(lambda: failures(database), "the outbox to note the failure")
+    wait_until(lambda: failures(database), "the outbox to record the failure")
     assert dead_letters(database) == []
     assert "EMAIL_SENDMAIL_COMMAND" in failures(database)[0]
 
 
-def test_a_program_that_hangs_is_ended(user: User, database: Path, serve: Callable[..., Service]) -> None:
+def test_a_program_that_hangs_is_killed(user: User, database: Path, serve: Callable[..., Service]) -> None:
     hanging = {"EMAIL_BACKEND": "sendmail", "EMAIL_SENDMAIL_COMMAND": "/bin/sleep 1000", "EMAIL_TIMEOUT": "1"}
     service = serve(**hanging)
     assert service.request_reset(email=user.email).status == 202
     wait_until(lambda: children(service), "the program to be run")
     (child,) = children(service)
     wait_until(lambda: child not in children(service), "the program to be ended")
-    wait_until(lambda: failures(database), "the outbox to note the failure")
+    wait_until(lambda: failures(database), "the outbox to record the failure")
     assert dead_letters(database) == []
     assert "EMAIL_TIMEOUT" in failures(database)[0]
 
 
-def test_a_program_may_end_without_reading(database: Path, serve: Callable[..., Service]) -> None:
+def test_a_program_may_exit_without_reading(database: Path, serve: Callable[..., Service]) -> None:
     run_command(database, "migrate")
     insert_reset_emails(database, [user.pk for user in add_users(100)])
     service = serve(EMAIL_BACKEND="sendmail", EMAIL_SENDMAIL_COMMAND="/bin/true")
@@ -173,7 +173,7 @@ def test_a_program_may_end_without_reading(database: Path, serve: Callable[..., 
 
 
 def children(service: Service) -> list[str]:
-    """The processes that the service has started."""
+    """Returns the processes that the service has started."""
     tasks = Path(f"/proc/{service.process.pid}/task").iterdir()
     return [child for task in tasks for child in (task / "children").read_text().split()]
 

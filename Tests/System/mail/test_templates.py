@@ -1,4 +1,4 @@
-"""A site begins its own templates with the built-in ones, and previews them."""
+"""A site derives its own templates from the built-in ones, and previews them."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_the_exported_templates_write_the_built_in_emails(tmp_path: Path) -> Non
     assert again.returncode == 1 and str(folder) in again.stderr
 
 
-def test_a_preview_is_in_the_language_that_is_asked_for(tmp_path: Path) -> None:
+def test_a_preview_is_in_the_requested_language(tmp_path: Path) -> None:
     assert "Subject: Ihr Passwort bei Example zurücksetzen\n" in preview("--language", "de")
     assert run_program(BASE_ENVIRONMENT, "mail", "preview", "--language", "tlh").returncode == 64
 

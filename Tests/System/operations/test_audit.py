@@ -45,7 +45,7 @@ def events(database: Path, *arguments: str, **others: str) -> list[str]:
 
 
 def insert(database: Path, *rows: tuple[int, str, int | None, str]) -> None:
-    """Lines with their times in milliseconds, events, users and request ids."""
+    """Inserts lines with their times in milliseconds, events, users and request IDs."""
     with connected(database) as connection:
         connection.executemany(
             "INSERT INTO password_reset_audit (at, event, user_id, request_id) VALUES (?, ?, ?, ?)", rows
@@ -59,13 +59,13 @@ def milliseconds_ago(**span: float) -> int:
 @dataclass(frozen=True)
 class Story:
     database: Path
-    # The request ids, by what was asked for.
+    # The request IDs by the name of the request.
     requests: dict[str, str]
 
 
 @pytest.fixture(scope="module")
 def story(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Each kind of event happens once."""
+    """Runs a service in which each kind of event happens once."""
     database = module_database
     alice = add_user("alice", "alice@example.com")
     add_user("bob", "bob@example.com")
@@ -83,7 +83,7 @@ def story(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
         ask("mailed", "Alice@Example.com")
         ask("suppressed", "alice@example.com")
-        ask("no_account", "nobody@example.com")
+        ask("no_account", "stranger@example.com")
         ask("mail_failed", "bob@example.com")
         assert len(dead_letters(database)) == 1
         requests["link_invalid"] = service.check_link(Link(link_for(alice).uid, "abc-def")).request_id
@@ -95,16 +95,16 @@ def story(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         assert command(database, "users", "link", "bob").returncode == 0
         piped = command(database, "users", "set-password", "bob", "--password-stdin", stdin="another-good-one-93", **hasher)
         assert piped.returncode == 0, piped.stderr
-        wait_until(lambda: audited(database, "link_expired"), "the look at the old link to be written down")
+        wait_until(lambda: audited(database, "link_expired"), "the check of the old link to be recorded")
         wait_until(lambda: pending(database) == 0, "the outbox to be empty")
     yield Story(database, requests)
 
 
-def test_each_event_is_there_as_often_as_it_happened(story: Story) -> None:
+def test_each_event_is_recorded_as_often_as_it_happened(story: Story) -> None:
     found = events(story.database, "--limit", "1000")
     assert set(found) == EVENTS
     counts = {event: found.count(event) for event in EVENTS}
-    # A mail for the request of each, and one for each password that was set; that to bob is refused twice.
+    # One email per request, and one per password that was set; the one to bob is refused twice.
     expected = dict.fromkeys(EVENTS, 1) | {"requested": 4, "mailed": 2, "mail_failed": 2}
     assert counts == expected
 
@@ -124,7 +124,7 @@ def test_events_are_found_by_their_name(event: str, story: Story) -> None:
     assert found and set(found) == {event}
 
 
-def test_the_newest_is_last(story: Story) -> None:
+def test_the_newest_line_is_last(story: Story) -> None:
     with connected(story.database) as connection:
         rows = connection.execute("SELECT event, request_id FROM password_reset_audit ORDER BY at, id").fetchall()
     assert [line.event for line in audit(story.database)] == [event for event, _ in rows]
@@ -133,9 +133,9 @@ def test_the_newest_is_last(story: Story) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["alice@example.com", "ALICE@EXAMPLE.COM", "Alice@Example.Com", "aLICE@example.com"])
-def test_an_address_finds_its_lines_in_every_spelling_of_case(spelling: str, story: Story) -> None:
+def test_an_address_finds_its_lines_regardless_of_case(spelling: str, story: Story) -> None:
     found = events(story.database, "--identifier", spelling)
-    # Both requests and what came of them, and the notice of the new password.
+    # Both requests with their results, and the notice of the new password.
     assert sorted(set(found)) == ["mailed", "requested", "suppressed"]
     assert (found.count("requested"), found.count("suppressed")) == (2, 1)
     assert found == events(story.database, "--identifier", "alice@example.com")
@@ -143,11 +143,11 @@ def test_an_address_finds_its_lines_in_every_spelling_of_case(spelling: str, sto
 
 def test_an_unknown_address_finds_nothing(story: Story) -> None:
     assert audit(story.database, "--identifier", "mallory@example.com") == []
-    assert events(story.database, "--identifier", "nobody@example.com") == ["requested", "no_account"]
+    assert events(story.database, "--identifier", "stranger@example.com") == ["requested", "no_account"]
 
 
-def test_an_address_is_found_with_a_former_key_too(story: Story) -> None:
-    """When the key was changed in the meantime, the old one is a fallback."""
+def test_an_address_is_also_found_with_a_former_key(story: Story) -> None:
+    """If the key was changed in the meantime, the old one is a fallback."""
     key = "another-key-of-the-same-site-9876543210"
     assert audit(story.database, "--identifier", "alice@example.com", SECRET_KEY=key) == []
     former = "system-tests-secret-key-of-the-site-0123456789"
@@ -168,20 +168,20 @@ def test_filters_narrow_each_other(story: Story) -> None:
     assert events(story.database, "--user", "bob", "--event", "reset") == []
 
 
-def test_the_table_holds_no_address(story: Story) -> None:
+def test_the_table_has_no_address(story: Story) -> None:
     with connected(story.database) as connection:
         rows = connection.execute("SELECT * FROM password_reset_audit").fetchall()
         keys = [key for (key,) in connection.execute("SELECT identifier_key FROM password_reset_audit WHERE identifier_key IS NOT NULL")]
     text = repr(rows).lower()
-    for word in ("@", "alice", "bob", "nobody", "example"):
+    for word in ("@", "alice", "bob", "stranger", "example"):
         assert word not in text
-    # A hash with a key, which a list of addresses cannot be compared with.
+    # The identifiers are keyed hashes, so a list of addresses does not help without the key.
     assert keys and all(re.fullmatch("[0-9a-f]{32}", key) for key in keys)
     shown = command(story.database, "audit", "--limit", "1000").stdout
     assert "@" not in shown
 
 
-def test_it_is_printed_as_a_table_too(story: Story) -> None:
+def test_the_audit_can_be_printed_as_a_table(story: Story) -> None:
     heading, *lines = run_command(story.database, "audit", "--limit", "1000").splitlines()
     assert heading.split() == ["TIME", "EVENT", "USER", "IDENTIFIER", "REQUEST"]
     assert [line.split()[1] for line in lines] == events(story.database, "--limit", "1000")
@@ -190,7 +190,7 @@ def test_it_is_printed_as_a_table_too(story: Story) -> None:
 
 @pytest.fixture
 def aged(tmp_path: Path) -> Path:
-    """A database whose audit has a line of each of some ages."""
+    """Returns a database whose audit has one line of each of several ages."""
     database = tmp_path / "db.sqlite3"
     run_command(database, "migrate")
     ages = {"a-minute": timedelta(minutes=1), "an-hour": timedelta(hours=1), "a-day": timedelta(hours=23), "a-week": timedelta(days=6)}
@@ -209,11 +209,11 @@ def requests_of(database: Path, *arguments: str) -> list[str]:
     ("since", "count"),
     [("10m", 1), ("90m", 2), ("24h", 3), ("7d", 4), ("5d", 3)],
 )
-def test_a_span_is_reached_back(since: str, count: int, aged: Path) -> None:
+def test_since_takes_a_duration(since: str, count: int, aged: Path) -> None:
     assert requests_of(aged, "--since", since) == ["a-week", "a-day", "an-hour", "a-minute"][4 - count :]
 
 
-def test_a_day_or_a_time_is_gone_back_to(aged: Path) -> None:
+def test_since_takes_a_day_or_a_time(aged: Path) -> None:
     now = datetime.now(UTC)
     assert requests_of(aged, "--since", (now - timedelta(days=4)).strftime("%Y-%m-%d")) == ["a-day", "an-hour", "a-minute"]
     assert requests_of(aged, "--since", (now - timedelta(minutes=30)).strftime("%Y-%m-%dT%H:%M:%SZ")) == ["a-minute"]
@@ -253,7 +253,7 @@ def test_wrong_usage_has_an_exit_code(arguments: list[str], aged: Path) -> None:
         ("2026-05-01T12:00:01Z", False), ("2026-05-01T14:00:01+02:00", False), ("2026-05-01T06:31-05:30", False),
     ],
 )  # fmt: skip
-def test_a_time_may_be_in_any_zone(since: str, is_shown: bool, tmp_path: Path) -> None:
+def test_a_time_may_have_any_zone(since: str, is_shown: bool, tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
     run_command(database, "migrate")
     noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -261,7 +261,7 @@ def test_a_time_may_be_in_any_zone(since: str, is_shown: bool, tmp_path: Path) -
     assert events(database, "--since", since) == ["reset"] * is_shown
 
 
-def test_a_request_id_is_no_sql(aged: Path) -> None:
+def test_a_request_id_is_never_sql(aged: Path) -> None:
     assert audit(aged, "--request-id", "' OR 1 = 1 --") == []
 
 
@@ -272,7 +272,7 @@ def test_only_an_address_needs_a_key(aged: Path) -> None:
     assert run_program(environment, "audit", "--event", "reset").stdout.count("reset") == 4
 
 
-def test_a_line_cannot_act_on_the_terminal_and_may_be_of_another_release(tmp_path: Path) -> None:
+def test_a_line_cannot_control_the_terminal_and_may_come_from_another_release(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
     run_command(database, "migrate")
     insert(database, (0, "pigeon_sent", 7, "\x1b[31mred"))
@@ -282,17 +282,17 @@ def test_a_line_cannot_act_on_the_terminal_and_may_be_of_another_release(tmp_pat
     assert (row["at"], row["event"], row["user_id"], row["request_id"]) == ("1970-01-01T00:00:00Z", "pigeon_sent", 7, "\x1b[31mred")
 
 
-def test_a_hundred_lines_are_shown_unless_more_are_asked_for(aged: Path) -> None:
+def test_a_hundred_lines_are_shown_by_default(aged: Path) -> None:
     insert(aged, *[(milliseconds_ago(seconds=1), "reset", None, "a-minute") for _ in range(300)])
     assert [len(audit(aged, *arguments)) for arguments in ([], ["--limit", "250"], ["--limit", "1"])] == [100, 250, 1]
 
 
-def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_database_is_not_created(tmp_path: Path) -> None:
     assert command(tmp_path / "db.sqlite3", "audit").returncode == 78
     assert list(tmp_path.iterdir()) == []
 
 
-def test_old_lines_are_deleted_and_young_ones_stay(tmp_path: Path) -> None:
+def test_old_lines_are_deleted_and_recent_ones_stay(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
     run_command(database, "migrate")
     old = [(milliseconds_ago(hours=25 + number % 1000), "reset", None, "old") for number in range(1200)]
@@ -303,10 +303,10 @@ def test_old_lines_are_deleted_and_young_ones_stay(tmp_path: Path) -> None:
         with connected(database) as connection:
             return dict(connection.execute("SELECT request_id, count(*) FROM password_reset_audit GROUP BY request_id"))
 
-    # By its default, much older ones are kept.
+    # The default value keeps much older lines.
     with serving(database, tmp_path) as service:
-        assert service.request_reset(email="nobody@example.com").status == 202
-        wait_until(lambda: audited(database, "no_account"), "the service to be at work")
+        assert service.request_reset(email="stranger@example.com").status == 202
+        wait_until(lambda: audited(database, "no_account"), "the service to be running")
         assert left()["old"] == 1200
     with serving(database, tmp_path, AUDIT_DAYS="1"):
         wait_until(lambda: "old" not in left(), "the old lines to be deleted")

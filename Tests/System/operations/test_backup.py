@@ -23,7 +23,7 @@ from service import BASE_ENVIRONMENT, BINARY, Link, Service, command, run_comman
 
 USERS = 600
 BACKUPS = 20
-# Of those whose password is not changed meanwhile, one is tried on each backup.
+# These users' passwords are not changed during the backups. One of them is tried on each backup.
 SPARE = USERS - 1
 NEW = "battery-staple-92-new"
 RESTORED = "a-password-after-the-loss-94"
@@ -32,12 +32,12 @@ QUICK = {"PASSWORD_HASHER_OPTIONS": "iterations=10"}
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """Looks at a file without making any beside it."""
+    """Reads a database without creating files next to it."""
     return sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
 
 
 class Load(threading.Thread):
-    """Clients that ask for mails and set passwords, one after the other."""
+    """Clients that request emails and set passwords, one after the other."""
 
     def __init__(self, service: Service, links: list[Link]) -> None:
         super().__init__(daemon=True)
@@ -53,7 +53,7 @@ class Load(threading.Thread):
             while not self._stopped.is_set():
                 assert self._service.request_reset(email=f"user{self.asked % USERS}@example.com").status == 202
                 self.asked += 1
-                # Links are few.
+                # Links are scarce.
                 if self.asked % 5 == 0 and self._links:
                     assert self._service.set_password(self._links.pop(), NEW, NEW).status == 200
                     self.confirmed += 1
@@ -70,15 +70,15 @@ class Load(threading.Thread):
 class Backup:
     file: Path
     said: str
-    # How many passwords had been set when it began, and when it was done.
+    # How many passwords had been set when the backup began, and when it was done.
     confirmed: tuple[int, int]
-    # All files of its folder.
+    # All files in its folder.
     folder: list[str]
 
 
 @pytest.fixture(scope="module")
 def backups(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Backup]]:
-    """Taken while the service is at work."""
+    """Creates backups while the service works."""
     links = [link_for(user) for user in add_users(USERS)[:SPARE]]
     folder = tmp_path_factory.mktemp("backups")
     made = []
@@ -104,7 +104,7 @@ def backups(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.slow
-def test_a_backup_is_whole(backups: list[Backup]) -> None:
+def test_a_backup_is_complete(backups: list[Backup]) -> None:
     assert len(backups) == BACKUPS
     for backup in backups:
         with closing(read_only(backup.file)) as connection:
@@ -114,25 +114,25 @@ def test_a_backup_is_whole(backups: list[Backup]) -> None:
 
 
 @pytest.mark.slow
-def test_a_backup_is_of_one_moment(backups: list[Backup]) -> None:
-    """A new password, its line in the audit and the mail that tells of it are there together or not at all."""
+def test_a_backup_shows_one_moment(backups: list[Backup]) -> None:
+    """A new password, its line in the audit and its notice are all in the backup, or none of them is."""
     for backup in backups:
         with closing(read_only(backup.file)) as connection:
             reset = {user for (user,) in connection.execute("SELECT user_id FROM password_reset_audit WHERE event = 'reset'")}
             changed = {user for (user,) in connection.execute("SELECT id FROM auth_user WHERE password NOT LIKE '%$1$salt%'")}
-            told = connection.execute(
+            notices = connection.execute(
                 "SELECT user_id FROM password_reset_outbox WHERE kind = 'changed_notice' UNION ALL"
                 " SELECT user_id FROM password_reset_audit WHERE event = 'mailed'"
                 " AND request_id IN (SELECT request_id FROM password_reset_audit WHERE event = 'reset')"
             ).fetchall()
-        assert reset == changed == {user for (user,) in told}
+        assert reset == changed == {user for (user,) in notices}
         before, after = backup.confirmed
-        # Two clients may each be between the database and the reply.
+        # Two clients may each be between the database and the response.
         assert before <= len(reset) <= after + 2
 
 
 @pytest.mark.slow
-def test_a_backup_reports_what_it_holds(backups: list[Backup]) -> None:
+def test_a_backup_reports_its_contents(backups: list[Backup]) -> None:
     for backup in backups:
         said = SAID.fullmatch(backup.said)
         assert said, backup.said
@@ -142,30 +142,30 @@ def test_a_backup_reports_what_it_holds(backups: list[Backup]) -> None:
 
 
 @pytest.mark.slow
-def test_a_backup_is_for_its_owner_alone_and_leaves_nothing_else(backups: list[Backup]) -> None:
+def test_only_the_owner_can_read_a_backup_and_no_other_file_is_left(backups: list[Backup]) -> None:
     for number, backup in enumerate(backups):
         assert backup.file.stat().st_mode & 0o777 == 0o600
         assert backup.folder == sorted(f"{index}.sqlite3" for index in range(number + 1))
 
 
 def link_in(folder: Path) -> Link | None:
-    """That of the first mail in the folder that leads to the spare user."""
+    """Returns the link in the first email in the folder to the spare user."""
     text = "".join(file.read_text() for file in folder.glob("*.log"))
-    # The outbox of the backup may still owe mails to others.
+    # The backup's outbox may still have emails for other users.
     mails = [mail for mail in text.split("-" * 79) if f"To: user{SPARE}@example.com" in mail]
     found = [link for mail in mails for link in re.findall(r"/reset/([\w-]+)/([\w-]+)/", mail)]
     return Link(*found[0]) if found else None
 
 
 def restore(backup: Backup, folder: Path) -> list[int]:
-    """Has a service begin with a copy of the backup; the statuses of a flow on it."""
+    """Starts a service on a copy of the backup. Returns the statuses of one reset on it."""
     database = folder / "restored.sqlite3"
     shutil.copy(backup.file, database)
     database.chmod(0o600)
     mails = folder / "mails"
     with serving(database, folder, EMAIL_BACKEND="file", EMAIL_FILE_PATH=str(mails), **QUICK) as service:
         asked = service.request_reset(email=f"user{SPARE}@example.com")
-        link = wait_until(lambda: link_in(mails), "the mail")
+        link = wait_until(lambda: link_in(mails), "the email")
         replies = [asked, service.check_link(link), service.set_password(link, RESTORED, RESTORED), service.check_link(link)]
         assert [reply.body.get("validlink") for reply in replies] == [None, True, None, False]
     with closing(sqlite3.connect(database)) as connection:
@@ -174,7 +174,7 @@ def restore(backup: Backup, folder: Path) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_service_goes_on_with_any_of_them(backups: list[Backup], tmp_path: Path) -> None:
+def test_a_service_can_continue_from_any_backup(backups: list[Backup], tmp_path: Path) -> None:
     def play(number: int) -> list[int]:
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -186,15 +186,15 @@ def test_a_service_goes_on_with_any_of_them(backups: list[Backup], tmp_path: Pat
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """A database with one user, in a folder of its own."""
+    """Returns a database with one user, in its own folder."""
     (tmp_path / "site").mkdir()
     database = tmp_path / "site" / "db.sqlite3"
     run_command(database, "users", "add", "alice", "--email", "alice@example.com")
     return database
 
 
-def test_a_database_at_rest_is_backed_up_too(made: Path, tmp_path: Path) -> None:
-    # As it stands in the journal mode that Django leaves it in.
+def test_a_database_that_is_not_in_use_can_be_backed_up(made: Path, tmp_path: Path) -> None:
+    # Keep the journal mode in which Django leaves it.
     with closing(sqlite3.connect(made)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     file = tmp_path / "backup.sqlite3"
@@ -204,7 +204,7 @@ def test_a_database_at_rest_is_backed_up_too(made: Path, tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.sqlite3", "site"]
 
 
-def test_a_relative_name_is_one_of_this_folder(made: Path, tmp_path: Path) -> None:
+def test_a_relative_name_is_relative_to_the_working_directory(made: Path, tmp_path: Path) -> None:
     environment = BASE_ENVIRONMENT | {"DATABASE_URL": f"sqlite:{made}"}
     done = subprocess.run([BINARY, "backup", "here.sqlite3"], env=environment, cwd=tmp_path, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
@@ -212,7 +212,7 @@ def test_a_relative_name_is_one_of_this_folder(made: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("what", ["a file", "an empty file", "a folder", "a link to nowhere"])
-def test_an_existing_file_is_left_alone(what: str, made: Path, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(what: str, made: Path, tmp_path: Path) -> None:
     target = tmp_path / "backup.sqlite3"
     match what:
         case "a file":
@@ -232,7 +232,7 @@ def test_an_existing_file_is_left_alone(what: str, made: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-journal"])
-def test_a_file_that_sqlite_would_take_for_part_of_the_backup_is_left_alone(suffix: str, made: Path, tmp_path: Path) -> None:
+def test_a_file_that_sqlite_would_read_as_part_of_the_backup_is_not_overwritten(suffix: str, made: Path, tmp_path: Path) -> None:
     part = tmp_path / f"backup.sqlite3{suffix}"
     part.write_text("another's")
     done = command(made, "backup", str(tmp_path / "backup.sqlite3"))
@@ -253,28 +253,28 @@ def test_a_constraint_may_call_a_function_of_django(made: Path, tmp_path: Path) 
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
-def test_the_database_is_no_backup_of_itself(made: Path) -> None:
+def test_a_database_cannot_be_backed_up_onto_itself(made: Path) -> None:
     before = made.read_bytes()
     assert command(made, "backup", str(made)).returncode == 1
     assert made.read_bytes() == before
 
 
-# Nobody may write into /proc, not even root, whom these tests may run as.
+# No user can write to /proc, not even root, who may run these tests.
 @pytest.mark.parametrize("folder", ["/nonexistent", "/proc", "/dev/null"])
-def test_a_folder_that_takes_no_file_is_named(folder: str, made: Path) -> None:
+def test_an_error_names_a_folder_that_is_not_writable(folder: str, made: Path) -> None:
     target = f"{folder}/backup.sqlite3"
     done = command(made, "backup", target)
     assert (done.returncode, done.stdout) == (1, "")
     assert target in done.stderr
 
 
-def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_database_is_not_created(tmp_path: Path) -> None:
     done = command(tmp_path / "db.sqlite3", "backup", str(tmp_path / "backup.sqlite3"))
     assert done.returncode == 78
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_database_makes_no_backup(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_cannot_be_backed_up(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
     database.write_text("no database at all, but long enough to be taken for one")
     done = command(database, "backup", str(tmp_path / "backup.sqlite3"))
@@ -282,8 +282,8 @@ def test_a_file_that_is_no_database_makes_no_backup(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [database]
 
 
-def test_a_damaged_database_makes_no_backup(made: Path, tmp_path: Path) -> None:
-    """Nobody should rely on it on the day that it is needed."""
+def test_a_damaged_database_cannot_be_backed_up(made: Path, tmp_path: Path) -> None:
+    """The operator must not learn of the damage only when the backup is needed."""
     with connected(made) as connection:
         connection.execute("CREATE TABLE filling (text TEXT)")
         connection.executemany("INSERT INTO filling VALUES (?)", [("x" * 1000,)] * 1000)
@@ -302,7 +302,7 @@ def test_a_backup_needs_a_name(arguments: list[str]) -> None:
     assert subprocess.run([BINARY, "backup", *arguments], env=BASE_ENVIRONMENT, capture_output=True).returncode == 64
 
 
-def test_a_kill_leaves_no_file_of_that_name(made: Path, tmp_path: Path) -> None:
+def test_an_interrupted_backup_leaves_no_file_under_its_name(made: Path, tmp_path: Path) -> None:
     with connected(made) as connection:
         connection.execute("CREATE TABLE filling (content BLOB)")
         connection.executemany("INSERT INTO filling VALUES (randomblob(?))", [(1 << 20,)] * 200)
@@ -312,13 +312,13 @@ def test_a_kill_leaves_no_file_of_that_name(made: Path, tmp_path: Path) -> None:
     environment = BASE_ENVIRONMENT | {"DATABASE_URL": f"sqlite:{made}"}
     process = subprocess.Popen([BINARY, "backup", str(target)], env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
-    # Closely watched, as copying takes a fraction of a second.
+    # Check often, because copying takes a fraction of a second.
     while not any(path.stat().st_size > 1 << 20 for path in folder.iterdir()):
         assert process.poll() is None and time.monotonic() < deadline
     process.kill()
-    assert process.wait() == -signal.SIGKILL, "it was done too soon"
+    assert process.wait() == -signal.SIGKILL, "the backup was done too soon"
     assert not target.exists()
-    # What is left of it is in nobody's way, and hidden from nobody who must not see it.
+    # The temporary file does not block the next backup, and only its owner can read it.
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
     assert SAID.fullmatch(run_command(made, "backup", str(target)))
     with closing(read_only(target)) as connection:

@@ -22,7 +22,7 @@ from processes import running, wait_until
 from scripted_server import Fault, Replies, scripted
 from service import BASE_ENVIRONMENT, BINARY, run_program
 
-# Fifty characters, and no word that a message could have.
+# Fifty characters, without any word that a message could contain.
 KEY = "q8Zx-3vKp-7Rt2-Lm5d-Wc9h-Yb4n-Gs6f-Ju1e-Ta0k-Xo2i-Vz"
 SIZE = 400
 
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Site:
-    """A folder with a database, and the settings of a service with which nothing is wrong."""
+    """A folder with a database, and settings of a service without any fault."""
 
     folder: Path
     settings: dict[str, str]
@@ -57,7 +57,7 @@ class Site:
         return str(path)
 
     def set(self, **settings: str) -> None:
-        """Sets what is not empty, and unsets what is."""
+        """Sets each value that is not empty, and removes the others."""
         merged = self.settings | settings
         self.settings.clear()
         self.settings.update({name: value for name, value in merged.items() if value})
@@ -74,11 +74,13 @@ class Site:
 
     @property
     def files(self) -> dict[str, str]:
-        """Every file in the folder with a hash of what it holds."""
+        """Returns every file in the folder with a hash of its content."""
         return {str(path.relative_to(self.folder)): content(path) for path in sorted(self.folder.rglob("*"))}
 
     def still_has(self, before: dict[str, str]) -> bool:
-        """Whether none of the files of before has changed; `test_a_check_leaves_no_files_next_to_the_database` is for others."""
+        """Returns whether each of these files is unchanged. `test_a_check_leaves_no_files_next_to_the_database` looks
+        for new files.
+        """
         return before.items() <= self.files.items()
 
 
@@ -88,7 +90,7 @@ def content(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as `migrate` leaves it, with some users."""
+    """Returns a database as `migrate` leaves it, with some users."""
     path = tmp_path_factory.mktemp("made") / "db.sqlite3"
     done = run_program(BASE_ENVIRONMENT | {"DATABASE_URL": f"sqlite:{path}"}, "migrate")
     assert done.returncode == 0, done.stderr
@@ -122,7 +124,7 @@ def site(made_database: Path, tmp_path: Path) -> Site:
     return Site(folder, settings)
 
 
-def test_nothing_is_found_where_nothing_is_wrong(site: Site) -> None:
+def test_a_site_without_faults_has_no_findings(site: Site) -> None:
     assert site.check() == []
     for arguments in ([], ["--fail-level", "error"], ["--fail-level", "warning"]):
         done = site.run("check", *arguments)
@@ -133,7 +135,7 @@ Prepare = Callable[[Site], None]
 
 
 def damage(site: Site) -> None:
-    """Garbage in the middle of the file, as a bad disk leaves it; its head is good."""
+    """Overwrites the middle of the file with garbage, as a bad disk does; its head stays intact."""
     size = site.database.stat().st_size
     assert size > 16 * 4096
     with site.database.open("r+b") as file:
@@ -159,7 +161,7 @@ def put_foreign_users(site: Site) -> None:
     site.database.chmod(0o600)
 
 
-# What Django's table has but for its key.
+# Django's table without its key.
 OTHER_COLUMNS = (
     "password varchar(128) NOT NULL, last_login datetime, is_superuser bool NOT NULL, username varchar(150) NOT NULL UNIQUE,"
     " last_name varchar(150) NOT NULL, email varchar(254) NOT NULL, is_staff bool NOT NULL, is_active bool NOT NULL,"
@@ -168,7 +170,7 @@ OTHER_COLUMNS = (
 
 
 def made_by(script: str) -> Prepare:
-    """A database of another program, with these tables alone."""
+    """Returns a function that creates a database of another program, with only these tables."""
 
     def prepare(site: Site) -> None:
         site.database.unlink()
@@ -180,7 +182,7 @@ def made_by(script: str) -> Prepare:
 
 
 def with_key(key: str) -> Prepare:
-    """An `auth_user` with another key."""
+    """Creates an `auth_user` with another key."""
     return made_by(f"CREATE TABLE auth_user ({OTHER_COLUMNS}, {key})")
 
 
@@ -198,12 +200,12 @@ def settings(**values: str) -> Prepare:
 
 
 def with_file(name: str, text: str, mode: int = 0o600, **others: str) -> Prepare:
-    """A setting that names a file."""
+    """Returns a setting that names a file."""
     return lambda site: site.set(**{name: site.file(name.lower(), text, mode)}, **others)
 
 
 def with_secret(text: str) -> Prepare:
-    """The secret key in a file that is called "key file"."""
+    """Puts the secret key into a file that is called "key file"."""
     return lambda site: site.set(SECRET_KEY="", SECRET_KEY_FILE=site.file("key file", text))
 
 
@@ -216,7 +218,7 @@ def templates(text: str) -> Prepare:
     return prepare
 
 
-# The number, what the message or the hint must name, and how it comes about.
+# The number of the finding, what the message or the hint must name, and how the fault is produced.
 ERRORS: dict[str, tuple[str, str, Prepare]] = {
     "an unknown setting": ("E001", "EMAIL_HOSTS", settings(EMAIL_HOSTS="mail.example.com")),
     "an unknown setting in the file": ("E001", "HTTP_PROT", with_file("PASSWORD_RESET_CONFIG", "HTTP_PROT: 8080\n")),
@@ -275,7 +277,7 @@ ERRORS: dict[str, tuple[str, str, Prepare]] = {
     ),
 }
 WARNINGS: dict[str, tuple[str, str, Prepare]] = {
-    "mails for nobody": ("W001", "EMAIL_BACKEND", settings(EMAIL_BACKEND="dummy")),
+    "a backend that drops emails": ("W001", "EMAIL_BACKEND", settings(EMAIL_BACKEND="dummy")),
     "mails for the terminal": ("W001", "EMAIL_BACKEND", settings(EMAIL_BACKEND="console")),
     "a link that lives too long": ("W002", "PASSWORD_RESET_TIMEOUT", settings(PASSWORD_RESET_TIMEOUT="86401")),
     "a login in the clear": ("W003", "EMAIL_USE_TLS", settings(EMAIL_HOST_USER="mailer", EMAIL_HOST_PASSWORD="of-the-mailer")),
@@ -290,7 +292,7 @@ WARNINGS: dict[str, tuple[str, str, Prepare]] = {
     "no limit for links": ("W008", "RATE_LIMIT_LINKS", settings(RATE_LIMIT_LINKS="off")),
     "no limit for mails": ("W008", "RATE_LIMIT_MAILS", settings(RATE_LIMIT_MAILS="off")),
     "a listener for everybody": ("W009", "TRUSTED_PROXIES", settings(HTTP_HOST="0.0.0.0")),
-    "a sender that nobody knows": ("W010", "DEFAULT_FROM_EMAIL", settings(DEFAULT_FROM_EMAIL="")),
+    "no sender": ("W010", "DEFAULT_FROM_EMAIL", settings(DEFAULT_FROM_EMAIL="")),
     "a link to this machine": ("W011", "RESET_URL", settings(RESET_URL="")),
     "a key that is rather short": ("W012", "SECRET_KEY", settings(SECRET_KEY=KEY[:49])),
     "a key of few characters": ("W012", "SECRET_KEY", settings(SECRET_KEY="abcd" * 15)),
@@ -310,7 +312,7 @@ WARNINGS: dict[str, tuple[str, str, Prepare]] = {
 
 
 def assert_is_found(findings: list[Finding], level: str, number: str, words: str) -> None:
-    """That it is there, of the right level, and alone on it: one slip is one finding."""
+    """Checks that the finding exists, has the right level, and is the only one: one mistake is one finding."""
     of_level = [finding for finding in findings if finding.level == level]
     assert [finding.number for finding in of_level] == [number], findings
     assert words in f"{of_level[0].message} {of_level[0].hint}"
@@ -318,7 +320,7 @@ def assert_is_found(findings: list[Finding], level: str, number: str, words: str
 
 
 @pytest.mark.parametrize("what", ERRORS)
-def test_an_error_is_found(what: str, site: Site) -> None:
+def test_each_error_is_found(what: str, site: Site) -> None:
     number, words, prepare = ERRORS[what]
     prepare(site)
     before = site.files
@@ -336,13 +338,13 @@ def test_the_service_refuses_to_start_with(what: str, site: Site) -> None:
     done = site.run("serve", seconds=5)
     assert done.returncode == 78, done.stderr
     assert words in done.stderr
-    # A database that is not to be touched is not.
+    # A start must not touch some databases.
     assert number not in ("E011", "E013", "E014") or site.still_has(before)
 
 
 @pytest.mark.parametrize("what", [what for what, (number, _, _) in ERRORS.items() if number == "E014"])
 @pytest.mark.parametrize("arguments", [["serve", "--dev"], ["migrate"], ["users", "list"], ["users", "add", "a", "--email", "a@b.co"]], ids=" ".join)
-def test_no_command_changes_a_database_whose_users_cannot_serve(arguments: list[str], what: str, site: Site) -> None:
+def test_no_command_changes_a_database_with_an_unusable_users_table(arguments: list[str], what: str, site: Site) -> None:
     _, words, prepare = ERRORS[what]
     prepare(site)
     before = site.files
@@ -354,7 +356,7 @@ def test_no_command_changes_a_database_whose_users_cannot_serve(arguments: list[
 
 
 @pytest.mark.parametrize("what", WARNINGS)
-def test_a_warning_is_given(what: str, site: Site) -> None:
+def test_each_warning_is_found(what: str, site: Site) -> None:
     number, words, prepare = WARNINGS[what]
     prepare(site)
     before = site.files
@@ -365,7 +367,7 @@ def test_a_warning_is_given(what: str, site: Site) -> None:
     assert site.still_has(before)
 
 
-def test_a_warning_fails_where_that_is_asked_for(site: Site) -> None:
+def test_fail_level_makes_a_warning_a_failure(site: Site) -> None:
     site.set(RATE_LIMIT_LINKS="off")
     codes = [site.run("check", *arguments).returncode for arguments in ([], ["--fail-level", "error"], ["--fail-level", "warning"])]
     assert codes == [0, 0, 78]
@@ -374,7 +376,7 @@ def test_a_warning_fails_where_that_is_asked_for(site: Site) -> None:
 @pytest.mark.parametrize("mode", ["DELETE", "WAL"])
 @pytest.mark.parametrize("what", ["all is well", "a newer schema", "a damaged database"])
 def test_a_check_leaves_no_files_next_to_the_database(what: str, mode: str, site: Site) -> None:
-    """Log files that root leaves there may be none that the service can use."""
+    """Log files that root leaves there might be unusable for the service."""
     if what != "all is well":
         ERRORS[what][2](site)
     with closing(sqlite3.connect(site.database)) as connection:
@@ -385,7 +387,7 @@ def test_a_check_leaves_no_files_next_to_the_database(what: str, mode: str, site
     assert site.files == before
 
 
-def test_pending_migrations_are_reported_and_left_to_the_start(site: Site, migrated_file: Path) -> None:
+def test_pending_migrations_are_reported_but_not_applied(site: Site, migrated_file: Path) -> None:
     shutil.copy(migrated_file, site.database)
     site.database.chmod(0o600)
     before = site.files
@@ -396,7 +398,7 @@ def test_pending_migrations_are_reported_and_left_to_the_start(site: Site, migra
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644])
-def test_a_key_of_the_certificate_must_be_for_the_service_alone(mode: int, site: Site, authority: Authority) -> None:
+def test_only_the_service_may_read_the_key_of_its_certificate(mode: int, site: Site, authority: Authority) -> None:
     pem = authority.issue("localhost").read_text()
     key, begin, certificate = pem.partition("-----BEGIN CERTIFICATE-----")
     certificate_file = site.file("certificate", begin + certificate, 0o644)
@@ -407,7 +409,7 @@ def test_a_key_of_the_certificate_must_be_for_the_service_alone(mode: int, site:
         assert_is_found(site.check(), "warning", "W004", "HTTP_SSL_KEYFILE")
 
 
-def test_settings_without_a_secret_may_be_read_by_everybody(site: Site) -> None:
+def test_every_user_may_read_settings_without_a_secret(site: Site) -> None:
     site.set(PASSWORD_RESET_CONFIG=site.file("settings", "SITE_NAME: Example\n", 0o644))
     assert site.check() == []
 
@@ -415,11 +417,11 @@ def test_settings_without_a_secret_may_be_read_by_everybody(site: Site) -> None:
 @pytest.mark.parametrize(
     "harmless",
     [
-        pytest.param({"HTTP_HOST": "0.0.0.0", "TRUSTED_PROXIES": "10.0.0.0/8"}, id="a listener for everybody behind a proxy"),
+        pytest.param({"HTTP_HOST": "0.0.0.0", "TRUSTED_PROXIES": "10.0.0.0/8"}, id="a listener on all addresses behind a proxy"),
         pytest.param({"CORS_ALLOWED_ORIGINS": "http://localhost:3000"}, id="an origin on this machine in the clear"),
-        pytest.param({"PASSWORD_RESET_TIMEOUT": "86400"}, id="a link that lives for a day"),
+        pytest.param({"PASSWORD_RESET_TIMEOUT": "86400"}, id="a link that is valid for a day"),
         pytest.param({"ADMIN_HOST": "::1"}, id="an admin listener for this machine alone"),
-        pytest.param({"RATE_LIMIT_MAILS_TOTAL": "off"}, id="no limit for all mails together"),
+        pytest.param({"RATE_LIMIT_MAILS_TOTAL": "off"}, id="no limit for all emails together"),
         pytest.param({"EMAIL_HOST_USER": "mailer", "EMAIL_HOST_PASSWORD": "of-the-mailer", "EMAIL_USE_TLS": "true"}, id="a login by TLS"),
     ],
 )
@@ -428,8 +430,8 @@ def test_there_is_no_warning_about(harmless: dict[str, str], site: Site) -> None
     assert site.check() == []
 
 
-def test_a_database_at_work_is_left_alone(site: Site) -> None:
-    """While another process writes to it, with its log files beside it."""
+def test_a_database_in_use_is_not_changed(site: Site) -> None:
+    """Another process writes to the database, so its log files are next to it."""
     with closing(sqlite3.connect(site.database, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
@@ -444,7 +446,7 @@ def test_a_database_at_work_is_left_alone(site: Site) -> None:
 
 @pytest.fixture
 def old_sqlite(tmp_path: Path) -> Path:
-    """A library that says it is an SQLite of 2013, whatever it is."""
+    """Returns a library that replaces SQLite's version number with one from 2013."""
     compiler = shutil.which("cc")
     assert compiler, "there is no C compiler; install Debian's package build-essential"
     source = tmp_path / "old.c"
@@ -461,7 +463,7 @@ def test_an_sqlite_that_is_too_old_is_an_error(site: Site, old_sqlite: Path) -> 
     assert done.returncode == 78 and "SQLite" in done.stderr
 
 
-def test_findings_are_printed_as_django_prints_its_own(site: Site) -> None:
+def test_findings_are_printed_like_those_of_django(site: Site) -> None:
     site.set(HTTP_PORT="http", EMAIL_TIMEOUT="-1", EMAIL_HOSTS="mail.example.com")
     done = site.run("check")
     assert done.returncode == 78
@@ -473,7 +475,7 @@ def test_findings_are_printed_as_django_prints_its_own(site: Site) -> None:
 
 
 def test_errors_and_warnings_are_counted(site: Site) -> None:
-    """A setting at fault does not hide what the others have to be warned of."""
+    """One wrong setting does not hide warnings about the others."""
     site.set(HTTP_PORT="http", EMAIL_TIMEOUT="-1")
     site.database.chmod(0o644)
     last = site.run("check").stdout.splitlines()[-1]
@@ -504,7 +506,7 @@ def test_the_service_logs_each_warning_once(site: Site) -> None:
         assert sum(name in warning for warning in warnings) == 1, warnings
 
 
-# What no look may say: that is a mail, or the beginning of one, or asks after somebody.
+# No dialogue of the check may contain these: the commands of an email or a verification of an address.
 FORBIDDEN = {"MAIL", "RCPT", "DATA", "BDAT", "VRFY", "EXPN", "SEND", "SAML", "SOML"}
 
 
@@ -518,7 +520,7 @@ def look(site: Site, replies: Replies, **settings: str) -> Look:
     with scripted(replies) as server:
         site.set(EMAIL_PORT=str(server.port), EMAIL_TIMEOUT="2", **settings)
         findings = site.check("--connect")
-        assert server.connections, "nobody came"
+        assert server.connections, "no client connected"
         return Look(findings, list(server.heard))
 
 
@@ -530,11 +532,11 @@ PLAIN = b64encode(b"\0mailer\0password-of-the-mailer").decode()
 @pytest.mark.parametrize(
     ("replies", "login"),
     [
-        pytest.param({}, {}, id="that is well"),
-        pytest.param(OFFER | {PLAIN: "235 welcome"}, LOGIN, id="that takes the login"),
+        pytest.param({}, {}, id="that works"),
+        pytest.param(OFFER | {PLAIN: "235 welcome"}, LOGIN, id="that accepts the login"),
     ],
 )
-def test_a_check_signs_in_and_sends_nothing(replies: Replies, login: dict[str, str], site: Site) -> None:
+def test_a_check_signs_in_and_sends_no_email(replies: Replies, login: dict[str, str], site: Site) -> None:
     before = site.files
     seen = look(site, replies, **login)
     assert [finding for finding in seen.findings if finding.level == "error"] == []
@@ -547,7 +549,7 @@ def test_a_check_signs_in_and_sends_nothing(replies: Replies, login: dict[str, s
 @pytest.mark.parametrize(
     ("replies", "login"),
     [
-        pytest.param({"greeting": "554 no service"}, {}, id="that refuses everybody"),
+        pytest.param({"greeting": "554 no service"}, {}, id="that refuses every client"),
         pytest.param({"greeting": Fault.CUT}, {}, id="that hangs up"),
         pytest.param({"greeting": Fault.SILENCE}, {}, id="that says nothing"),
         pytest.param({"EHLO": "550 not you", "HELO": "550 not you"}, {}, id="that refuses our name"),
@@ -567,22 +569,22 @@ def test_a_check_reports_a_mail_server_that_is_down(site: Site) -> None:
         port = server.getsockname()[1]
     site.set(EMAIL_PORT=str(port))
     assert_is_found(site.check("--connect"), "error", "E016", "localhost")
-    # Without a look nothing is known of it, and the service starts: mails wait.
+    # Without `--connect`, the check does not know, and the service starts: emails wait.
     assert site.check() == []
 
 
 @pytest.fixture
-def stranger(tmp_path: Path) -> Iterator[Path]:
-    """A certificate that nobody has reason to trust."""
-    yield Authority(tmp_path, "stranger").issue("localhost")
+def untrusted(tmp_path: Path) -> Iterator[Path]:
+    """Returns a certificate that the service has no reason to trust."""
+    yield Authority(tmp_path, "untrusted").issue("localhost")
 
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 @pytest.mark.parametrize("is_trusted", [True, False], ids=["trusted", "not trusted"])
 def test_a_check_verifies_the_certificate(
-    is_trusted: bool, tls: str, site: Site, stranger: Path, authority: Authority, tmp_path: Path
+    is_trusted: bool, tls: str, site: Site, untrusted: Path, authority: Authority, tmp_path: Path
 ) -> None:
-    certificate = authority.issue("localhost") if is_trusted else stranger
+    certificate = authority.issue("localhost") if is_trusted else untrusted
     with receiving(tmp_path / "mail", tls=tls, certificate=certificate, login=Login()) as server:
         site.set(
             **{"EMAIL_USE_TLS" if tls == "starttls" else "EMAIL_USE_SSL": "true"},
@@ -605,7 +607,7 @@ def test_a_check_verifies_the_certificate(
 
 
 def test_a_check_connects_only_where_needed(site: Site) -> None:
-    """Without `--connect`, and where mails go elsewhere."""
+    """It does not connect without `--connect`, or if emails do not go through SMTP."""
     with scripted({}) as server:
         site.set(EMAIL_PORT=str(server.port))
         assert site.check() == []

@@ -1,4 +1,4 @@
-"""Each command explains itself, and its exit code says what is wrong."""
+"""Each command has a help text, and its exit status says what is wrong."""
 
 import sqlite3
 from contextlib import closing
@@ -18,7 +18,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_explains_itself(name: str) -> None:
+def test_each_command_has_help(name: str) -> None:
     done = run_program(BASE_ENVIRONMENT, *name.split(), "--help")
     assert done.returncode == 0
     assert "OVERVIEW: " in done.stdout and "USAGE: password-reset" in done.stdout
@@ -37,7 +37,7 @@ def test_a_check_creates_no_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["check", "migrate", "serve"])
-def test_a_users_table_that_is_not_djangos_stays_as_it_is(name: str, tmp_path: Path) -> None:
+def test_a_users_table_of_another_program_is_not_changed(name: str, tmp_path: Path) -> None:
     database = tmp_path / "site.sqlite3"
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE auth_user (id INTEGER PRIMARY KEY, username TEXT)")
@@ -56,7 +56,7 @@ def test_a_users_table_that_is_not_djangos_stays_as_it_is(name: str, tmp_path: P
         ("DATABASE_URL", "sqlite:/nowhere/at/all.sqlite3", 78),
     ],
 )
-def test_a_setting_that_only_the_start_can_find_wrong_is_named(name: str, value: str, code: int, tmp_path: Path) -> None:
+def test_an_error_names_a_setting_that_only_fails_at_the_start(name: str, value: str, code: int, tmp_path: Path) -> None:
     settings = {"EMAIL_BACKEND": "file", "EMAIL_FILE_PATH": str(tmp_path)} | {name: value}
     done = command(tmp_path / "db.sqlite3", "serve", **settings)
     assert (done.returncode, name in done.stderr) == (code, True), done.stderr

@@ -1,4 +1,4 @@
-"""The configuration is read strictly, from the environment and one file, and shown without its secrets."""
+"""The configuration is read strictly, from the environment and one file, and is shown without its secrets."""
 
 import json
 import re
@@ -16,22 +16,22 @@ from django_site import add_user
 from paths import ROOT
 from service import BASE_ENVIRONMENT, run_program
 
-# In every value that must not be printed.
+# Every value that must not be printed contains this.
 CANARY = "canary"
 KEY = "canary-0123456789-abcdefghijklmnopqrstuvwxyz-0123456789"
 NOWHERE = "/nonexistent/canary"
-# Seconds that a start may take to be refused.
+# How many seconds a start may take until it is refused.
 LONGEST_REFUSAL = 2
 
 
 @dataclass(frozen=True)
 class Bad:
-    """Settings of which one is at fault; an empty one is absent."""
+    """Settings of which one is wrong; an empty one is absent."""
 
     key: str
     remedy: str
     settings: dict[str, str]
-    # What else must not be printed.
+    # Other texts that must not be printed.
     canary: str = CANARY
 
     def __str__(self) -> str:
@@ -149,7 +149,7 @@ BAD = [
 
 
 def good_settings(folder: Path) -> dict[str, str]:
-    """With these the service starts."""
+    """Returns settings with which the service starts."""
     return {
         "HTTP_PORT": "0",
         "ADMIN_PORT": "0",
@@ -170,7 +170,7 @@ def present(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_settings(folder: Path, text: str) -> Path:
-    """A file of settings, which only its owner may read."""
+    """Writes a settings file that only its owner may read."""
     path = folder / "settings.yaml"
     path.touch(0o600)
     path.write_text(text)
@@ -197,7 +197,7 @@ def assert_is_refused(done: subprocess.CompletedProcess[str], fault: Bad) -> Non
 
 @dataclass(frozen=True)
 class Refusals:
-    """What became of the starts, in the order of `BAD`."""
+    """The results of the starts, in the order of `BAD`."""
 
     by_environment: list[Future[subprocess.CompletedProcess[str]]]
     by_file: list[Future[subprocess.CompletedProcess[str]]]
@@ -212,7 +212,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusals]:
             settings = {"PASSWORD_RESET_CONFIG": str(write_settings(folder, json.dumps(settings, indent=2)))}
         return run(settings, "serve", seconds=LONGEST_REFUSAL)
 
-    # As many as there are processors on a small machine, so that the time of each is its own.
+    # No more at once than a small machine has processors, so that they do not slow each other down.
     with ThreadPoolExecutor(max_workers=2) as pool:
         yield Refusals(*([pool.submit(start, fault, by_file) for fault in BAD] for by_file in (False, True)))
 
@@ -231,7 +231,7 @@ def test_a_bad_file_stops_the_start(number: int, refusals: Refusals) -> None:
 
 
 def test_the_settings_around_the_bad_ones_are_good(good: dict[str, str], write: Callable[[str], Path]) -> None:
-    """Else the tests above would prove nothing."""
+    """Otherwise the tests above would prove nothing."""
     for settings in (good, {"PASSWORD_RESET_CONFIG": str(write(json.dumps(good)))}):
         done = run(settings, "check")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -246,11 +246,11 @@ def test_all_faults_are_reported_at_once(good: dict[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Malformed:
-    """A file that is no mapping of settings to values."""
+    """A file that is not a mapping of settings to values."""
 
     what: str
     text: str | bytes = field(repr=False)
-    # Those that may be told, from 1; none if the fault is that of the whole.
+    # The lines that the message may name, from 1; none if the fault concerns the whole file.
     lines: tuple[int, ...] = ()
     names: str = ""
 
@@ -274,7 +274,7 @@ MALFORMED = [
     Malformed("two documents", "SITE_NAME: canary\n---\nSITE_NAME: canary two\n"),
     Malformed("half a mapping of JSON", '{"HTTP_PORT": 0,\n "SECRET_KEY": "canary', (2, 3)),
     Malformed("JSON without a comma", '{"HTTP_PORT": 0\n "SECRET_KEY": "canary"}', (2,)),
-    Malformed("a tab in the place of blanks", "HTTP_PORT: 0\nEMAIL_EXTRA_CONTEXT:\n\tcanary: 1\n", (3,)),
+    Malformed("a tab instead of blanks", "HTTP_PORT: 0\nEMAIL_EXTRA_CONTEXT:\n\tcanary: 1\n", (3,)),
     Malformed("a value that begins with a percent sign", "HTTP_PORT: 0\nSECRET_KEY: %canary\n", (2,)),
     Malformed("a quote that does not end", 'HTTP_PORT: 0\nSECRET_KEY: "canary\n', (2, 3)),
     Malformed("an alias of nothing", "HTTP_PORT: 0\nSECRET_KEY: *canary\n", (2,)),
@@ -286,8 +286,8 @@ PLACE = re.compile(r"line (\d+)")
 
 
 @pytest.mark.parametrize("malformed", MALFORMED, ids=str)
-def test_a_file_is_not_taken_that_is(malformed: Malformed, good: dict[str, str], tmp_path: Path) -> None:
-    """The text of the line is not shown, as it may be a secret that slipped."""
+def test_the_service_refuses_a_file_that_is(malformed: Malformed, good: dict[str, str], tmp_path: Path) -> None:
+    """The message does not show the text of the line, which may be a misplaced secret."""
     file = tmp_path / "settings.yaml"
     file.touch(0o600)
     file.write_bytes(malformed.text if isinstance(malformed.text, bytes) else malformed.text.encode())
@@ -303,7 +303,7 @@ def test_a_file_is_not_taken_that_is(malformed: Malformed, good: dict[str, str],
 
 
 @pytest.mark.parametrize("what", ["is not there", "is a folder"])
-def test_a_file_is_not_taken_that_cannot_be_read_as_it(what: str, good: dict[str, str], tmp_path: Path) -> None:
+def test_the_service_refuses_a_file_that_it_cannot_read_because_it(what: str, good: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path if what == "is a folder" else tmp_path / "missing.yaml"
     done = run(good | {"PASSWORD_RESET_CONFIG": str(path)}, "serve", seconds=LONGEST_REFUSAL)
     assert done.returncode == 78
@@ -312,7 +312,7 @@ def test_a_file_is_not_taken_that_cannot_be_read_as_it(what: str, good: dict[str
 
 @dataclass(frozen=True)
 class Shown:
-    """One setting as `config --json` shows it."""
+    """One setting in the output of `config --json`."""
 
     name: str
     value: str | None
@@ -329,12 +329,12 @@ def shown(settings: Mapping[str, str], *arguments: str) -> dict[str, Shown]:
 
 
 def documented() -> list[str]:
-    """The settings in the table of docs/configuration.md, in its order."""
+    """Returns the settings in the table of docs/configuration.md, in order."""
     table = (ROOT / "docs/configuration.md").read_text().partition("| setting |")[2].partition("\n\n")[0]
     return re.findall(r"^\| `([A-Z0-9_]+)` \|", table, re.MULTILINE)
 
 
-def test_every_documented_setting_is_shown_in_its_order(good: dict[str, str]) -> None:
+def test_every_documented_setting_is_shown_in_order(good: dict[str, str]) -> None:
     assert len(documented()) > 40
     assert list(shown(good)) == documented()
     lines = run(good, "config").stdout.splitlines()
@@ -369,7 +369,7 @@ def test_secrets_are_masked_and_other_settings_are_not(good: dict[str, str], wri
         assert done.stdout.count("********") == 2 and "mailer" in done.stdout
     (key_line,) = [line for line in run(settings, "config").stdout.splitlines() if line.startswith("SECRET_KEY ")]
     assert set(key_line.split()) == {"SECRET_KEY", "********", "environment"}
-    # That there is none is no secret.
+    # The absence of a secret is no secret.
     assert shown(good)["EMAIL_HOST_PASSWORD"].value in (None, "")
 
 
@@ -378,7 +378,7 @@ def test_a_mask_hides_the_length(good: dict[str, str]) -> None:
     assert masks == {"********"}
 
 
-def test_what_development_takes_is_shown(good: dict[str, str]) -> None:
+def test_the_settings_of_development_mode_are_shown(good: dict[str, str]) -> None:
     settings = {"DATABASE_URL": good["DATABASE_URL"]}
     found = shown(settings, "--dev")
     assert found["EMAIL_BACKEND"] == Shown("EMAIL_BACKEND", "console", "development")
@@ -390,7 +390,7 @@ def test_what_development_takes_is_shown(good: dict[str, str]) -> None:
     assert shown(settings | {"EMAIL_BACKEND": "memory"}, "--dev")["EMAIL_BACKEND"] == Shown("EMAIL_BACKEND", "memory", "environment")
 
 
-def test_the_formats_default_without_a_terminal_is_json(good: dict[str, str]) -> None:
+def test_the_default_formats_without_a_terminal_are_json(good: dict[str, str]) -> None:
     assert shown(good)["LOG_FORMAT"] == Shown("LOG_FORMAT", "json", "default")
 
 
@@ -456,14 +456,14 @@ def test_a_file_holds_settings_as_yaml_or_json(text: str, good: dict[str, str], 
     assert values["CORS_ALLOWED_ORIGINS"] == "https://a.example,https://b.example"
     assert values["TRUSTED_PROXIES"] == "10.0.0.0/8,::1"
     assert values["SITE_NAME"] == "Café “Ünïcode”"
-    # YAML 1.1 takes off for false, which these limits are not.
+    # YAML 1.1 reads `off` as false, but these limits are not booleans.
     assert values["RATE_LIMIT_MAILS"] == "off"
     assert values["EMAIL_USE_TLS"] in ("true", "yes") and values["EMAIL_PASSWORD_CHANGED"] in ("false", "off")
     for name in ("EMAIL_EXTRA_CONTEXT", "AUTH_PASSWORD_VALIDATORS"):
         assert json.loads(values[name] or "") == JSON[name]
 
 
-def test_the_file_does_what_the_environment_does(good: dict[str, str], write: Callable[[str], Path]) -> None:
+def test_the_file_has_the_same_effect_as_the_environment(good: dict[str, str], write: Callable[[str], Path]) -> None:
     file = write(YAML % KEY)
     rules = {"PASSWORD_RESET_CONFIG": str(file), "DATABASE_URL": good["DATABASE_URL"]}
     done = run_program(
@@ -472,12 +472,12 @@ def test_the_file_does_what_the_environment_does(good: dict[str, str], write: Ca
     assert done.returncode == 1 and "12 characters" in done.stderr
 
 
-def test_the_environment_goes_before_the_file(good: dict[str, str], write: Callable[[str], Path]) -> None:
+def test_the_environment_overrides_the_file(good: dict[str, str], write: Callable[[str], Path]) -> None:
     file = write("SITE_NAME: of the file\nHTTP_PORT: 1\nLOG_LEVEL: error\n")
     found = shown(good | {"PASSWORD_RESET_CONFIG": str(file), "SITE_NAME": "of the environment", "LOG_LEVEL": ""})
     assert found["SITE_NAME"] == Shown("SITE_NAME", "of the environment", "environment")
     assert found["HTTP_PORT"] == Shown("HTTP_PORT", "0", "environment")
-    # An empty one is absent.
+    # An empty variable counts as absent.
     assert found["LOG_LEVEL"] == Shown("LOG_LEVEL", "error", "file")
 
 
@@ -491,16 +491,16 @@ def test_the_file_may_name_the_file_of_a_secret(good: dict[str, str], write: Cal
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("0000000000111111111122222222223333333333444", id="of digits, of which the first are zeros"),
+        pytest.param("0000000000111111111122222222223333333333444", id="that is a number with leading zeros"),
         pytest.param("1e3000000000000000000000000000000000000000000", id="that looks like a number with an exponent"),
         pytest.param("0x00000000000000000000000000000000000000000000", id="that looks like a hexadecimal number"),
         pytest.param("1_000_000_000_000_000_000_000_000_000_000_000.50", id="that looks like a fraction"),
     ],
 )
-def test_a_secret_is_taken_letter_by_letter(
+def test_a_secret_is_used_exactly_as_it_is(
     text: str, database: Path, good: dict[str, str], write: Callable[[str], Path]
 ) -> None:
-    """Else its links would be no links to the Django site that has the same key."""
+    """Otherwise a Django site with the same key would not accept its links."""
     alice = add_user("alice", "alice@example.com")
     settings = {name: value for name, value in good.items() if name != "SECRET_KEY"}
     settings |= {"DATABASE_URL": f"sqlite:{database}", "PASSWORD_RESET_CONFIG": str(write(f"SECRET_KEY: {text}\n"))}

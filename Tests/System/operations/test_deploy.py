@@ -1,4 +1,5 @@
-"""Their own programs accept the files in deploy/, and these and the Dockerfile name only what there is."""
+"""The programs that read the files in deploy/ accept them; these files and the Dockerfile name only things that exist.
+"""
 
 import json
 import re
@@ -27,7 +28,7 @@ DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "password-reset.service"
 ALERTS = DEPLOY / "prometheus/alerts.yaml"
 
-# The Debian package that each validator comes from.
+# The Debian package of each validator.
 PACKAGES = {
     "docker-compose": "docker-compose",
     "nginx": "nginx-light",
@@ -37,7 +38,7 @@ PACKAGES = {
 
 
 def validate(program: str, *arguments: str | Path, folder: Path = DEPLOY) -> str:
-    """What the validator prints; it must accept what it is given."""
+    """Returns the output of the validator, which must accept its input."""
     done = subprocess.run(
         [path_of(program), *arguments],
         cwd=folder,
@@ -60,7 +61,7 @@ def path_of(program: str) -> str:
 
 
 def adapted(text: str, replacements: dict[str, str]) -> str:
-    """Returns an example with each name of it, which must be in it, replaced by a name of this machine."""
+    """Returns an example in which names of this machine replace the given ones, each of which it must contain."""
     for old, new in replacements.items():
         assert old in text, f"there is no {old}"
         text = text.replace(old, new)
@@ -69,7 +70,7 @@ def adapted(text: str, replacements: dict[str, str]) -> str:
 
 @pytest.fixture(scope="session")
 def settings() -> set[str]:
-    """The settings that docs/configuration.md lists, with the `_FILE` of each secret."""
+    """Returns the settings that docs/configuration.md lists, with the `_FILE` of each secret."""
     rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
     assert len(rows) > 40
     return {name for name, _ in rows} | {f"{name}_FILE" for name, default in rows if "*" in default}
@@ -77,7 +78,7 @@ def settings() -> set[str]:
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
-    """A folder with the secrets that the examples name."""
+    """Returns a folder with the secrets that the examples name."""
     folder = tmp_path / "secrets"
     folder.mkdir(mode=0o700)
     for name in ("secret-key", "smtp-password"):
@@ -88,7 +89,7 @@ def secrets(tmp_path: Path) -> Path:
 
 
 def check(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """What the service itself says of its configuration."""
+    """Returns the service's findings about its configuration."""
     command = [BINARY, "check"]
     return subprocess.run(
         command, env=BASE_ENVIRONMENT | environment, capture_output=True, text=True, timeout=60, check=False
@@ -112,12 +113,12 @@ def make_variable(name: str) -> list[str]:
 
 def test_the_image_is_built_with_the_libraries_of_the_makefile() -> None:
     installed = set(instructions("RUN")[0].split())
-    # Swift's image has a compiler and certificates.
+    # The Swift image has a compiler and certificates.
     needed = {package for package in make_variable("PACKAGES") if package.endswith("-dev") or package == "pkg-config"}
     assert needed and needed <= installed
 
 
-def test_the_image_copies_only_files_that_there_are() -> None:
+def test_the_image_copies_only_files_that_exist() -> None:
     copied = [path for line in instructions("COPY") if "--from" not in line for path in line.split()[:-1]]
     assert [path for path in copied if not (ROOT / path).exists()] == []
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
@@ -140,7 +141,7 @@ def test_the_toolchain_of_the_image_can_build_the_package() -> None:
     assert tuple(map(int, image.groups())) >= tuple(map(int, tools.groups()))
 
 
-def test_the_image_runs_only_commands_that_there_are() -> None:
+def test_the_image_runs_only_commands_that_exist() -> None:
     health = json.loads(instructions("HEALTHCHECK")[0].partition("CMD ")[2])
     program, *arguments = [*json.loads(instructions("ENTRYPOINT")[0]), *json.loads(instructions("CMD")[0])]
     assert health[0] == program
@@ -148,7 +149,7 @@ def test_the_image_runs_only_commands_that_there_are() -> None:
         assert subprocess.run([BINARY, *command, "--help"], env=BASE_ENVIRONMENT, capture_output=True).returncode == 0
 
 
-def test_the_image_names_only_settings_that_there_are(settings: set[str]) -> None:
+def test_the_image_names_only_settings_that_exist(settings: set[str]) -> None:
     names = set(re.findall(r"(\w+)=", instructions("ENV")[-1])) - {"PATH"}
     assert names and names - settings == set()
 
@@ -157,7 +158,7 @@ def test_the_image_names_only_settings_that_there_are(settings: set[str]) -> Non
 
 
 def compose_environment() -> dict[str, str]:
-    """The settings that compose.yaml gives the service."""
+    """Returns the settings that compose.yaml gives the service."""
     environment = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["password-reset"]["environment"]
     return dict(environment)
 
@@ -166,11 +167,11 @@ def test_docker_compose_accepts_its_file() -> None:
     validate("docker-compose", "--file", "compose.yaml", "config", "--quiet")
 
 
-def test_the_compose_file_names_only_settings_that_there_are(settings: set[str]) -> None:
+def test_the_compose_file_names_only_settings_that_exist(settings: set[str]) -> None:
     assert compose_environment().keys() - settings == set()
 
 
-def test_the_service_accepts_what_the_compose_file_sets(secrets: Path, tmp_path: Path) -> None:
+def test_the_service_accepts_the_settings_of_the_compose_file(secrets: Path, tmp_path: Path) -> None:
     environment = {name: text.replace("/run/secrets", str(secrets)) for name, text in compose_environment().items()}
     done = check(environment | {"DATABASE_URL": f"sqlite:{tmp_path}/password-reset.sqlite3"})
     assert done.returncode == 0, done.stdout + done.stderr
@@ -182,21 +183,21 @@ def test_the_service_accepts_what_the_compose_file_sets(secrets: Path, tmp_path:
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     unit.write_text(adapted(UNIT.read_text(), {"/usr/local/bin/password-reset": BINARY}))
-    # A key that it does not know is a warning only.
+    # An unknown key is only a warning.
     assert validate("systemd-analyze", "verify", "--man=no", unit) == ""
 
 
-def test_the_unit_exposes_no_more_than_it_must() -> None:
-    # 1.5 of 10; half of a point is the network itself.
+def test_the_unit_is_exposed_no_more_than_necessary() -> None:
+    # 1.5 of 10; the network itself accounts for half a point.
     validate("systemd-analyze", "security", "--offline=true", "--threshold=15", UNIT)
 
 
-def test_the_unit_is_not_started_again_on_a_wrong_configuration() -> None:
+def test_systemd_does_not_restart_the_unit_after_a_wrong_configuration() -> None:
     statuses = re.findall(r"^RestartPreventExitStatus=(.*)$", UNIT.read_text(), re.MULTILINE)
     assert [status.split() for status in statuses] == [["64", "78"]]
 
 
-def test_the_unit_and_its_configuration_file_name_only_settings_that_there_are(settings: set[str]) -> None:
+def test_the_unit_and_its_configuration_file_name_only_settings_that_exist(settings: set[str]) -> None:
     names = set(re.findall(r"^Environment=(\w+)=", UNIT.read_text(), re.MULTILINE))
     example = yaml.safe_load((DEPLOY / "password-reset.yaml").read_text())
     assert names and example
@@ -220,7 +221,7 @@ def test_the_service_accepts_the_configuration_file(secrets: Path, tmp_path: Pat
 
 @dataclass(frozen=True)
 class Proxy:
-    """nginx, as deploy/nginx.conf has it, before a service."""
+    """nginx with deploy/nginx.conf, in front of a service."""
 
     folder: Path
     port: int
@@ -265,7 +266,7 @@ class Proxy:
         return ["-p", str(self.folder), "-e", str(self.folder / "error.log"), "-c", str(self.configuration)]
 
     def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, dict[str, str]]:
-        """The status and the headers of the reply."""
+        """Returns the status and the headers of the response."""
         context = ssl.create_default_context(cafile=self.authority.file)
         connection = HTTPSConnection("localhost", self.port, context=context, timeout=30)
         try:
@@ -286,7 +287,7 @@ class Proxy:
 
     @property
     def statuses(self) -> list[str]:
-        """Those that the access log has."""
+        """Returns the statuses in the access log."""
         return [line.split(" ")[3] for line in (self.folder / "password-reset.access.log").read_text().splitlines()]
 
 
@@ -310,7 +311,7 @@ def test_nginx_accepts_its_file(proxy: Proxy) -> None:
     assert "[warn]" not in validate("nginx", "-t", *proxy.arguments)
 
 
-def test_no_token_is_in_a_log_of_nginx(proxy: Proxy, database: Path, serve: Callable[..., Service]) -> None:
+def test_no_log_of_nginx_contains_a_token(proxy: Proxy, database: Path, serve: Callable[..., Service]) -> None:
     link = link_for(add_user("alice", "alice@example.com"))
     path = f"/password-reset/{link.uid}/{link.token}"
     service = serve(TRUSTED_PROXIES="127.0.0.1")
@@ -324,7 +325,7 @@ def test_no_token_is_in_a_log_of_nginx(proxy: Proxy, database: Path, serve: Call
         assert file.is_dir() or link.token not in file.read_text()
 
 
-def test_a_client_behind_nginx_cannot_pass_for_others(proxy: Proxy, serve: Callable[..., Service]) -> None:
+def test_a_client_behind_nginx_cannot_impersonate_others(proxy: Proxy, serve: Callable[..., Service]) -> None:
     service = serve(TRUSTED_PROXIES="127.0.0.1", RATE_LIMIT_REQUESTS="2/h")
     body = '{"email": "alice@example.com"}'
     with serving_through(proxy, service.port):
@@ -333,7 +334,7 @@ def test_a_client_behind_nginx_cannot_pass_for_others(proxy: Proxy, serve: Calla
     assert statuses == [202, 202, 429]
 
 
-def test_nginx_lets_through_the_largest_body_that_the_service_takes(
+def test_nginx_passes_the_largest_body_that_the_service_accepts(
     proxy: Proxy, serve: Callable[..., Service]
 ) -> None:
     service = serve(TRUSTED_PROXIES="127.0.0.1")
@@ -343,7 +344,7 @@ def test_nginx_lets_through_the_largest_body_that_the_service_takes(
         assert proxy.ask("POST", "/password-reset", largest + " ")[0] == 413
 
 
-def test_replies_through_nginx_keep_their_headers(proxy: Proxy, serve: Callable[..., Service]) -> None:
+def test_responses_through_nginx_keep_their_headers(proxy: Proxy, serve: Callable[..., Service]) -> None:
     service = serve(TRUSTED_PROXIES="127.0.0.1")
     with serving_through(proxy, service.port):
         _, headers = proxy.ask("POST", "/password-reset", '{"email": "alice@example.com"}')
@@ -363,10 +364,10 @@ def test_prometheus_accepts_the_scrape_example() -> None:
     validate("promtool", "check", "config", DEPLOY / "prometheus/scrape.yaml")
 
 
-def test_each_alert_fires_where_it_must_and_nowhere_else() -> None:
+def test_each_alert_fires_only_when_it_should() -> None:
     tests = DEPLOY / "prometheus/alerts_test.yaml"
     validate("promtool", "test", "rules", tests, folder=tests.parent)
-    # promtool passes over an alert without a test.
+    # promtool ignores an alert without a test.
     tested = set(re.findall(r'{alertname="(\w+)"', tests.read_text()))
     assert tested == {rule["alert"] for rule in alerts()}
 
@@ -377,15 +378,15 @@ def test_each_alert_says_what_to_do() -> None:
         assert rule["annotations"].keys() == {"summary", "description", "action"}, rule["alert"]
 
 
-def test_the_alerts_name_only_metrics_that_the_service_has(serve: Callable[..., Service]) -> None:
-    # Prometheus itself makes `up`; a series of a histogram is named after it.
+def test_the_alerts_name_only_metrics_that_exist(serve: Callable[..., Service]) -> None:
+    # Prometheus itself creates `up`; the series of a histogram are named after it.
     named = {
         SUFFIX.sub("", name)
         for rule in alerts()
         for name in re.findall(r"\b(?:password_reset|process)_\w+", rule["expr"])
     }
     service = serve()
-    # Requests are counted from the first on.
+    # The counters of requests exist from the first request on.
     assert service.request_reset(email="alice@example.com").status == 202
     assert named and named - scrape(service).types.keys() == set()
 

@@ -25,7 +25,7 @@ DOCUMENTS = [
     ROOT / "deploy/README.md",
     *sorted(DOCS.rglob("*.md")),
 ]
-# A container or an image may have the name of the program, which then follows.
+# The program's name may also be the name of a container or an image, in which case the program follows it.
 COMMAND = re.compile(r"\bpassword-reset((?: (?!password-reset)[a-z][a-z-]*)+)([^|&;\n]*)")
 
 
@@ -57,12 +57,12 @@ SCRIPTS = [block for block in BLOCKS if block.language in ("sh", "bash")]
 
 
 def prose_of(document: Path) -> str:
-    """Without the blocks of code."""
+    """Returns the text without the blocks of code."""
     return re.sub(r"^( *)```.*?^\1```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def rows_of(document: Path, heading: str) -> list[list[str]]:
-    """The cells of each row of the tables under a heading."""
+    """Returns the cells of each row of the tables under a heading."""
     _, found, rest = document.read_text().partition(f"\n## {heading}\n")
     assert found, f"{name_of(document)} has no {heading}"
     lines = re.split(r"^## ", rest, maxsplit=1, flags=re.MULTILINE)[0].splitlines()
@@ -72,7 +72,7 @@ def rows_of(document: Path, heading: str) -> list[list[str]]:
 
 
 def first_names(rows: list[list[str]]) -> list[str]:
-    """What the first cell of each row has as code; heads have none."""
+    """Returns the code in the first cell of each row; header rows have none."""
     return [match[1] for row in rows if (match := re.match(r"`([^`]+)`", row[0]))]
 
 
@@ -84,7 +84,7 @@ def sources(*folders: str) -> str:
 
 
 def claims() -> Iterator[tuple[str, list[tuple[Path, str]]]]:
-    """Each claim, and the tests that it names."""
+    """Returns each claim with the tests that it names."""
     for row in rows_of(DOCS / "threat-model.md", "Claims"):
         if row[-1] == "test" or set(row[-1]) <= set("-"):
             continue
@@ -93,7 +93,7 @@ def claims() -> Iterator[tuple[str, list[tuple[Path, str]]]]:
             if code.startswith("Tests/"):
                 file = ROOT / code
             else:
-                assert file, f"{code} is in no file"
+                assert file, f"no file has {code}"
                 tests.append((file, code))
         yield row[-2], tests
 
@@ -104,7 +104,7 @@ def is_in(file: Path, test: str) -> bool:
     return any(f"func {name}(" in file.read_text() for name in (f"`{test}`", test))
 
 
-def test_every_claim_of_the_threat_model_names_tests_that_there_are() -> None:
+def test_every_test_that_the_threat_model_names_exists() -> None:
     found = list(claims())
     assert len(found) > 60
     assert [claim for claim, tests in found if not tests] == []
@@ -114,7 +114,7 @@ def test_every_claim_of_the_threat_model_names_tests_that_there_are() -> None:
     assert missing == []
 
 
-def test_a_test_that_there_is_not_would_be_missed() -> None:
+def test_a_missing_test_would_be_noticed() -> None:
     (file, test), *_ = next(claims())[1]
     assert is_in(file, test) and not is_in(file, test + "x") and not is_in(file, test[1:])
 
@@ -123,7 +123,7 @@ def test_a_test_that_there_is_not_would_be_missed() -> None:
 
 
 def anchors_of(document: Path) -> set[str]:
-    """As GitHub makes them from headings."""
+    """Returns the anchors that GitHub creates from headings."""
     headings = re.findall(r"^#+ (.+)$", prose_of(document), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -141,10 +141,10 @@ def test_every_link_leads_somewhere(document: Path) -> None:
     assert dead == []
 
 
-# Lists that are those of the code.
+# Lists that must match the code.
 
 
-def test_the_problem_codes_are_those_of_the_contract() -> None:
+def test_the_documented_problem_codes_match_the_contract() -> None:
     schemas = yaml.safe_load((ROOT / "openapi.yaml").read_text())["components"]["schemas"]
     problems = [schema["properties"] for name, schema in schemas.items() if name.endswith("Problem") and "properties" in schema]
     rows = [row for row in rows_of(DOCS / "errors.md", "Problem codes") if row[0].startswith("`")]
@@ -153,25 +153,25 @@ def test_the_problem_codes_are_those_of_the_contract() -> None:
     assert len(documented) == len(rows)
 
 
-def test_the_field_codes_are_those_of_the_contract() -> None:
+def test_the_documented_field_codes_match_the_contract() -> None:
     schemas = yaml.safe_load((ROOT / "openapi.yaml").read_text())["components"]["schemas"]
     documented = first_names(rows_of(DOCS / "errors.md", "Field codes"))
     assert sorted(documented) == sorted(schemas["FieldErrorCode"]["enum"])
 
 
-def test_the_findings_are_those_of_the_code() -> None:
+def test_the_documented_findings_match_the_code() -> None:
     numbers = sorted(set(re.findall(r'"([EW]0\d\d)"', sources("App"))))
     assert numbers
     assert first_names(rows_of(DOCS / "errors.md", "Findings")) == numbers
 
 
-def test_the_metrics_are_those_of_the_code() -> None:
+def test_the_documented_metrics_match_the_code() -> None:
     defined = re.findall(r'\.(?:counter|gauge|histogram)\(\s*"([a-z_]+)"', sources("."))
     assert "password_reset_build_info" in defined
     assert sorted(first_names(rows_of(DOCS / "operations.md", "Metrics"))) == sorted(defined)
 
 
-def test_the_audits_events_are_those_of_the_code() -> None:
+def test_the_documented_audit_events_match_the_code() -> None:
     declaration = re.search(r"enum AuditEvent: String.*?\n}", sources("PasswordReset"), re.DOTALL)
     assert declaration
     events = [raw or name for name, raw in re.findall(r'^ +case (\w+)(?: = "(\w+)")?$', declaration[0], re.MULTILINE)]
@@ -194,7 +194,7 @@ def subcommands(*command: str) -> set[str]:
 
 
 def commands_of(document: Path) -> Iterator[tuple[list[str], str]]:
-    """The words of each command in scripts and in the text, and what follows them."""
+    """Returns the words of each command in scripts and in the text, with the words that follow."""
     scripts = [re.sub(r"(^|\s)#.*$", "", block.text, flags=re.MULTILINE) for block in SCRIPTS if block.document == document]
     for code in [*scripts, *re.findall(r"`([^`\n]+)`", prose_of(document))]:
         for match in COMMAND.finditer(re.sub(r"\\\n\s*", " ", code)):
@@ -212,19 +212,19 @@ def test_every_command_exists_with_its_options(document: Path) -> None:
             assert re.search(rf"{option}\b", help_of(*command)), f"{' '.join(command)} has no {option}"
 
 
-def test_every_command_is_in_a_document() -> None:
+def test_every_command_is_documented() -> None:
     named = {words[0] for document in DOCUMENTS for words, _ in commands_of(document)}
     assert subcommands() - named == set()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
-def test_every_script_is_one(script: Block) -> None:
+def test_every_script_is_valid(script: Block) -> None:
     done = subprocess.run(["bash", "-n"], input=script.text, capture_output=True, text=True, timeout=10)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=str)
-def test_every_json_is_well_formed(block: Block) -> None:
+def test_every_json_block_is_well_formed(block: Block) -> None:
     json.loads(block.text)
 
 

@@ -1,4 +1,6 @@
-"""What was acknowledged is on disk: the service syncs the database log before it responds, and responds with 503 if the sync fails."""
+"""Acknowledged changes are on disk: the service syncs the database log before it responds, and responds with 503 if the
+sync fails.
+"""
 
 import re
 import shutil
@@ -27,7 +29,8 @@ CONNECTIONS = 32
 REQUESTS_EACH = 10
 # The number of requests over each connection before, during and after a fault.
 EACH_TIME = 5
-# So slow that many requests come while one sync is under way, and that a reply which does not wait for it is far ahead.
+# A sync takes so long that many requests arrive during it, and a response that does not wait for it comes far too
+# early.
 SLOW_DISK = {"ORDER_SYNC_MILLISECONDS": "20"}
 ID = 32
 
@@ -38,13 +41,13 @@ class Page:
 
     place: int
     completes_transaction: bool
-    # Texts of 32 and more hexadecimal digits in it: IDs, alone or with adjacent digits.
+    # Its texts of at least 32 hexadecimal digits: IDs, alone or with adjacent digits.
     runs: list[str]
 
 
 @dataclass(frozen=True)
 class Sync:
-    """One of the log that succeeded."""
+    """A sync of the log that succeeded."""
 
     begin: int
     end: int
@@ -52,7 +55,7 @@ class Sync:
 
 @dataclass(frozen=True)
 class Notes:
-    """What `order.c` wrote down, in the order in which it happened."""
+    """The records of `order.c`, in the order of the events."""
 
     pages: list[Page]
     syncs: list[Sync]
@@ -61,7 +64,7 @@ class Notes:
 
     @property
     def first_pages(self) -> dict[str, int]:
-        """For each text of the length of an id, the place of the first page that it was in."""
+        """Returns, for each text of the length of an ID, the place of the first page that contained it."""
         found: dict[str, int] = {}
         seen: set[str] = set()
         for page in self.pages:
@@ -91,7 +94,9 @@ def parse(text: str) -> Notes:
 
 
 def complaints(notes: Notes, promised: dict[str, int]) -> list[str]:
-    """What is wrong with the `promised`, the statuses by the id of the request: each must be on disk before its reply."""
+    """Returns the violations for the `promised` statuses by request ID: each request must be on disk before its
+    response.
+    """
     first_pages = notes.first_pages
     commits = [page.place for page in notes.pages if page.completes_transaction]
     found = []
@@ -102,7 +107,7 @@ def complaints(notes: Notes, promised: dict[str, int]) -> list[str]:
             continue
         written = first_pages.get(request)
         commit = next((place for place in commits if written is not None and place >= written), None)
-        # A sync that began before the last page was written need not have that on disk.
+        # A sync that began before the last page was written may not cover that page.
         synced = next((sync.end for sync in notes.syncs if commit is not None and sync.begin > commit), None)
         places = {"written": written, "committed": commit, "synced": synced}
         late = [what for what, place in places.items() if place is None or place > reply]
@@ -113,7 +118,7 @@ def complaints(notes: Notes, promised: dict[str, int]) -> list[str]:
 
 @dataclass(frozen=True)
 class Disk:
-    """The library that watches what a service has the kernel do, and makes the disk fail."""
+    """The library that records the service's calls to the kernel, and makes the disk fail."""
 
     library: Path
     folder: Path
@@ -164,14 +169,14 @@ def reset_request(number: int) -> bytes:
 
 
 def promises(responses: list[Response], status: int) -> dict[str, int]:
-    """The ids of the requests that got this status."""
+    """Returns the IDs of the requests that got this status."""
     found = [response.headers["X-Request-Id"] for response in responses if response.status == status]
     assert len(set(found)) == len(found) and all(re.fullmatch("[0-9a-f]{32}", request) for request in found)
     return dict.fromkeys(found, status)
 
 
 def rush(service: Service) -> list[Response]:
-    """Hundreds of requests over 32 connections."""
+    """Sends hundreds of requests over 32 connections."""
     numbers = range(CONNECTIONS)
     return all_at_once(service, [[reset_request(number)] * REQUESTS_EACH for number in numbers])
 
@@ -193,7 +198,7 @@ def test_one_sync_serves_many_requests(disk: Disk, serve: Callable[..., Service]
     syncs = len(disk.notes.syncs) - before
     print(f"{len(promised)} requests and {syncs} syncs")
     assert len(promised) == CONNECTIONS * REQUESTS_EACH
-    # Among them are those of the worker, which deals with the requests meanwhile.
+    # Some of these syncs are for the worker, which handles the requests meanwhile.
     assert 0 < syncs < len(promised) / 2
 
 
@@ -209,7 +214,7 @@ def test_a_new_password_is_on_disk_before_its_200(slow: dict[str, str], disk: Di
 
 
 def test_a_disk_that_lies_is_detected(disk: Disk, serve: Callable[..., Service]) -> None:
-    """These tests would see it if the service did not have the disk sync."""
+    """This shows that these tests would notice a service that does not sync."""
     service = serve(**disk.settings, ORDER_SKIP_SYNC="1")
     promised = promises(all_at_once(service, [[reset_request(number)] for number in range(3)]), 202)
     notes = disk.notes
@@ -219,10 +224,10 @@ def test_a_disk_that_lies_is_detected(disk: Disk, serve: Callable[..., Service])
 
 A_REQUEST = "0123456789abcdef" * 2
 ANOTHER = "f" * 32
-# What comes before the notes, and how the complaint begins.
+# The text that precedes the notes, and how the complaint begins.
 MADE_UP = {
     "in order": ("1 page 0 {id},|2 page 1 |4 sync 3|5 reply 202 {id}", None),
-    "in order, beside another text": ("1 page 1 abc{id}d,|3 sync 2|4 reply 202 {id}", None),
+    "in order, next to another text": ("1 page 1 abc{id}d,|3 sync 2|4 reply 202 {id}", None),
     "in order, written again": ("1 page 1 {id},|3 sync 2|4 reply 202 {id}|5 page 1 {id},|7 sync 6", None),
     "in order, noted by another thread first": ("4 reply 202 {id}|3 sync 2|1 page 1 {id},", None),
     "a sync after the reply": ("1 page 1 {id},|3 reply 202 {id}|4 sync 2", "not synced"),
@@ -240,7 +245,7 @@ MADE_UP = {
 
 
 @pytest.mark.parametrize("what", MADE_UP)
-def test_what_is_not_on_disk_before_its_reply_is_complained_of(what: str) -> None:
+def test_a_response_before_its_sync_is_a_complaint(what: str) -> None:
     text, complaint = MADE_UP[what]
     notes = parse(text.replace("|", "\n").format(id=A_REQUEST, another=ANOTHER))
     found = complaints(notes, {A_REQUEST: 202})
@@ -257,7 +262,7 @@ def no_mail_server() -> Iterator[dict[str, str]]:
 
 
 def recorded(database: Path, table: str) -> set[str]:
-    """The ids of the requests in a table."""
+    """Returns the request IDs in a table."""
     with connected(database) as connection:
         return {request for (request,) in connection.execute(f"SELECT request_id FROM {table}")}
 
@@ -270,7 +275,7 @@ def fault(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_what_was_accepted_around_a_fault_is_there_after_a_crash(
+def test_accepted_requests_around_a_fault_survive_a_crash(
     fault: str, disk: Disk, database: Path, tmp_path: Path, no_mail_server: dict[str, str]
 ) -> None:
     add_users(CONNECTIONS)
@@ -284,7 +289,7 @@ def test_what_was_accepted_around_a_fault_is_there_after_a_crash(
         after = promises(all_at_once(service, once), 202)
         assert complaints(disk.notes, before | after) == []
         service.kill()
-    # As another process finds it that reads the log.
+    # Read the log as another process would.
     assert recorded(database, "password_reset_audit") == set(before | after)
     assert recorded(database, "password_reset_outbox") == set(before | after)
     (tmp_path / "second").mkdir()
@@ -294,18 +299,18 @@ def test_what_was_accepted_around_a_fault_is_there_after_a_crash(
     assert len(before) == len(after) == len(again) == CONNECTIONS
 
 
-def test_a_fault_in_the_midst_of_requests_loses_none_of_the_accepted(
+def test_a_fault_during_requests_loses_no_accepted_request(
     fault: str, disk: Disk, database: Path, tmp_path: Path, no_mail_server: dict[str, str]
 ) -> None:
     add_users(CONNECTIONS)
-    # With a slow disk there is a batch under way at any time.
+    # With a slow disk, a batch is in progress at any time.
     with serving(database, tmp_path, **disk.settings, **no_mail_server, **SLOW_DISK) as service, ExitStack() as stack:
         clients = [stack.enter_context(Connection(service.port)) for _ in range(CONNECTIONS)]
         send_some(clients)
-        wait_until(lambda: replies(clients).count(202) >= CONNECTIONS, "some to be accepted")
+        wait_until(lambda: replies(clients).count(202) >= CONNECTIONS, "some requests to be accepted")
         disk.fail(fault)
         send_some(clients)
-        wait_until(lambda: 503 in replies(clients), "some to be refused")
+        wait_until(lambda: 503 in replies(clients), "some requests to be refused")
         disk.heal(fault)
         send_some(clients)
         talks = [client.listen(30, responses=3 * EACH_TIME, methods=["POST"] * 3 * EACH_TIME) for client in clients]
@@ -325,16 +330,16 @@ def send_some(clients: list[Connection]) -> None:
 
 
 def replies(clients: list[Connection]) -> list[int]:
-    """The statuses that have come so far."""
+    """Returns the statuses received so far."""
     return [status for client in clients for status in client.listen(0, methods=["POST"] * 3 * EACH_TIME).statuses]
 
 
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 @pytest.mark.parametrize("lasting", [True, False], ids=["under the fault", "after the fault"])
-def test_what_was_refused_is_not_done_at_the_end(
+def test_a_refused_request_is_not_carried_out_at_shutdown(
     lasting: bool, end: str, fault: str, disk: Disk, database: Path, tmp_path: Path, no_mail_server: dict[str, str]
 ) -> None:
-    """docs/errors.md promises it, although all pages of a transaction whose sync failed may be in the log."""
+    """docs/errors.md promises this, although the log may contain all pages of a transaction whose sync failed."""
     link = link_for(add_user("alice", "alice@example.com"))
     with serving(database, tmp_path, **disk.settings, **no_mail_server, **CHEAP) as service:
         disk.fail(fault)
@@ -350,7 +355,7 @@ def test_what_was_refused_is_not_done_at_the_end(
         assert len(promises(all_at_once(service, [[new_password(link)]]), 200)) == 1
 
 
-def test_a_link_outlives_a_fault(fault: str, disk: Disk, serve: Callable[..., Service]) -> None:
+def test_a_link_survives_a_fault(fault: str, disk: Disk, serve: Callable[..., Service]) -> None:
     link = link_for(add_user("alice", "alice@example.com"))
     service = serve(**disk.settings, **CHEAP)
     disk.fail(fault)
@@ -369,7 +374,7 @@ def test_a_service_is_not_ready_while_its_disk_fails(fault: str, disk: Disk, ser
     assert ask_admin(service, "/health/ready").status == 200
     disk.fail(fault)
     assert_is_refused(all_at_once(service, [[reset_request(0)]]))
-    # Each look writes as long as that fails.
+    # Each check writes while the disk fails.
     assert [ask_admin(service, "/health/ready").status for _ in range(3)] == [503] * 3
     assert ask_admin(service, "/health/live").status == 200
     disk.heal(fault)

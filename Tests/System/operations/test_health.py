@@ -17,7 +17,7 @@ def health(port: int, seconds: float = 10, **settings: str) -> subprocess.Comple
     return run_program(BASE_ENVIRONMENT | {"HTTP_PORT": str(port)} | settings, "health", seconds=seconds)
 
 
-def test_the_health_of_a_service_is_an_exit_code(database: Path, serve: Callable[..., Service]) -> None:
+def test_the_exit_status_is_the_health_of_the_service(database: Path, serve: Callable[..., Service]) -> None:
     service = serve()
     for settings in ({}, {"HTTP_HOST": "0.0.0.0"}, {"HTTP_HOST": "127.0.0.1", "SECRET_KEY": "short", "EMAIL_TIMEOUT": "never"}):
         done = health(service.port, **settings)
@@ -48,17 +48,17 @@ def test_a_service_that_hangs_is_reported_in_time(serve: Callable[..., Service])
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
-def test_no_proxy_is_asked(name: str, serve: Callable[..., Service]) -> None:
+def test_the_health_command_ignores_proxies(name: str, serve: Callable[..., Service]) -> None:
     assert health(serve().port, **{name: "http://127.0.0.1:1"}).returncode == 0
 
 
-def test_a_service_that_takes_connections_and_does_not_answer_is_not_ready() -> None:
+def test_a_service_that_accepts_connections_but_does_not_answer_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         done = health(silent.getsockname()[1])
     assert done.returncode == 1 and "Timeout was reached" in done.stderr
 
 
-def test_only_the_settings_of_the_listener_are_read() -> None:
+def test_the_health_command_reads_only_the_settings_of_the_listener() -> None:
     assert health(1, EMAIL_BACKEND="pigeon", SECRET_KEY="short").returncode == 1
     unknown = health(0)
     assert unknown.returncode == 1 and "HTTP_PORT is 0" in unknown.stderr

@@ -26,9 +26,9 @@ from scripted_server import settings as smtp_settings
 from service import BASE_ENVIRONMENT, BINARY, Link, Service, command, serving
 
 NEW = "battery-staple-92-new"
-# What the operator's tools wait for before they kill.
+# How long the operator's tools wait before they kill the service.
 LONGEST_END = 10
-# A lease that is not given back ends after six seconds.
+# A lease that is not released expires after six seconds.
 LONGEST_TAKEOVER = 4
 OWED = 6
 CROWD = 100
@@ -36,13 +36,13 @@ CROWD = 100
 
 @dataclass
 class Scene:
-    """A service that owes mails which its mail server does not take, and what happens to it."""
+    """A service with emails in its outbox that its mail server does not accept, and the results."""
 
     service: Service
     database: Path
     server: ScriptedServer
     link: Link
-    # The request ids of all that was answered 202.
+    # The IDs of all requests that were answered with 202.
     accepted: list[str] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
 
@@ -50,13 +50,13 @@ class Scene:
         self.service.process.wait(timeout=LONGEST_END + 5)
 
 
-# What is set up when the block begins; in the block the service is told to end, and what it said is read afterwards.
+# Each function sets up a state. Within its block the service shuts down; afterwards the function reads the responses.
 State = Callable[[Scene], AbstractContextManager[None]]
 
 
 @contextmanager
 def idle(scene: Scene) -> Iterator[None]:
-    """One client keeps its connection, and asks nothing."""
+    """One client keeps its connection, and sends no request."""
     with Connection(scene.service.port) as client:
         client.send(LIVE)
         scene.statuses += client.listen(10, responses=1).statuses
@@ -66,7 +66,7 @@ def idle(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def crowded(scene: Scene) -> Iterator[None]:
-    """A hundred requests wait for the database when the end is told."""
+    """A hundred requests wait for the database when the shutdown begins."""
     body = b'{"email": "user1@example.com"}'
     with ExitStack() as stack:
         clients = [stack.enter_context(Connection(scene.service.port)) for _ in range(CROWD)]
@@ -75,7 +75,7 @@ def crowded(scene: Scene) -> Iterator[None]:
             for client in clients:
                 client.send(ASK + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
             for client in clients:
-                wait_until(lambda client=client: client.is_read, "the requests to be read")
+                wait_until(lambda client=client: client.is_read, "the service to read the requests")
             yield
             wait_until(lambda: not scene.service.is_listening, "the service to stop listening")
         scene.wait_for_end()
@@ -88,21 +88,21 @@ def crowded(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def mailing(scene: Scene) -> Iterator[None]:
-    """The mail server has the text of a mail, and has not said what becomes of it."""
-    wait_until(lambda: "DATA" in scene.server.heard, "a mail to be under way")
+    """The mail server has the text of an email, and has not replied to it."""
+    wait_until(lambda: "DATA" in scene.server.heard, "an email to be in progress")
     yield
     scene.wait_for_end()
 
 
 @contextmanager
 def hashing(scene: Scene) -> Iterator[None]:
-    """A new password is being hashed."""
+    """The service is hashing a new password."""
     body = json.dumps({"new_password1": NEW, "new_password2": NEW}).encode()
     head = f"POST /password-reset/{scene.link.uid}/{scene.link.token} HTTP/1.1\r\nHost: localhost\r\n"
     with Connection(scene.service.port) as client:
         before = scene.service.processor_time
         client.send(head.encode() + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-        wait_until(lambda: scene.service.processor_time > before + 0.2, "the hash to be under way")
+        wait_until(lambda: scene.service.processor_time > before + 0.2, "the hash to be in progress")
         assert client.listen(0).statuses == [], "the hash was done too soon"
         yield
         scene.wait_for_end()
@@ -113,10 +113,10 @@ def hashing(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def dripping(scene: Scene) -> Iterator[None]:
-    """A body comes byte by byte."""
+    """A body arrives byte by byte."""
     with Connection(scene.service.port) as client, ThreadPoolExecutor() as pool:
         client.send(ASK + b"Content-Length: 1000\r\n\r\n")
-        wait_until(lambda: client.is_read, "the head to be read")
+        wait_until(lambda: client.is_read, "the service to read the head")
 
         def drip() -> None:
             while scene.service.process.poll() is None:
@@ -130,7 +130,7 @@ def dripping(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def unread(scene: Scene) -> Iterator[None]:
-    """A client reads nothing of what it asked for."""
+    """A client does not read its responses."""
     with Connection(scene.service.port, receive_buffer=4096) as client:
         fill_buffers(client, CONTRACT, quiet=1)
         yield
@@ -139,7 +139,7 @@ def unread(scene: Scene) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Act:
-    """A state in which the end may come, and what the mail server does meanwhile."""
+    """A state of the service at shutdown, and what the mail server does during it."""
 
     what: str
     state: State
@@ -154,9 +154,9 @@ class Act:
 ACTS = [
     Act("idle", idle, [200]),
     Act("a hundred requests in flight", crowded, [202] * CROWD),
-    Act("a mail before its text", mailing, server={"DATA": Fault.SILENCE}),
-    Act("a mail after its text", mailing, server={".": Fault.SILENCE}),
-    Act("a hash under way", hashing, [200]),
+    Act("an email before its text", mailing, server={"DATA": Fault.SILENCE}),
+    Act("an email after its text", mailing, server={".": Fault.SILENCE}),
+    Act("a hash in progress", hashing, [200]),
     Act("a dripped body", dripping),
     Act("an unread response", unread),
 ]
@@ -168,9 +168,9 @@ class Ending:
     seconds: float
     accepted: set[str]
     statuses: list[int]
-    # The request ids of the mails that the servers took, those of the first and those of the second service.
+    # The request IDs of the emails that the servers accepted, from the first and from the second service.
     sent: set[str]
-    # How long after its start the second service had none left to send.
+    # How long after its start the second service had sent all the rest.
     takeover: float
     events: dict[str, int]
 
@@ -187,16 +187,16 @@ def play(act: Act, database: Path, folder: Path, link: Link) -> Ending:
                 reply = service.request_reset(email=f"user{number}@example.com")
                 assert reply.status == 202
                 scene.accepted.append(reply.request_id)
-            wait_until(lambda: silent.connections, "the first mail to be under way")
+            wait_until(lambda: silent.connections, "the first email to be in progress")
             with act.state(scene):
                 start = time.monotonic()
                 service.process.terminate()
             seconds = time.monotonic() - start
             code = service.process.wait()
-        # Another takes on at once what is left.
+        # Another service continues at once with the remaining emails.
         with serving(database, folder / "second", **smtp_settings(good)):
             start = time.monotonic()
-            wait_until(lambda: is_done(database), "the second service to send what is left")
+            wait_until(lambda: is_done(database), "the second service to send the remaining emails")
             takeover = time.monotonic() - start
         sent = {identifier.strip("<").split(".")[0] for identifier in [*silent.taken, *good.taken]}
     events = {event: audited(database, event) for event in ("requested", "reset", "mail_failed")}
@@ -212,7 +212,7 @@ def is_done(database: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def endings(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Act, Future[Ending]]]:
-    """All at the same time, as each is mostly waiting."""
+    """Runs all states in parallel, because each mostly waits."""
     template = tmp_path_factory.mktemp("template") / "db.sqlite3"
     shutil.copy(migrated_file, template)
     with on_database(template):
@@ -230,19 +230,19 @@ def endings(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.mark.slow
 @pytest.mark.parametrize("act", ACTS, ids=str)
-def test_the_end_loses_nothing_in_the_state_of(act: Act, endings: dict[str, Future[Ending]]) -> None:
+def test_a_shutdown_loses_nothing_in_the_state(act: Act, endings: dict[str, Future[Ending]]) -> None:
     ending = endings[act.what].result()
     print(f"ended after {ending.seconds:.1f} s, taken over after {ending.takeover:.1f} s")
     assert (ending.code, ending.statuses) == (0, act.statuses)
     assert ending.seconds <= LONGEST_END
-    assert ending.accepted - ending.sent == set(), "accepted, and no mail came"
+    assert ending.accepted - ending.sent == set(), "a request was accepted, but its email did not arrive"
     assert ending.takeover <= LONGEST_TAKEOVER
     resets = 1 if act.state is hashing else 0
     assert ending.events == {"requested": len(ending.accepted) - resets, "reset": resets, "mail_failed": 0}
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_the_end_is_quick_where_nothing_is_to_be_done(sent: signal.Signals, serve: Callable[..., Service]) -> None:
+def test_an_idle_service_shuts_down_quickly(sent: signal.Signals, serve: Callable[..., Service]) -> None:
     service = serve()
     start = time.monotonic()
     service.process.send_signal(sent)
@@ -275,7 +275,7 @@ def next_subject(service: Service, mail_server: MailServer) -> str:
 
 
 def complaints(service: Service) -> list[dict[str, str]]:
-    """What the log has to say against the templates."""
+    """Returns the complaints about the templates in the log."""
     lines = service.log.read_text().rpartition("\n")[0].splitlines()
     entries = [json.loads(line) for line in lines if line.startswith("{")]
     return [entry for entry in entries if entry["level"] in ("warning", "error") and "password_reset_subject.txt" in str(entry)]
@@ -289,7 +289,7 @@ def test_templates_are_reloaded_on_sighup(
     assert next_subject(service, mail_server) == "First"
 
     templates.put("Second")
-    assert next_subject(service, mail_server) == "First", "read without being told"
+    assert next_subject(service, mail_server) == "First", "templates were read without a signal"
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: next_subject(service, mail_server) == "Second", "the new template")
 
@@ -305,7 +305,7 @@ def test_templates_are_reloaded_on_sighup(
 
     templates.put("Third")
     service.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: next_subject(service, mail_server) == "Third", "the mended template")
+    wait_until(lambda: next_subject(service, mail_server) == "Third", "the fixed template")
     assert service.process.poll() is None
 
 
@@ -317,10 +317,10 @@ def test_sighup_without_templates_costs_nothing(serve: Callable[..., Service]) -
     assert service.process.poll() is None
 
 
-def test_a_closed_terminal_ends_the_service_of_a_developer(database: Path, tmp_path: Path) -> None:
+def test_a_closed_terminal_ends_a_service_in_development_mode(database: Path, tmp_path: Path) -> None:
     log = tmp_path / "dev.log"
     environment = BASE_ENVIRONMENT | {"HTTP_PORT": "0", "ADMIN_PORT": "0", "DATABASE_URL": f"sqlite:{database}"}
-    # As a terminal starts it; whoever runs the tests may have them ignore the signal (nohup).
+    # A terminal starts programs with the default action. The tests may run with SIGHUP ignored (nohup).
     program = ["env", "--default-signal=HUP", BINARY, "serve", "--dev"]
     with running(program, environment, log) as process:
         wait_until(lambda: "password-reset is ready" in log.read_text(), "the service to be ready")
@@ -345,7 +345,7 @@ def applied(database: Path) -> list[tuple[object, ...]]:
 
 
 def start_together(database: Path, folder: Path) -> None:
-    """Six processes at once on a database that there is not yet; all of them must come up."""
+    """Starts six processes at once on a database that does not exist yet; all of them must start."""
     environment = BASE_ENVIRONMENT | {
         "HTTP_PORT": "0",
         "ADMIN_PORT": "0",
@@ -379,7 +379,7 @@ def start_together(database: Path, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_processes_may_start_at_once_on_a_new_database(tmp_path: Path) -> None:
+def test_processes_may_start_at_the_same_time_on_a_new_database(tmp_path: Path) -> None:
     reference = tmp_path / "reference.sqlite3"
     assert command(reference, "migrate").returncode == 0
 
@@ -389,7 +389,7 @@ def test_processes_may_start_at_once_on_a_new_database(tmp_path: Path) -> None:
         start_together(folder / "db.sqlite3", folder)
         return folder / "db.sqlite3"
 
-    # Two rounds at a time, which makes the order of things less regular.
+    # Run two rounds at a time, which varies the order of events.
     with ThreadPoolExecutor(max_workers=2) as pool:
         databases = list(pool.map(play_round, range(ROUNDS)))
     for database in databases:
@@ -399,8 +399,8 @@ def test_processes_may_start_at_once_on_a_new_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["serve"], ["migrate"], ["users", "list"], ["outbox", "list"], ["audit"], ["check"]], ids=" ".join)
-def test_a_newer_schema_is_left_alone(arguments: list[str], tmp_path: Path) -> None:
-    """It stays in the journal mode it has, as the newer release may have its reasons."""
+def test_a_newer_schema_is_not_changed(arguments: list[str], tmp_path: Path) -> None:
+    """The database keeps its journal mode, because the newer release may have its reasons for it."""
     database = tmp_path / "db.sqlite3"
     assert command(database, "migrate").returncode == 0
     with connected(database) as connection:
@@ -416,7 +416,7 @@ def test_a_newer_schema_is_left_alone(arguments: list[str], tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["db.sqlite3"]
 
 
-def test_the_schema_is_newer_for_a_service_that_runs_in_wal_mode_too(tmp_path: Path) -> None:
+def test_a_newer_schema_is_not_changed_in_wal_mode_either(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
     assert command(database, "migrate").returncode == 0
     with connected(database) as connection:

@@ -1,4 +1,6 @@
-"""Each line of the log is one JSON object, regardless of the request; it has no secret, and a slow reader blocks no request."""
+"""Each line of the log is one JSON object, regardless of the request; it has no secret, and a slow reader blocks no
+request.
+"""
 
 import json
 import os
@@ -47,7 +49,7 @@ HOSTILE = [
 
 
 def hostile_requests() -> list[bytes]:
-    """Each text in a path, in a query, in a field's name and value, in the host, and in a body."""
+    """Yields requests with each text in a path, in a query, in a field's name and value, in the host, and in a body."""
     requests = []
     for text in HOSTILE:
         data = text.encode("utf-8", "surrogatepass")
@@ -72,11 +74,11 @@ def hostile_requests() -> list[bytes]:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the log says after hostile requests and a few honest ones."""
+class Logged:
+    """The log after hostile requests and a few honest ones."""
 
     text: str
-    # The X-Request-Id of each reply, and its status.
+    # The X-Request-Id of each response, and its status.
     replies: list[tuple[str, int]]
 
     @property
@@ -89,9 +91,9 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
+def logged(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Logged:
     alice = add_user("alice", "alice@example.com")
-    folder = tmp_path_factory.mktemp("told")
+    folder = tmp_path_factory.mktemp("logged")
     replies = []
     with receiving(folder) as server:
         smtp = {"EMAIL_BACKEND": "smtp", "EMAIL_HOST": "localhost", "EMAIL_PORT": str(server.port)}
@@ -110,61 +112,61 @@ def told(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Tol
                 replies.append((reply.request_id, reply.status))
             server.wait_for(2)
             wait_until(lambda: pending(module_database) == 0, "the outbox to be empty")
-    return Told(service.log.read_text(), replies)
+    return Logged(service.log.read_text(), replies)
 
 
-def test_each_line_is_one_json_object(told: Told) -> None:
-    # Readers may take any of Unicode's line ends for one.
-    assert told.text.splitlines() == told.text.rstrip("\n").split("\n")
-    assert re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]", told.text) is None
-    assert len(told.entries) > 300
-    for entry in told.entries:
+def test_each_line_is_one_json_object(logged: Logged) -> None:
+    # Readers may treat any of Unicode's line ends as one.
+    assert logged.text.splitlines() == logged.text.rstrip("\n").split("\n")
+    assert re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]", logged.text) is None
+    assert len(logged.entries) > 300
+    for entry in logged.entries:
         assert isinstance(entry, dict) and {"time", "level", "message"} <= entry.keys()
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry["time"])
         assert entry["level"] in ("trace", "debug", "info", "notice", "warning", "error", "critical")
-    assert "forged" not in told.text
+    assert "forged" not in logged.text
 
 
-def test_each_request_is_logged_with_its_route_and_status(told: Told) -> None:
-    assert {entry["route"] for entry in told.requests} <= ROUTES
-    assert {"none", "/password-reset", "/password-reset/{uidb64}/{token}", "/health/live"} <= {entry["route"] for entry in told.requests}
-    for entry in told.requests:
+def test_each_request_is_logged_with_its_route_and_status(logged: Logged) -> None:
+    assert {entry["route"] for entry in logged.requests} <= ROUTES
+    assert {"none", "/password-reset", "/password-reset/{uidb64}/{token}", "/health/live"} <= {entry["route"] for entry in logged.requests}
+    for entry in logged.requests:
         assert 200 <= int(entry["status"]) < 600
         assert 0 <= float(entry["duration_ms"]) < 60_000
         assert len(entry["method"]) <= 16
 
 
-def test_the_request_id_is_that_of_the_reply(told: Told) -> None:
-    """What was refused before there was a request may be told of in another way, but by its id."""
-    by_id = {entry["request_id"]: int(entry["status"]) for entry in told.requests}
-    replied = dict(told.replies)
-    assert len(replied) == len(told.replies) > len(HOSTILE)
+def test_each_log_line_has_the_request_id_of_the_response(logged: Logged) -> None:
+    """The log may describe a refusal before there was a request in another way, but with its ID."""
+    by_id = {entry["request_id"]: int(entry["status"]) for entry in logged.requests}
+    replied = dict(logged.replies)
+    assert len(replied) == len(logged.replies) > len(HOSTILE)
     assert by_id.items() <= replied.items()
     assert all(re.fullmatch("[0-9a-f]{32}", request) for request in replied)
-    honest = told.replies[-5:]
+    honest = logged.replies[-5:]
     assert [status for _, status in honest] == [202, 200, 400, 200, 200]
     assert dict(honest).items() <= by_id.items()
 
 
-def test_later_log_lines_have_the_id_of_the_request(told: Told) -> None:
-    asked = told.replies[-5][0]
-    events = [entry.get("event") for entry in told.entries if entry.get("request_id") == asked]
+def test_later_log_lines_have_the_id_of_the_request(logged: Logged) -> None:
+    asked = logged.replies[-5][0]
+    events = [entry.get("event") for entry in logged.entries if entry.get("request_id") == asked]
     assert "mailed" in events
 
 
-def test_nothing_that_was_sent_is_repeated(told: Told) -> None:
+def test_no_input_is_repeated(logged: Logged) -> None:
     for text in ("alice", "auth_user; --", "jndi", "xxxxxxxx", "crimson", "heading", NEW):
-        assert text not in told.text, text
+        assert text not in logged.text, text
 
 
 def test_a_live_token_is_only_in_the_email(database: Path, tmp_path: Path) -> None:
-    """`serving` searches the log, in which the SQL of trace level is; this one reads the files of the database also."""
+    """`serving` searches the log, which at trace level has the SQL. This test also reads the files of the database."""
     add_user("alice", "alice@example.com")
     mails = tmp_path / "mails"
     hasher = {"PASSWORD_HASHER_OPTIONS": "iterations=10"}
     with serving(database, tmp_path, EMAIL_BACKEND="file", EMAIL_FILE_PATH=str(mails), LOG_LEVEL="trace", **hasher) as service:
         assert service.request_reset(email="alice@example.com").status == 202
-        link = wait_until(lambda: link_in(mails), "the mail")
+        link = wait_until(lambda: link_in(mails), "the email")
         assert [service.set_password(link, text, text).status for text in ("weak", NEW, NEW)] == [400, 200, 400]
         mac = link.token.rpartition("-")[2].encode()
         files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
@@ -200,7 +202,7 @@ LOST = re.compile(r"(\d+) log lines? (?:was|were) lost because the reader of the
 
 
 class Reader:
-    """Reads the log from a pipe when it is told to, and otherwise not."""
+    """Reads the log from a pipe, but only on request."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         os.set_blocking(pipe.fileno(), False)
@@ -208,7 +210,7 @@ class Reader:
         self.read = b""
 
     def read_on(self) -> bytes:
-        """All that there is so far."""
+        """Reads everything available so far."""
         while data := self._pipe.read(65536):
             self.read += data
         return self.read
@@ -239,7 +241,7 @@ def logging_to_pipe(database: Path, folder: Path) -> Iterator[tuple[Service, Rea
     try:
         port = int(reader.wait_for(r"listening on 127\.0\.0\.1:(\d+)", "the service to listen")[1])
         reader.wait_for(rf"listening on {re.escape(ADMIN_HOST)}:\d+", "the admin listener to be there")
-        # Where `Service.admin_port` looks.
+        # `Service.admin_port` reads this file.
         log = folder / "start.log"
         log.write_bytes(reader.read)
         yield Service(port, process, log), reader
@@ -250,7 +252,7 @@ def logging_to_pipe(database: Path, folder: Path) -> Iterator[tuple[Service, Rea
 
 
 def check_links(service: Service, count: int) -> float:
-    """The longest time that a hundred checks took."""
+    """Returns the longest duration of a hundred checks."""
     longest = 0.0
     for _ in range(count // 100):
         with Connection(service.port) as connection:
@@ -268,32 +270,32 @@ def test_a_stalled_log_reader_blocks_no_request(database: Path, tmp_path: Path) 
         growth = service.watch_memory()
         longest = 0.0
         deadline = time.monotonic() + 90
-        # Well beyond the first one.
+        # Far above the duration of the first check.
         while scrape(service).value("password_reset_log_lines_lost_total") < 1000:
             assert time.monotonic() < deadline, "no line was lost; does the log wait without a bound?"
             longest = max(longest, check_links(service, 500))
         print(f"a hundred checks took at most {longest:.2f} s; {growth() / 2**20:.1f} MiB more")
         assert longest < 10
-        # What waits for the reader is bounded.
+        # The queue for the reader is bounded.
         assert growth() < 64 * 2**20
         assert service.request_reset(email="alice@example.com").status == 202
         lost = scrape(service).value("password_reset_log_lines_lost_total")
 
         read_before = len(reader.read)
-        told = reader.wait_for(LOST.pattern, "the line that tells how many were lost")
-        assert int(told[1]) >= lost >= 1000
+        found = reader.wait_for(LOST.pattern, "the line that says how many were lost")
+        assert int(found[1]) >= lost >= 1000
         text = reader.read[read_before:].decode(errors="replace")
-        # The first line may have begun before, and the last one may not be whole.
+        # The first line may have begun earlier, and the last one may be incomplete.
         lines = text.split("\n")[1:-1]
         notices = [json.loads(line)["message"] for line in lines if LOST.search(line)]
         assert len(notices) == 1
         assert all(isinstance(json.loads(line), dict) for line in lines)
 
-        # It goes on as before, and what is told now is lost no more.
+        # Logging continues as before, and loses no more lines.
         request = service.request_reset(email="alice@example.com").request_id
         reader.wait_for(request, "a line of a new request")
 
-        # As much again as the pipe takes, and more.
+        # More than the pipe's capacity again.
         check_links(service, 500)
         service.process.terminate()
         assert service.process.wait(timeout=10) == 0
@@ -301,7 +303,7 @@ def test_a_stalled_log_reader_blocks_no_request(database: Path, tmp_path: Path) 
 
 
 def test_the_service_survives_a_closed_log(database: Path, tmp_path: Path) -> None:
-    """The reader's end of the pipe is closed, as when a collector of logs dies."""
+    """The reader closes its end of the pipe, as when a log collector crashes."""
     with logging_to_pipe(database, tmp_path) as (service, _):
         assert service.process.stderr
         service.process.stderr.close()
@@ -357,7 +359,7 @@ def test_the_search_finds(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", HARMLESS)
-def test_the_search_passes_over(what: str) -> None:
+def test_the_search_ignores(what: str) -> None:
     assert leaks("\n".join([LINE % "before, and in short", LINE % HARMLESS[what]]), SECRETS) == []
 
 
@@ -374,14 +376,14 @@ def test_every_log_of_these_tests_is_searched(what: str, database: Path, tmp_pat
     with pytest.raises(AssertionError, match=re.escape(planted[what])):
         with serving(database, tmp_path, PASSWORD_HASHER_OPTIONS="iterations=10") as service:
             assert service.set_password(link, planted["password"], planted["password"]).status == 200
-            # Once it has ended, nothing is written over it.
+            # After its end, no process overwrites it.
             service.kill()
             with service.log.open("a") as log:
                 log.write(LINE % planted[what] + "\n")
 
 
-def test_these_services_tell_all_they_can(database: Path, serve: Callable[..., Service]) -> None:
-    """Else there would be little to search."""
+def test_these_services_log_everything_they_can(database: Path, serve: Callable[..., Service]) -> None:
+    """Otherwise the search would have little to find."""
     service = serve()
     assert service.request_reset(email="alice@example.com").status == 202
     wait_until(lambda: '"trace"' in service.log.read_text() and "INSERT INTO" in service.log.read_text(), "a statement in the log")

@@ -1,4 +1,4 @@
-"""The mailbox of the memory backend: a test of an application reads emails over HTTP and needs no mail server."""
+"""The mailbox of the memory backend: an application's test reads emails over HTTP and needs no mail server."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ class Answer:
 
 
 def ask(port: int, path: str, method: str = "GET", *, host: str = ADMIN_HOST, named: str | None = None) -> Answer:
-    """Sends a request to `host`, which it may call by another name."""
+    """Sends a request to `host`, under its own name or another one."""
     connection = http.client.HTTPConnection(host, port, timeout=20)
     try:
         connection.request(method, path, headers={"Connection": "close"} | ({"Host": named} if named else {}))
@@ -33,7 +33,7 @@ def ask(port: int, path: str, method: str = "GET", *, host: str = ADMIN_HOST, na
 
 @pytest.fixture
 def developing(tmp_path: Path) -> Iterator[Service]:
-    """The service as `serve --dev` with the memory backend."""
+    """Runs the service as `serve --dev` with the memory backend."""
     with serving(tmp_path / "db.sqlite3", tmp_path, "--dev", EMAIL_BACKEND="memory") as service:
         yield service
 
@@ -54,7 +54,7 @@ def test_the_newest_email_is_read_over_http(developing: Service) -> None:
     assert ask(port, "/mailbox/newest?wait=soon").status == 404
 
 
-def test_a_page_whose_name_points_here_reads_no_mailbox(developing: Service) -> None:
+def test_a_page_whose_name_resolves_to_the_listener_cannot_read_the_mailbox(developing: Service) -> None:
     port = developing.admin_port
     assert ask(port, "/mailbox", named="evil.example").status == 404
     assert ask(port, "/mailbox", named=f"localhost:{port}").status == 200
@@ -70,7 +70,7 @@ def test_there_is_no_mailbox_outside_development(tmp_path: Path) -> None:
     assert statuses == {"/mailbox": 404, "/mailbox/newest": 404, "/health/live": 200}
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+def test_an_error_names_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server((ADMIN_HOST, 0)) as taken:
         done = command(tmp_path / "db.sqlite3", "serve", "--dev", EMAIL_BACKEND="memory", ADMIN_PORT=str(taken.getsockname()[1]))
     assert done.returncode == 1 and "ADMIN_PORT" in done.stderr

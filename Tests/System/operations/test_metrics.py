@@ -1,4 +1,4 @@
-"""Metrics are right after known traffic, reveal no accounts, and are only for the operator."""
+"""Metrics are correct after known traffic, reveal no accounts, and are only for the operator."""
 
 import json
 import os
@@ -57,22 +57,22 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Flow:
-    """A service after known traffic, and what it tells then."""
+    """A service after known traffic, and its metrics then."""
 
     service: Service
     metrics: Metrics
-    # Of all that was sent, by method, route and status.
+    # All requests that were sent, by method, route and status.
     requests: dict[tuple[str, str, str], int]
 
 
 def answered(service: Service, request: str) -> list[int]:
-    """The statuses of the replies to a request without a body."""
+    """Returns the statuses of the responses to requests without a body."""
     return exchange(service.port, f"{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()).statuses
 
 
 @pytest.fixture(scope="module")
 def flow(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
-    """Four requests for a mail may pass, and more links than are checked."""
+    """Runs a service that allows four requests for an email, and more link requests than are sent."""
     add_user("alice", "alice@example.com")
     folder = tmp_path_factory.mktemp("flow")
     with receiving(folder) as server, ExitStack() as stack:
@@ -94,9 +94,9 @@ def play(service: Service, server: MailServer) -> dict[tuple[str, str, str], int
 
     count("POST", ASK, service.request_reset(email="alice@example.com").status)
     (mail,) = server.wait_for(1)
-    count("POST", ASK, service.request_reset(email="nobody@example.com").status)
-    count("POST", ASK, service.request_reset(email="nobody@example.com").status)
-    count("POST", ASK, service.request_reset(email="nobody").status)
+    count("POST", ASK, service.request_reset(email="stranger@example.com").status)
+    count("POST", ASK, service.request_reset(email="stranger@example.com").status)
+    count("POST", ASK, service.request_reset(email="stranger").status)
     count("POST", ASK, *[service.request_reset(email="alice@example.com").status for _ in range(3)])
     count("GET", LINK, *[service.check_link(mail.link).status for _ in range(5)])
     count("GET", LINK, service.check_link(Link(mail.link.uid, "abc-def")).status)
@@ -126,20 +126,20 @@ def test_prometheus_accepts_the_metrics(flow: Flow, promtool: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_prometheus_would_not_accept_less(flow: Flow, promtool: str) -> None:
+def test_prometheus_would_refuse_invalid_metrics(flow: Flow, promtool: str) -> None:
     broken = flow.metrics.text.replace("_total", "", 1)
     done = subprocess.run([promtool, "check", "metrics"], input=broken, env=BASE_ENVIRONMENT, text=True, capture_output=True, timeout=60)
     assert done.returncode != 0
 
 
-def test_every_metric_is_there_with_its_type(flow: Flow) -> None:
+def test_every_metric_exists_with_its_type(flow: Flow) -> None:
     assert flow.metrics.types == TYPES
-    # A counter with labels that has counted nothing, and a histogram of none, may have no series.
+    # A labeled counter without counts, and a histogram without observations, may have no series.
     assert flow.metrics.names <= TYPES.keys()
     assert {name for name, kind in TYPES.items() if kind == "gauge"} <= flow.metrics.names
 
 
-def test_it_is_the_text_format(flow: Flow) -> None:
+def test_the_metrics_are_in_the_text_format(flow: Flow) -> None:
     reply = ask_admin(flow.service, "/metrics")
     assert reply.content_type.replace(" ", "").startswith("text/plain;version=0.0.4")
     assert reply.body.endswith("\n")
@@ -156,7 +156,7 @@ def test_requests_are_counted_by_route_and_status(flow: Flow) -> None:
         by_name = dict(labels)
         assert by_name.keys() == {"method", "route", "status"}
         counted[by_name["method"], by_name["route"], by_name["status"]] = value
-    # Connections to the admin listener may be counted as well.
+    # Connections to the admin listener may also count.
     public = {key: value for key, value in counted.items() if key in flow.requests or key[1].startswith(ASK)}
     assert public == flow.requests
 
@@ -166,11 +166,11 @@ def test_durations_are_counted_by_route(flow: Flow) -> None:
         histogram = flow.metrics.histogram(SECONDS, route=route)
         assert_is_sound(histogram)
         assert histogram.count == sum(count for (_, counted, _), count in flow.requests.items() if counted == route)
-        # No request took as long as that.
+        # No request took that long.
         assert histogram.sum < 10 * histogram.count
 
 
-def test_decisions_of_the_limiters_are_counted(flow: Flow) -> None:
+def test_decisions_of_the_rate_limits_are_counted(flow: Flow) -> None:
     def decided(limiter: str) -> tuple[float, float]:
         allowed, throttled = (
             flow.metrics.value("password_reset_limiter_decisions_total", limiter=limiter, decision=decision)
@@ -205,7 +205,7 @@ def test_hashes_are_counted(flow: Flow) -> None:
     assert flow.metrics.value("password_reset_hashing_refused_total") == 0
 
 
-def test_nothing_is_lost_on_the_way(flow: Flow) -> None:
+def test_every_email_is_accounted_for(flow: Flow) -> None:
     assert flow.metrics.value("password_reset_audit_lost_total") == 0
     assert flow.metrics.value("password_reset_log_lines_lost_total") == 0
 
@@ -220,7 +220,7 @@ def test_the_process_metrics_match_the_kernel(flow: Flow) -> None:
     assert metrics.value("process_cpu_seconds_total") == pytest.approx(flow.service.processor_time, abs=1)
     resident = int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     assert metrics.value("process_resident_memory_bytes") == pytest.approx(resident, rel=0.2)
-    # The scrape's own connection, and what was being closed.
+    # The scrape's own connection, and any that was closing.
     assert metrics.value("process_open_fds") == pytest.approx(len(list((proc / "fd").iterdir())), abs=5)
     limit = next(line for line in (proc / "limits").read_text().splitlines() if line.startswith("Max open files"))
     assert metrics.value("process_max_fds") == int(limit.split()[3])
@@ -238,12 +238,12 @@ def test_connections_are_counted(flow: Flow) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/mailbox"])
-def test_the_public_listener_has_none_of_it(path: str, flow: Flow) -> None:
+def test_the_public_listener_has_no_metrics(path: str, flow: Flow) -> None:
     assert answered(flow.service, f"GET {path}") == [404]
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/health/live", "/health/ready"])
-def test_the_admin_listener_answers_to_its_own_names_only(path: str, flow: Flow) -> None:
+def test_the_admin_listener_answers_only_to_its_own_names(path: str, flow: Flow) -> None:
     port = flow.service.admin_port
     for host in ("localhost", f"localhost:{port}", "127.0.0.1", f"[::1]:{port}", f"127.0.0.2:{port}", "LOCALHOST"):
         assert ask_admin(flow.service, path, host=host).status == 200, host
@@ -254,7 +254,7 @@ def test_the_admin_listener_answers_to_its_own_names_only(path: str, flow: Flow)
 
 
 @pytest.mark.parametrize("path", ["/password-reset", "/mailbox", "/openapi.yaml", "/"])
-def test_the_admin_listener_has_nothing_else(path: str, flow: Flow) -> None:
+def test_the_admin_listener_serves_nothing_else(path: str, flow: Flow) -> None:
     reply = ask_admin(flow.service, path)
     assert (reply.status, reply.content_type) == (404, "application/problem+json")
     assert json.loads(reply.body)["code"] == "not_found"
@@ -274,7 +274,7 @@ def test_unknown_paths_create_no_time_series(serve: Callable[..., Service]) -> N
             assert answered(service, request), request
 
     visit(0)
-    # The second look shows the first one.
+    # The second scrape shows the first one.
     scrape(service)
     before = scrape(service)
     for number in range(1, 20):
@@ -284,31 +284,31 @@ def test_unknown_paths_create_no_time_series(serve: Callable[..., Service]) -> N
     assert not any(word in after.text for word in ("BREW1", "stranger", "/nowhere"))
 
 
-def test_the_metrics_do_not_tell_accounts_apart(serve: Callable[..., Service], database: Path) -> None:
-    """Metrics reveal how many emails were sent, and with that how many requests had an account, but no names."""
+def test_the_metrics_do_not_reveal_accounts(serve: Callable[..., Service], database: Path) -> None:
+    """Metrics reveal how many emails were sent, and therefore how many requests had an account, but no names."""
     add_user("alice", "alice@example.com")
     service = serve()
     service.request_reset(email="alice@example.com")
-    service.request_reset(email="nobody@example.com")
+    service.request_reset(email="stranger@example.com")
     wait_until(lambda: pending(database) == 0, "the outbox to be empty")
     text = scrape(service).text
-    for word in ("no_account", "suppressed", "alice", "nobody", "example.com", "resolved"):
+    for word in ("no_account", "suppressed", "alice", "stranger", "example.com", "resolved"):
         assert word not in text
 
 
-def test_an_outage_of_the_mail_server_shows_and_leaves_the_service_ready(database: Path, serve: Callable[..., Service]) -> None:
+def test_an_outage_of_the_mail_server_is_visible_and_the_service_stays_ready(database: Path, serve: Callable[..., Service]) -> None:
     add_user("alice", "alice@example.com")
     service = serve(EMAIL_BACKEND="smtp", EMAIL_HOST="localhost", EMAIL_PORT=str(free_port()))
     start = time.time()
     for _ in range(3):
         assert service.request_reset(email="alice@example.com").status == 202
-    wait_until(lambda: failures(database), "the outbox to note that the server is away")
+    wait_until(lambda: failures(database), "the outbox to record that the server is away")
 
     def oldest() -> float:
         return scrape(service).value("password_reset_outbox_oldest_age_seconds")
 
-    wait_until(lambda: oldest() >= 2, "the oldest entry to age")
-    # By the database's clock in milliseconds.
+    wait_until(lambda: oldest() >= 2, "the oldest job to age")
+    # The time by the database's clock, in milliseconds.
     assert oldest() <= time.time() - start + 0.1
     metrics = scrape(service)
     assert metrics.value("password_reset_outbox_jobs", state="waiting") == 3
@@ -326,18 +326,18 @@ def test_a_dead_letter_is_counted(database: Path, serve: Callable[..., Service])
         service = serve(**settings(server))
         for name in ("alice", "bob"):
             assert service.request_reset(email=f"{name}@example.com").status == 202
-        wait_until(lambda: dead_letters(database) and len(outbox(database)) == 1, "one mail to be sent, and one to be dead-lettered")
+        wait_until(lambda: dead_letters(database) and len(outbox(database)) == 1, "one email to be sent, and one to be dead-lettered")
         metrics = scrape(service)
     assert metrics.value("password_reset_emails_total", outcome="dead") == 1
     assert metrics.value("password_reset_emails_total", outcome="sent") == 1
     assert metrics.value("password_reset_outbox_jobs", state="dead") == 1
     assert metrics.value("password_reset_outbox_jobs", state="waiting") == 0
-    # A dead letter is not owed any more.
+    # Dead letters do not count as pending.
     assert metrics.value("password_reset_outbox_oldest_age_seconds") == 0
 
 
-def test_a_rush_on_the_hashes_shows(database: Path, tmp_path: Path) -> None:
-    """One hashes, 32 wait, and the rest is refused."""
+def test_an_overload_of_the_hashing_pool_is_visible(database: Path, tmp_path: Path) -> None:
+    """One password is hashed, 32 wait, and the rest is refused."""
     link = link_for(add_user("alice", "alice@example.com"))
     body = b'{"new_password1": "%b", "new_password2": "%b"}' % (NEW.encode(), NEW.encode())
     head = f"POST /password-reset/{link.uid}/{link.token} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -363,7 +363,7 @@ def test_a_rush_on_the_hashes_shows(database: Path, tmp_path: Path) -> None:
     assert done.value("password_reset_hashing_running") == done.value("password_reset_hashing_waiting") == 0
 
 
-def test_a_service_without_its_database_is_alive_and_not_ready(database: Path, serve: Callable[..., Service]) -> None:
+def test_a_service_without_its_database_is_live_but_not_ready(database: Path, serve: Callable[..., Service]) -> None:
     service = serve()
     assert [ask_admin(service, f"/health/{name}").status for name in ("live", "ready")] == [200, 200]
     with connected(database) as connection:
@@ -372,7 +372,7 @@ def test_a_service_without_its_database_is_alive_and_not_ready(database: Path, s
     assert ask_admin(service, "/health/ready").status == 503
     assert answered(service, "GET /health/live") == [200]
     assert ask_admin(service, "/health/live").status == 200
-    # What cannot be read is no reason to tell nothing at all.
+    # The other metrics are reported although this one cannot be read.
     assert scrape(service).value("process_open_fds") > 0
     with connected(database) as connection:
         connection.execute("ALTER TABLE taken_away RENAME TO password_reset_outbox")

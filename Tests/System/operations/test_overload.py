@@ -11,10 +11,10 @@ from raw_http import Connection, Response, is_alive
 from raw_requests import CHEAP, all_at_once, assert_is_refused, new_password
 from service import Link, Service, serving
 
-# One is hashed and 32 more wait, by docs/configuration.md.
+# One is hashed and 32 more wait, as docs/configuration.md says.
 CAPACITY = 33
 USERS = 5 * CAPACITY
-# Some hundredth of a second each.
+# Each takes some hundredths of a second.
 SLOW = {"PASSWORD_HASHER_CONCURRENCY": "1", "PASSWORD_HASHER_OPTIONS": "iterations=20000"}
 
 
@@ -23,7 +23,7 @@ def is_hashing(service: Service) -> bool:
 
 
 def overload(service: Service, links: list[Link], meanwhile: Callable[[], None]) -> list[Response]:
-    """What each link's new password gets when all come at once; `meanwhile` happens when the first is refused."""
+    """Sets a new password with every link at once. Returns the responses; calls `meanwhile` at the first refusal."""
     with ExitStack() as stack:
         clients = [stack.enter_context(Connection(service.port)) for _ in links]
         for client, link in zip(clients, links, strict=True):
@@ -42,14 +42,14 @@ def test_no_link_is_lost_when_hashing_is_overloaded(database: Path, tmp_path: Pa
             assert is_alive(service.port)
             assert service.check_link(bystander).body["validlink"] is True
             assert service.request_reset(email="alice@example.com").status == 202
-            assert is_hashing(service), "the rush was over too soon"
+            assert is_hashing(service), "the overload was over too soon"
 
         responses = overload(service, links, ask_for_other_things)
     assert len(responses) == USERS
     refused = [link for link, response in zip(links, responses, strict=True) if response.status == 503]
     assert_is_refused([response for response in responses if response.status != 200])
     print(f"{USERS - len(refused)} set, {len(refused)} refused")
-    # What was done while others still came made room for more.
+    # A password that was set during the overload made room for another.
     assert CAPACITY <= USERS - len(refused) < USERS / 2
 
     (tmp_path / "later").mkdir()

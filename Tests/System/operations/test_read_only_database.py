@@ -22,7 +22,7 @@ WITHOUT_PRIVILEGES = "--bounding-set=-dac_override,-dac_read_search,-linux_immut
 
 @pytest.fixture(autouse=True)
 def modes_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the service modes hold as for an ordinary user, even where root runs the tests."""
+    """Makes file modes apply to the service as to an ordinary user, even if root runs the tests."""
     if os.geteuid() == 0:
         program = tmp_path / "unprivileged"
         program.write_text(f'#!/bin/sh\nexec setpriv {WITHOUT_PRIVILEGES} "{service_module.BINARY}" "$@"\n')
@@ -32,7 +32,7 @@ def modes_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def site(database: Path, tmp_path: Path) -> Iterator[Path]:
-    """The database in a folder of its own, as a crash of the service leaves it: with a log and its index."""
+    """Creates the database in its own folder, as a crash of the service leaves it: with a log and its index."""
     folder = tmp_path / "site"
     folder.mkdir()
     site = Path(shutil.copy(database, folder / "db.sqlite3"))
@@ -72,7 +72,7 @@ def read_only_index_of_the_log(site: Path) -> Iterator[None]:
 
 @contextmanager
 def immutable_file(site: Path) -> Iterator[None]:
-    """Which nobody may write, whatever its mode says; as on a read-only disk."""
+    """Makes the file immutable for every user, regardless of its mode, as on a read-only disk."""
     if os.geteuid() != 0 or subprocess.run(["chattr", "+i", str(site)], capture_output=True).returncode:
         pytest.skip("no file can be made immutable here")
     try:
@@ -85,19 +85,19 @@ def immutable_file(site: Path) -> Iterator[None]:
 def read_only_folder_without_a_log(site: Path) -> Iterator[None]:
     with closing(sqlite3.connect(site)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    # The last connection is closed, so all is in the file.
+    # The last connection is closed, so the file contains everything.
     assert not Path(f"{site}-wal").exists()
     with mode(site.parent, 0o500):
         yield
 
 
-# Makes a database read-only for a while.
+# Each makes a database read-only within its block.
 Spoil = Callable[[Path], AbstractContextManager[None]]
 WHILE_IT_RUNS: list[Spoil] = [read_only_file, read_only_log, read_only_index_of_the_log, immutable_file]
 
 
 @pytest.mark.parametrize("spoil", [*WHILE_IT_RUNS, read_only_folder_without_a_log], ids=lambda spoil: spoil.__name__)
-def test_a_start_is_refused_as_the_check_says(spoil: Spoil, site: Path) -> None:
+def test_a_start_is_refused_with_the_message_of_the_check(spoil: Spoil, site: Path) -> None:
     with spoil(site):
         before = {path.name: path.read_bytes() for path in site.parent.iterdir() if path.suffix != ".sqlite3-shm"}
         done = command(site, "check")
@@ -106,12 +106,12 @@ def test_a_start_is_refused_as_the_check_says(spoil: Spoil, site: Path) -> None:
         assert (done.returncode, "cannot be written" in done.stderr) == (78, True), done.stderr
         after = {path.name: path.read_bytes() for path in site.parent.iterdir() if path.suffix != ".sqlite3-shm"}
         assert after == before
-    # And no more than that was wrong.
+    # The database has no other fault.
     assert command(site, "check").returncode == 0
 
 
 def ready(service: Service) -> list[int]:
-    """What each listener says, and the metric."""
+    """Returns what each listener reports, and the metric."""
     public = service._call("GET", "/health/ready").status
     return [public, ask_admin(service, "/health/ready").status, int(scrape(service).value("password_reset_database_up"))]
 
@@ -127,7 +127,7 @@ def test_a_service_is_not_ready_while_its_database_is_read_only(spoil: Spoil, si
         assert ready(service) == [200, 200, 1]
 
 
-def test_a_look_at_a_database_that_can_be_written_writes_nothing(database: Path, tmp_path: Path) -> None:
+def test_the_check_of_a_writable_database_writes_nothing(database: Path, tmp_path: Path) -> None:
     with serving(database, tmp_path) as service:
         assert ready(service) == [200, 200, 1]
         files = [database, Path(f"{database}-wal")]

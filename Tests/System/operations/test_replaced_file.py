@@ -1,4 +1,6 @@
-"""The database file is removed or replaced while the service runs: nothing is answered from a file that no longer has that name."""
+"""The database file is removed or replaced while the service runs: the service answers nothing from a file that no
+longer has that name.
+"""
 
 import json
 import os
@@ -28,7 +30,7 @@ CLIENTS = 16
 
 
 def copy_of(database: Path) -> Path:
-    """A consistent copy next to the database, as a restore has it."""
+    """Returns a consistent copy next to the database, like that of a restore."""
     copy = database.with_name("restored.sqlite3")
     with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
@@ -44,7 +46,7 @@ def remove_alone(database: Path) -> None:
     database.unlink()
 
 
-def make_anew(database: Path) -> None:
+def create_again(database: Path) -> None:
     copy = copy_of(database)
     remove(database)
     shutil.copy(copy, database)
@@ -73,7 +75,7 @@ def truncate(database: Path) -> None:
 
 
 def replace_the_folder(database: Path) -> None:
-    """With one that has a whole database."""
+    """Replaces the folder with one that has a complete database."""
     folder, copy = database.parent, copy_of(database)
     folder.rename(folder.with_name("before"))
     folder.mkdir()
@@ -82,21 +84,21 @@ def replace_the_folder(database: Path) -> None:
 
 Happen = Callable[[Path], None]
 HAPPENINGS: list[Happen] = [
-    remove, remove_alone, make_anew, rename_over, rename_over_without_a_log, remove_the_log, remove_the_index_of_the_log, truncate,
+    remove, remove_alone, create_again, rename_over, rename_over_without_a_log, remove_the_log, remove_the_index_of_the_log, truncate,
     replace_the_folder,
 ]
 
 
 @pytest.fixture
 def site(database: Path, tmp_path: Path) -> Path:
-    """The database in a folder of its own, apart from the log of the service."""
+    """Creates the database in its own folder, apart from the log of the service."""
     folder = tmp_path / "site"
     folder.mkdir()
     return Path(shutil.copy(database, folder / "db.sqlite3"))
 
 
 def at_once(service: Service, request: bytes, method: str) -> list[int]:
-    """The statuses of as many requests at one time as make the service use all its connections to the database."""
+    """Returns the statuses of enough simultaneous requests to use all of the service's database connections."""
     barrier = threading.Barrier(CLIENTS)
     statuses: list[int] = []
 
@@ -125,13 +127,13 @@ def request_for(address: str) -> bytes:
 
 
 def reports(service: Service) -> list[dict[str, str]]:
-    """The lines of the log that say that the file was replaced."""
+    """Returns the lines of the log that report the replaced file."""
     lines = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
     return [line for line in lines if line["message"] == "The database cannot be used any more"]
 
 
 @pytest.mark.parametrize("happen", HAPPENINGS, ids=lambda happen: happen.__name__)
-def test_nothing_is_answered_from_a_file_that_was_replaced(happen: Happen, database: Path, site: Path, tmp_path: Path) -> None:
+def test_no_request_is_answered_from_a_replaced_file(happen: Happen, database: Path, site: Path, tmp_path: Path) -> None:
     link = link_for(add_user("alice", "alice@example.com"))
     shutil.copy(database, site)
     with serving(site, tmp_path, **CHEAP) as service:
@@ -149,12 +151,12 @@ def test_nothing_is_answered_from_a_file_that_was_replaced(happen: Happen, datab
         (report,) = reports(service)
         assert report["level"] == "error"
         assert str(site) in report["reason"] and "replaced or removed" in report["reason"]
-        # The service must not make a file of its own there.
+        # The service must not create a file there.
         assert site.exists() == there
 
 
-def test_a_link_to_another_database_replaces_it(database: Path, site: Path, tmp_path: Path) -> None:
-    """As a symbolic link to the current release may do; no open file has changed then."""
+def test_a_link_to_another_database_counts_as_replaced(database: Path, site: Path, tmp_path: Path) -> None:
+    """A symbolic link to the current release may change like this; no open file has changed then."""
     name = tmp_path / "current.sqlite3"
     name.symlink_to(site)
     with serving(name, tmp_path) as service:
@@ -166,7 +168,7 @@ def test_a_link_to_another_database_replaces_it(database: Path, site: Path, tmp_
     assert audited(site, "requested") == 1
 
 
-def test_what_was_refused_is_not_in_the_file_that_was_moved_away(site: Path, tmp_path: Path) -> None:
+def test_a_refused_request_is_not_in_the_file_that_was_moved_away(site: Path, tmp_path: Path) -> None:
     away = site.parent / "away"
     with serving(site, tmp_path) as service:
         assert service.request_reset(email="a@example.com").status == HTTPStatus.ACCEPTED
@@ -174,7 +176,7 @@ def test_what_was_refused_is_not_in_the_file_that_was_moved_away(site: Path, tmp
             Path(f"{site}{suffix}").rename(f"{away}{suffix}")
         for _ in range(3):
             assert service.request_reset(email="a@example.com").status == HTTPStatus.SERVICE_UNAVAILABLE
-        # A file that comes back is not trusted: another program may have used it under the other name.
+        # The service does not trust a file that comes back: another program may have used it under the other name.
         for suffix in SUFFIXES:
             Path(f"{away}{suffix}").rename(f"{site}{suffix}")
         assert service.request_reset(email="a@example.com").status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -184,10 +186,10 @@ def test_what_was_refused_is_not_in_the_file_that_was_moved_away(site: Path, tmp
     assert audited(site, "requested") == 2
 
 
-def test_the_worker_sends_nothing_from_a_file_that_was_replaced(
+def test_the_worker_sends_nothing_from_a_replaced_file(
     database: Path, mail_server: MailServer, serve_with_mail: Callable[..., Service]
 ) -> None:
-    """Nor from the new one: the job in it is for the process that opens it next."""
+    """It sends nothing from the new one either: the job in it is for the process that opens it next."""
     add_user("alice", "alice@example.com")
     service = serve_with_mail()
     rename_over(database)
@@ -200,12 +202,12 @@ def test_the_worker_sends_nothing_from_a_file_that_was_replaced(
             [user],
         )
     assert service.request_reset(email="alice@example.com").status == HTTPStatus.SERVICE_UNAVAILABLE
-    wait_until(lambda: "The outbox cannot be" in service.log.read_text(), "the worker to look at the outbox")
+    wait_until(lambda: "The outbox cannot be" in service.log.read_text(), "the worker to check the outbox")
     assert pending(database) == 1
     assert mail_server.deliveries == []
 
 
-def test_what_other_programs_do_to_the_database_replaces_nothing(site: Path, tmp_path: Path) -> None:
+def test_changes_by_other_programs_do_not_count_as_replaced(site: Path, tmp_path: Path) -> None:
     with serving(site, tmp_path) as service:
         assert service.request_reset(email="a@example.com").status == HTTPStatus.ACCEPTED
         with closing(sqlite3.connect(site, isolation_level=None)) as other:

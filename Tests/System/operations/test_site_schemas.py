@@ -1,4 +1,4 @@
-"""The service works next to any schema that Django and SQLite accept, and never calls such a database damaged."""
+"""The service works next to any schema that Django and SQLite accept, and never reports such a database as damaged."""
 
 import json
 import sqlite3
@@ -16,7 +16,7 @@ from service import Service, command, run_command
 NEW = "battery-staple-92-new"
 QUICK = {"PASSWORD_HASHER_OPTIONS": "iterations=10"}
 
-# The outbox as the release before migration 4 left it.
+# The outbox as the release before migration 4 created it.
 BEFORE_MIGRATION_4 = """
 CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY);
 INSERT INTO grdb_migrations VALUES ('1 auth_user'), ('2 outbox'), ('3 audit');
@@ -41,7 +41,7 @@ def execute(database: Path, script: str) -> None:
 
 
 def errors(database: Path) -> list[str]:
-    """The errors that `check` finds in the database."""
+    """Returns the errors that `check` finds in the database."""
     done = command(database, "check", "--json")
     return [finding["message"] for finding in json.loads(done.stdout) if finding["level"] == "error"]
 
@@ -70,7 +70,7 @@ def test_a_database_from_before_the_rename_is_migrated(has_site: bool, database:
 
 
 def test_a_view_of_the_outbox_does_not_stop_the_migration(database: Path) -> None:
-    """A site may look at the service's tables."""
+    """A site may have views of the service's tables."""
     execute(database, BEFORE_MIGRATION_4 + "CREATE VIEW site_outbox AS SELECT id FROM password_reset_outbox;")
     run_command(database, "migrate")
     with closing(sqlite3.connect(database)) as connection:
@@ -86,8 +86,8 @@ def test_a_password_is_set_next_to_a_rich_schema(database: Path, serve: Callable
     assert authenticate(username="alice", password=NEW) is not None
 
 
-def test_the_site_may_be_migrated_to_a_rich_schema_under_the_service(database: Path, serve: Callable[..., Service]) -> None:
-    """Every connection loads the schema again after such a change."""
+def test_the_site_may_migrate_to_a_rich_schema_while_the_service_runs(database: Path, serve: Callable[..., Service]) -> None:
+    """Every connection reloads the schema after such a change."""
     alice = add_user("alice", "alice@example.com")
     service = serve(**QUICK)
     assert service.check_link(link_for(alice)).status == 200
@@ -98,8 +98,8 @@ def test_the_site_may_be_migrated_to_a_rich_schema_under_the_service(database: P
     assert Preference.objects.count() == 1
 
 
-def test_a_schema_that_this_sqlite_cannot_read_is_not_called_damage(database: Path, tmp_path: Path) -> None:
-    """A newer SQLite may have written it; the owner of a healthy site must not restore a backup for it."""
+def test_a_schema_that_this_sqlite_cannot_read_is_not_reported_as_damage(database: Path, tmp_path: Path) -> None:
+    """A newer SQLite may have written it. The owner of a healthy site must not restore a backup because of it."""
     execute(
         database,
         """

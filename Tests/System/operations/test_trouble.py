@@ -29,7 +29,7 @@ SETTINGS = {
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Somebody is writing, and takes his time."""
+    """Another process holds the write lock within the block."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -41,7 +41,7 @@ def test_a_stop_does_not_wait_for_a_locked_database(database: Path, serve: Calla
         body = b'{"email": "a@example.com"}'
         client.send(b"POST /password-reset HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
         client.send(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-        wait_until(lambda: client.is_read, "the request to be read")
+        wait_until(lambda: client.is_read, "the service to read the request")
         for _ in range(3):
             assert service.check_link(Link("MQ", "abc-0123")).body["validlink"] is False
         start = time.monotonic()
@@ -58,12 +58,12 @@ def test_commands_that_read_do_not_wait_for_a_writer(database: Path) -> None:
             start = time.monotonic()
             done = command(database, *arguments)
             assert done.returncode == 0, done.stderr
-            # SQLite would wait for five.
+            # SQLite would wait for five seconds.
             assert time.monotonic() - start < 4, arguments
 
 
 def test_a_locked_database_is_a_temporary_failure(database: Path) -> None:
-    """A supervisor does not start anew after 78."""
+    """A supervisor does not restart after exit status 78."""
     with locked(database):
         done = command(database, "serve")
     assert (done.returncode, "locked" in done.stderr) == (1, True), done.stderr
@@ -79,12 +79,14 @@ def test_a_port_in_use_is_a_temporary_failure(database: Path) -> None:
 
 @pytest.fixture
 def cut_off(database: Path, tmp_path: Path) -> Path:
-    """A database of Django's as a power cut leaves it: half a transaction in it, and what it was before beside it."""
+    """Returns a Django database as a power failure leaves it: half a transaction in it, and its rollback journal next
+    to it.
+    """
     add_user("alice", "alice@example.com")
     copy = tmp_path / "cut_off.sqlite3"
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
-        # So little that it goes to the file before the end.
+        # The cache is so small that SQLite writes pages to the file before the commit.
         connection.execute("PRAGMA cache_size = 1")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE auth_user SET username = 'mallory'")
@@ -105,7 +107,7 @@ def test_the_start_rolls_back_an_interrupted_transaction(cut_off: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_start_that_is_refused_makes_no_database(tmp_path: Path) -> None:
+def test_a_refused_start_creates_no_database(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
     certificate = {"HTTP_SSL_CERTFILE": "/nowhere/cert.pem", "HTTP_SSL_KEYFILE": "/nowhere/key.pem"}
     for settings in (certificate, {"EMAIL_BACKEND": "file", "EMAIL_FILE_PATH": "/proc/nowhere"}):
@@ -114,13 +116,13 @@ def test_a_start_that_is_refused_makes_no_database(tmp_path: Path) -> None:
         assert not database.exists()
 
 
-def test_a_folder_that_is_not_there_is_an_error() -> None:
+def test_a_missing_folder_is_an_error() -> None:
     done = run_program(BASE_ENVIRONMENT | SETTINGS | {"DATABASE_URL": "sqlite:/nowhere/db.sqlite3"}, "check")
     assert (done.returncode, "E011" in done.stdout, "W007" in done.stdout) == (78, True, False), done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["serve"], ["config"], ["backup", "copy.sqlite3"]], ids=" ".join)
-def test_a_fault_has_its_exit_code_even_if_stderr_is_full(arguments: list[str], tmp_path: Path) -> None:
+def test_a_fault_has_its_exit_status_even_if_stderr_is_full(arguments: list[str], tmp_path: Path) -> None:
     environment = BASE_ENVIRONMENT | SETTINGS | {"EMAIL_BACKEND": "", "DATABASE_URL": "sqlite:none.sqlite3"}
     with open("/dev/full", "wb") as full:
         done = subprocess.run([BINARY, *arguments], env=environment, cwd=tmp_path, stdout=full, stderr=full, timeout=60)
@@ -145,8 +147,8 @@ def test_lines_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
         wait_until(lambda: lost() > 0, "lines to be counted as lost")
 
 
-def test_no_connection_takes_the_place_of_a_log_that_is_closed(tmp_path: Path) -> None:
-    """What is logged would go to a client."""
+def test_no_connection_gets_the_descriptor_of_a_closed_log(tmp_path: Path) -> None:
+    """Otherwise a client would receive log lines."""
     ports = {"HTTP_PORT": str(free_port()), "ADMIN_PORT": str(free_port())}
     environment = BASE_ENVIRONMENT | SETTINGS | ports | {"DATABASE_URL": "sqlite:db.sqlite3"}
     closed = ["sh", "-c", 'exec "$0" serve <&- >&- 2>&-', BINARY]
@@ -159,7 +161,7 @@ def test_no_connection_takes_the_place_of_a_log_that_is_closed(tmp_path: Path) -
 def listening(
     command: list[str], environment: Mapping[str, str], folder: Path, log: IO[bytes] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A service that says nowhere that it listens."""
+    """Runs a service that cannot log that it listens."""
     process = subprocess.Popen(command, env=environment, cwd=folder, stderr=log)
 
     def is_up() -> bool:

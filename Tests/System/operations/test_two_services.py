@@ -24,9 +24,9 @@ LINKS = 10
 CONTENDERS = 12
 REQUESTS = 200
 CLIENTS = 16
-# How many mails a second each of them may send while one is killed.
+# How many emails per second each of them may send while one is killed.
 RATE = 50
-# A worker that is gone has its mails for six seconds, another one looks for them every five, and this is what may come on top.
+# The leases of a killed worker last six seconds, another one polls every five, and the rest is a margin.
 LONGEST_TAKEOVER = 6 + 5 + 4
 
 
@@ -44,14 +44,16 @@ def password(number: int) -> str:
 
 
 def passwords_of(user: User) -> list[int]:
-    """Which of the contenders' passwords the user has."""
-    # Django's `check_password` would spend half a second on each that is wrong, as the hash is a cheap one.
+    """Returns which of the contenders' passwords the user has."""
+    # Django's `check_password` would spend half a second on each wrong one, because the hash is a cheap one.
     hasher = PBKDF2PasswordHasher()
     return [number for number in range(CONTENDERS) if hasher.verify(password(number), user.password)]
 
 
 def contend(services: list[Service], link: Link) -> list[Reply]:
-    """Returns the replies to many clients that use the link at the same time, half of them at each service, with different passwords."""
+    """Lets many clients use the link at the same time with different passwords, half of them at each service. Returns
+    the responses.
+    """
     start = Barrier(CONTENDERS)
 
     def use(number: int) -> Reply:
@@ -62,9 +64,9 @@ def contend(services: list[Service], link: Link) -> list[Reply]:
         return list(pool.map(use, range(CONTENDERS)))
 
 
-def test_a_link_is_used_once_by_either_service(database: Path, tmp_path: Path) -> None:
+def test_only_one_service_accepts_a_link(database: Path, tmp_path: Path) -> None:
     users = add_users(LINKS)
-    # Long enough for all to have found the link valid before the first is done.
+    # Hashing takes so long that every client has found the link valid before the first has finished.
     with two_serving(database, tmp_path, PASSWORD_HASHER_OPTIONS="iterations=20000") as services:
         for user in users:
             replies = contend(services, link_for(user))
@@ -82,7 +84,7 @@ def settings(sink: Sink, **others: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request by a user, and the id that its 202 has; none if there was no reply."""
+    """A request by a user, and the ID in its 202; None if there was no response."""
 
     user: User
     request: str | None
@@ -93,7 +95,7 @@ class Asked:
 
 
 def ask(service: Service, user: User) -> Asked:
-    # A killed service sends no reply.
+    # A killed service sends no response.
     with suppress(OSError, http.client.HTTPException):
         reply = service.request_reset(email=user.email)
         assert reply.status == 202
@@ -102,7 +104,7 @@ def ask(service: Service, user: User) -> Asked:
 
 
 def ask_in_turn(pool: ThreadPoolExecutor, services: list[Service], users: list[User]) -> Iterator[Asked]:
-    """Each user's request, every other one at either service, as they are answered."""
+    """Sends each user's request, alternating between the services. Yields each as it is answered."""
     return pool.map(ask, [services[number % 2] for number in range(len(users))], users)
 
 
@@ -119,8 +121,8 @@ def test_two_services_send_each_email_once(database: Path, tmp_path: Path) -> No
     ):
         asked = list(ask_in_turn(pool, services, users))
         wait_until(lambda: pending(database) == 0, "the outbox to be empty")
-        # Counted as soon as they are recorded.
-        wait_until(lambda: sum(map(sent_by, services)) >= REQUESTS, "all mails to be counted")
+        # The emails are counted as soon as they are recorded.
+        wait_until(lambda: sum(map(sent_by, services)) >= REQUESTS, "all emails to be counted")
         sent = [sent_by(service) for service in services]
         arrived = Counter(mail.message_id for mail in sink.arrivals)
     assert arrived == Counter(each.message_id for each in asked)
@@ -130,7 +132,7 @@ def test_two_services_send_each_email_once(database: Path, tmp_path: Path) -> No
 
 
 def mailed(database: Path) -> set[str]:
-    """The `Message-ID` of each mail that is recorded as sent."""
+    """Returns the `Message-ID` of each email that is recorded as sent."""
     with connected(database) as connection:
         rows = connection.execute("SELECT request_id, user_id FROM password_reset_audit WHERE event = 'mailed'")
         return {f"<{request}.{user}@localhost>" for request, user in rows}
@@ -139,7 +141,7 @@ def mailed(database: Path) -> set[str]:
 @pytest.mark.slow
 def test_a_service_sends_the_emails_of_one_that_was_killed(database: Path, tmp_path: Path) -> None:
     users = add_users(REQUESTS)
-    # With a limit the mails wait in the hands of either service while requests still come.
+    # With a limit, both services hold leases on waiting emails while requests still arrive.
     with (
         sinking(tmp_path) as sink,
         two_serving(database, tmp_path, **settings(sink, EMAIL_RATE_LIMIT=f"{RATE}/s")) as services,
@@ -149,14 +151,14 @@ def test_a_service_sends_the_emails_of_one_that_was_killed(database: Path, tmp_p
         asked = [next(replies) for _ in range(REQUESTS // 2)]
         services[1].kill()
         recorded = mailed(database)
-        assert len(recorded) < len(asked), "the mails went out too soon"
+        assert len(recorded) < len(asked), "the emails were sent too soon"
         asked += replies
         accepted = {each.message_id for each in asked if each.request}
-        # At the limit, the survivor alone takes a while for all of them.
+        # Within the limit, the remaining service alone needs a while for all of them.
         alone = len(accepted) / RATE
-        wait_until(lambda: pending(database) == 0, "the survivor to send all mails", seconds=LONGEST_TAKEOVER + alone)
+        wait_until(lambda: pending(database) == 0, "the remaining service to send all emails", seconds=LONGEST_TAKEOVER + alone)
         arrived = Counter(mail.message_id for mail in sink.arrivals)
     twice = {identifier for identifier, count in arrived.items() if count > 1}
-    print(f"{len(recorded)} sent before the kill, {len(accepted)} accepted in all, {len(twice)} mails came twice")
-    assert accepted - set(arrived) == set(), "accepted, and no mail came"
-    assert twice & recorded == set(), "sent again, although it was recorded that it had been sent"
+    print(f"{len(recorded)} sent before the kill, {len(accepted)} accepted in all, {len(twice)} emails came twice")
+    assert accepted - set(arrived) == set(), "a request was accepted, but its email did not arrive"
+    assert twice & recorded == set(), "an email was sent again although it was recorded as sent"

@@ -63,17 +63,17 @@ def test_a_user_is_added_once_and_only_the_hash_is_stored(users: Users) -> None:
 
 
 @pytest.mark.parametrize("name", ["bo\x1bb", "b b", "", "b" * 151, "\ufdfa" + "b" * 140], ids=ascii)
-def test_a_user_name_that_django_refuses_is_refused(name: str, users: Users) -> None:
+def test_the_command_refuses_a_user_name_that_django_refuses(name: str, users: Users) -> None:
     done = users("add", name, "--email", "bob@example.com")
     assert done.returncode != 0 and "username" in done.stderr
 
 
-def test_an_address_that_django_refuses_is_refused(users: Users) -> None:
-    done = users("add", "bob", "--email", "nobody")
+def test_the_command_refuses_an_address_that_django_refuses(users: Users) -> None:
+    done = users("add", "bob", "--email", "stranger")
     assert done.returncode != 0 and "email" in done.stderr
 
 
-def test_the_list_shows_each_user_and_cannot_act_on_the_terminal(users: Users) -> None:
+def test_the_list_shows_each_user_and_cannot_control_the_terminal(users: Users) -> None:
     users.add("alice", GOOD)
     users.add("bob")
     users.sql("UPDATE auth_user SET email = 'bo' || char(27) || 'b' WHERE username = 'bob'")
@@ -84,14 +84,14 @@ def test_the_list_shows_each_user_and_cannot_act_on_the_terminal(users: Users) -
 @pytest.mark.parametrize(
     "arguments", [["show"], ["activate"], ["deactivate"], ["link"], ["set-password", "--password-stdin"]], ids=" ".join
 )
-def test_an_unknown_user_has_an_exit_code(arguments: list[str], users: Users) -> None:
+def test_an_unknown_user_has_an_exit_status(arguments: list[str], users: Users) -> None:
     users.add("alice")
     name, *options = arguments
-    assert users(name, "nobody", *options, stdin=GOOD).returncode == NOT_FOUND
+    assert users(name, "stranger", *options, stdin=GOOD).returncode == NOT_FOUND
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["export"]], ids=" ".join)
-def test_damaged_rows_are_named_and_the_others_shown(arguments: list[str], users: Users) -> None:
+def test_an_error_names_damaged_rows_and_the_others_are_shown(arguments: list[str], users: Users) -> None:
     for name in ("alice", "bob", "carol"):
         users.add(name)
     users.sql("UPDATE auth_user SET email = x'00' WHERE username = 'bob'")
@@ -100,7 +100,7 @@ def test_damaged_rows_are_named_and_the_others_shown(arguments: list[str], users
     assert [name in done.stdout for name in ("alice", "bob", "carol")] == [True, False, True]
 
 
-def test_a_new_password_obeys_the_rules_and_leaves_an_audit_row_and_a_notice(users: Users) -> None:
+def test_a_new_password_follows_the_rules_and_leaves_an_audit_row_and_a_notice(users: Users) -> None:
     users.add("alice", GOOD)
     refusals = {"short": "too short", "alice@example.com": "too similar", "a\0-Fine-pass-77": "Null", "": "--password-stdin"}
     for password, words in refusals.items():
@@ -114,7 +114,7 @@ def test_a_new_password_obeys_the_rules_and_leaves_an_audit_row_and_a_notice(use
     assert left == [("set_by_staff",), ("changed_notice",)]
 
 
-def test_the_current_password_is_refused_if_that_is_a_rule(users: Users) -> None:
+def test_the_current_password_is_refused_if_a_rule_forbids_it(users: Users) -> None:
     users.add("alice", GOOD)
     rules = {"AUTH_PASSWORD_VALIDATORS": '[{"NAME": "CurrentPasswordValidator"}]'}
     done = users("set-password", "alice", "--password-stdin", stdin=GOOD, **rules)
@@ -127,7 +127,7 @@ def unread(pipe: int) -> int:
     return count
 
 
-def test_a_password_may_come_in_pieces(users: Users) -> None:
+def test_a_password_may_arrive_in_pieces(users: Users) -> None:
     arguments = ["users", "add", "alice", "--email", "alice@example.com", "--password-stdin"]
     with subprocess.Popen([BINARY, *arguments], env=environment_of(users.database, **QUICK), stdin=subprocess.PIPE) as process:
         assert process.stdin
@@ -159,7 +159,7 @@ def test_a_printed_link_works_once_and_is_audited(users: Users, tmp_path: Path) 
     assert users.accepts("alice", new)
 
 
-def test_an_inactive_user_gets_no_link_and_no_password(users: Users) -> None:
+def test_an_inactive_user_gets_neither_a_link_nor_a_password(users: Users) -> None:
     users.add("alice")
     assert users("deactivate", "alice").returncode == 0
     for arguments in (["link", "alice"], ["set-password", "alice", "--password-stdin"]):
@@ -179,7 +179,7 @@ NAMES = ['Comma, "quoted"', "two\nlines\r\n", " blanks ", "e\u0301 😀 ,"]
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "json"])
-def test_an_export_is_imported_to_the_last_character(ending: str, users: Users, tmp_path: Path) -> None:
+def test_an_import_restores_every_character_of_an_export(ending: str, users: Users, tmp_path: Path) -> None:
     users.add("first")
     for index, (encoded, name) in enumerate(zip(HASHES, NAMES, strict=True)):
         users.sql(
@@ -202,11 +202,11 @@ def test_an_export_is_imported_to_the_last_character(ending: str, users: Users, 
     assert users("import", str(file)).stdout == "0 users added, 5 were there already, 0 refused.\n"
 
 
-# The lines of a file, each with the column for which it is refused.
+# The lines of a file, each with the column because of which it is refused.
 IMPORTED = [
     ("username,email,password,is_staff,id,date_joined", None),
     ("alice,alice@example.com,,true,,", None),
-    ("bob,nobody,,,,", "email"),
+    ("bob,stranger,,,,", "email"),
     ('"two', "username"),
     ('lines",x@example.com,,,,', None),
     ("", None),
@@ -229,7 +229,7 @@ IMPORTED = [
 ]
 
 
-def test_an_import_takes_what_it_can_and_names_the_other_lines(users: Users, tmp_path: Path) -> None:
+def test_an_import_takes_the_valid_lines_and_names_the_others(users: Users, tmp_path: Path) -> None:
     users.add("taken")
     (tmp_path / "in.csv").write_text("\n".join(line for line, _ in IMPORTED))
     done = users("import", str(tmp_path / "in.csv"))
@@ -241,7 +241,7 @@ def test_an_import_takes_what_it_can_and_names_the_other_lines(users: Users, tmp
     assert users.names == ["taken", "alice", "Alan"]
 
 
-# Files, and what must be said of them. Those with bob are refused from the line after him.
+# Files, and the text that the error must contain. Those with bob are refused from the line after him on.
 BROKEN = [
     ("a.csv", "username,email\nbob,\na\rl,\n", "a.csv:3: a carriage return"),
     ("a.csv", "username\nbob\n" + "," * 5000, "a.csv:3: this line has over 100 values"),
@@ -272,7 +272,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("name", "content", "words"), BROKEN, ids=[words for _, _, words in BROKEN])
-def test_a_broken_file_is_named_with_its_line_and_what_came_before_is_kept(
+def test_an_error_names_the_line_of_a_broken_file_and_earlier_lines_are_kept(
     name: str, content: str | bytes, words: str, users: Users, tmp_path: Path
 ) -> None:
     content = content if isinstance(content, bytes) else content.encode()
@@ -284,13 +284,13 @@ def test_a_broken_file_is_named_with_its_line_and_what_came_before_is_kept(
 
 
 @pytest.mark.parametrize("name", ["nowhere.csv", "."])
-def test_a_file_that_cannot_be_read_is_named(name: str, users: Users, tmp_path: Path) -> None:
+def test_an_error_names_a_file_that_cannot_be_read(name: str, users: Users, tmp_path: Path) -> None:
     done = users("import", str(tmp_path / name), "--format", "csv")
     assert done.returncode == 1 and "cannot be read" in done.stderr
 
 
 @pytest.mark.slow
-def test_a_killed_import_leaves_whole_batches_and_the_next_completes_it(users: Users, tmp_path: Path) -> None:
+def test_a_killed_import_leaves_complete_batches_and_the_next_completes_it(users: Users, tmp_path: Path) -> None:
     users.add("first")
     file = tmp_path / "many.csv"
     file.write_text("\n".join(["username,email", *(f"user{number},user{number}@example.com" for number in range(30_000))]))

@@ -5,7 +5,7 @@ import Testing
 private let megabyte = String(repeating: "A", count: 1 << 20)
 
 @Suite struct `A stored hash` {
-  /// Refused before any work: what is not recognized is not hashed.
+  /// Hashers must refuse these without hashing, because they do not recognize them.
   @Test(arguments: [
     "", "$", "$$$", "$$$$$", "!abc", "garbage", "pbkdf2_sha256", "pbkdf2_sha256$1$salt", "pbkdf2_sha256$0$salt$AAAA", "pbkdf2_sha256$-1$salt$AAAA",
     "pbkdf2_sha256$99999999999999999999$salt$AAAA", "pbkdf2_sha256$10000001$salt$AAAA", "pbkdf2_sha256$1$salt$", "pbkdf2_sha256$x$salt$AAAA",
@@ -32,19 +32,19 @@ private let megabyte = String(repeating: "A", count: 1 << 20)
     #expect(!hashers.verify("password", encoded: encoded))
   }
 
-  /// In form and bounds, so they are hashed, and hashing them must end well.
+  /// These are well-formed and within bounds, so they are hashed. Hashing them must not fail or crash.
   @Test(arguments: [
     "scrypt$32768$salt$1$64$AAAA", "argon2$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAA", "argon2$argon2id$v=99$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAA",
     "argon2$argon2id$v=19$m=8,t=1,p=1$A$A", "argon2$argon2id$v=19$m=00008,t=1,p=1$c2FsdHNhbHQ$AAAAAAAA", "pbkdf2_sha256$+1$salt$AAAA",
     "pbkdf2_sha256$1$$AAAA",
     "bcrypt$$2b$04$zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", "scrypt$2$$1$1$not base64 at all",
   ])
-  func `that is well formed and of no password verifies false`(_ encoded: String) {
+  func `that is well formed but belongs to no password verifies false`(_ encoded: String) {
     #expect(!PasswordHashers().verify("password", encoded: encoded))
     #expect(!PasswordHashers().verify("", encoded: encoded))
   }
 
-  @Test func `is cut short or changed in any place and verifies no more`() throws {
+  @Test func `no longer verifies when it is cut short or changed in any place`() throws {
     for encoded in try cheapHashers.map({ try $0.encode("a-Fine-pass-77") }) {
       for length in 0..<encoded.count { #expect(!PasswordHashers().verify("a-Fine-pass-77", encoded: String(encoded.prefix(length)))) }
       #expect(!PasswordHashers().verify("a-Fine-pass-77", encoded: encoded + "A"))
@@ -61,7 +61,7 @@ private let cheapHashers: [any PasswordHasher] = [
 ]
 
 @Suite struct `A new hash` {
-  @Test func `has a new salt each time, and is of its own password alone`() throws {
+  @Test func `has a new salt each time, and verifies only its own password`() throws {
     for hasher in cheapHashers {
       for password in ["p", " spaces ", "e\u{301}", "é", "😀😀😀😀😀😀😀😀", String(repeating: "x", count: 72)] {
         let encoded = try hasher.encode(password)
@@ -79,7 +79,7 @@ private let cheapHashers: [any PasswordHasher] = [
     }
   }
 
-  @Test func `of bcrypt alone refuses what bcrypt would cut`() throws {
+  @Test func `of plain bcrypt refuses a password that bcrypt would truncate`() throws {
     let hasher = BCryptPasswordHasher(isPrehashed: false, rounds: 4)
     let long = String(repeating: "x", count: 73)
     #expect(throws: PasswordHashingError.unsuitablePassword) { try hasher.encode(long) }
@@ -115,7 +115,7 @@ private let cheapHashers: [any PasswordHasher] = [
     #expect(throws: expected) { try PasswordHashers.make(algorithm, options: options) }
   }
 
-  @Test func `of an unusable password is told by its prefix alone`() {
+  @Test func `of an unusable password is recognized by its prefix alone`() {
     #expect(UnusablePassword.matches(UnusablePassword.make()))
     #expect(UnusablePassword.make().count == 41)
     #expect(!UnusablePassword.matches(""))
@@ -124,7 +124,7 @@ private let cheapHashers: [any PasswordHasher] = [
 }
 
 @Suite struct `The maximum length` {
-  @Test func `counts code points and refuses, never cuts`() {
+  @Test func `counts code points, and a longer password is refused and never cut`() {
     let user = UserAttributes(username: "", firstName: "", lastName: "", email: "")
     #expect(MaximumLengthValidator().validate(String(repeating: "😀", count: 1024), user: user) == nil)
     let error = MaximumLengthValidator().validate(String(repeating: "a", count: 1025), user: user)

@@ -8,7 +8,7 @@ import Testing
   let alice = TokenSubject(
     id: UserID(1), password: "pbkdf2_sha256$1500000$saltsaltsaltsaltsaltsa$AAAA", lastLogin: "2026-01-02 03:04:05", email: "alice@example.com")
 
-  @Test func `lives for exactly the timeout`() {
+  @Test func `is valid for exactly the timeout`() {
     let token = generator.makeToken(for: alice, at: now)
     let end = now.addingTimeInterval(3600)
     #expect(generator.check(token, for: alice, at: end) == .valid(expiresAt: end))
@@ -16,7 +16,7 @@ import Testing
     #expect(generator.check(token, for: alice, at: end.addingTimeInterval(1)) == .expired)
   }
 
-  @Test func `dies with every change of what it is bound to`() {
+  @Test func `becomes invalid with every change of a value that it depends on`() {
     let token = generator.makeToken(for: alice, at: now)
     for change: (inout TokenSubject) -> Void in [
       { $0.id = UserID(2) }, { $0.password += "A" }, { $0.lastLogin = nil }, { $0.lastLogin = "2026-01-02 03:04:06" },
@@ -28,7 +28,7 @@ import Testing
     }
   }
 
-  @Test func `survives a new key while the old one is a fallback, and dies when it retires`() {
+  @Test func `stays valid while its key is a fallback, and becomes invalid when the key is removed`() {
     let token = generator.makeToken(for: alice, at: now)
     let old = "django-insecure-test-key-0123456789"
     let rotated = PasswordResetTokenGenerator(secretKey: "another-key-another-key-another-key", fallbacks: [old], timeout: 3600)
@@ -38,7 +38,7 @@ import Testing
     #expect(rotated.makeToken(for: alice, at: now) == retired.makeToken(for: alice, at: now))
   }
 
-  @Test func `has no second spelling`() {
+  @Test func `has only one spelling`() {
     let token = generator.makeToken(for: alice, at: now)
     let timestamp = token.prefix { $0 != "-" }
     let mac = token.drop { $0 != "-" }
@@ -64,7 +64,7 @@ import Testing
   @Test(arguments: [
     "", "M", "MQ=", "MQ==", "M!Q", " MQ", "MR", "é", "..", "%4d%51", "MTAw\u{0301}", "_w", "Pz8+", "Pz8/",
   ])
-  func `is refused unless it is exactly what a link holds`(_ uidb64: String) {
+  func `is refused unless it is spelled exactly as in a link`(_ uidb64: String) {
     #expect(UIDB64.decode(uidb64) == nil)
   }
 }

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 import Text
 
-/// Django's own answers, written by `make_vectors.py`.
+/// Django's answers, written by `make_vectors.py`.
 struct Vectors: Decodable {
   struct Token: Decodable {
     var id: Int64, password: String, email: String, last_login: String?, secret: String, seconds: Int, token: String
@@ -26,7 +26,7 @@ struct Vectors: Decodable {
   }
 }
 
-@Suite struct `What Django answers is answered here` {
+@Suite struct `The service gives the same answers as Django` {
   let vectors: Vectors
 
   init() throws { vectors = try Vectors.all.get() }
@@ -46,7 +46,7 @@ struct Vectors: Decodable {
     for vector in vectors.hashes {
       #expect(hashers.recognizes(vector.encoded))
       #expect(hashers.verify(vector.password, encoded: vector.encoded), "\(vector)")
-      // One of Django's default cost is enough of that.
+      // One hash at Django's default cost is enough.
       if vector.password != "lètmein" || vector.encoded.contains("seasalt") {
         #expect(!hashers.verify(vector.password + " ", encoded: vector.encoded))
       }
@@ -75,7 +75,7 @@ struct Vectors: Decodable {
   }
 
   @Test func `validators find what Django's find, in its order and words`() {
-    // The maximum length is ours, and no vector is that long.
+    // Only the service has a maximum length, and no vector is that long.
     let validators = defaultPasswordValidators()
     for vector in vectors.validations {
       let user = UserAttributes(

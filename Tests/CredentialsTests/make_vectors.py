@@ -1,4 +1,4 @@
-"""Writes vectors.json beside this file, by running Django: the answers that Credentials must give too.
+"""Writes vectors.json next to this file: Django's answers, which Credentials must match.
 
     python3 -m venv .venv && .venv/bin/pip install 'Django[argon2,bcrypt]==6.1.3' && .venv/bin/python make_vectors.py
 """
@@ -63,7 +63,7 @@ def tokens():
 
 
 def hashes():
-    """Of every hasher, at costs that make no test wait; the defaults once each."""
+    """Makes hashes with every hasher, at costs that do not slow tests down, and one each at the default cost."""
     passwords = ["lètmein", "a", " spaces ", "e\u0301", "é", "😀" * 8, "x" * 72, "x" * 73, "ü" * 100, "p" * 200, "a\0b"]
     salts = ["seasalt", "saltsaltsaltsaltsaltsa", "sæl/+ ="]
     cheap = []
@@ -83,7 +83,7 @@ def hashes():
         for password in passwords:
             yield {"password": password, "encoded": encode(password)}
     for password in passwords:
-        # bcrypt 5 refuses longer ones, and no hash of C's can hold a NUL.
+        # bcrypt 5 refuses longer passwords, and C implementations cannot hash a NUL.
         if len(password.encode()) <= 72 and "\0" not in password:
             yield {"password": password, "encoded": BCryptPasswordHasher().encode(password, bcrypt.gensalt(4))}
     for hasher in [PBKDF2PasswordHasher, PBKDF2SHA1PasswordHasher, ScryptPasswordHasher, Argon2PasswordHasher, BCryptSHA256PasswordHasher]:
@@ -99,7 +99,7 @@ ALPHABET = "aAkKsSiIıİſßẞ\u212aΣσςéÉe\u0301ﬁ①ＡａЖжǅʼnŉΐ�
 
 
 def caseless():
-    """Django's _unicode_ci_compare."""
+    """Returns whether Django's _unicode_ci_compare finds the texts equal."""
     texts = ["mike@x.com", "mıke@x.com", "MİKE@x.com", "straße", "STRASSE", "STRAẞE", "ﬁ", "FI", "Å", "Å", "ΑΣ", "ας", "ασ", "Ꭰ", "ꭰ"]
     texts += ["".join(random.choices(ALPHABET, k=random.randint(1, 3))) for _ in range(60)]
     fold = lambda text: unicodedata.normalize("NFKC", text).casefold()  # noqa: E731

@@ -38,7 +38,7 @@ import Testing
     (#"{"username":["a"]}"#, ["username": ["invalid"]]),
     (#"{"username":""}"#, ["username": ["required"]]),
     (#"{"username":"a","email":"a@b.co"}"#, ["username": ["ambiguous"]]),
-    (#"{"email":"nobody"}"#, ["email": ["invalid"]]),
+    (#"{"email":"stranger"}"#, ["email": ["invalid"]]),
     (#"{"email":"a@b.co,c@b.co"}"#, ["email": ["invalid"]]),
     (#"{"email":"a@b.co\r\nBcc: c@b.co"}"#, ["email": ["invalid"]]),
     (#"{"email":"a\u0000@b.co"}"#, ["email": ["invalid", "null_characters_not_allowed"]]),
@@ -63,7 +63,7 @@ import Testing
     }
   }
 
-  @Test func `of the wrong type is refused for passwords too, and the link stays usable`() async throws {
+  @Test func `of the wrong type is also refused for passwords, and the link stays usable`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser()
@@ -75,7 +75,7 @@ import Testing
     }
   }
 
-  @Test func `beside good members is ignored`() async throws {
+  @Test func `in unknown members is ignored`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       let body = #"{"email":"a@b.co","username":null,"next":{"deep":[1,2.5e-3,-0,null,true,"\u00e9\ud83d\ude00\n"]},"x":[]}"#
@@ -131,7 +131,7 @@ import Testing
     }
   }
 
-  @Test func `is not needed to ask which methods a path takes`() async throws {
+  @Test func `does not matter to OPTIONS, which lists the methods of a path`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       for (path, allow) in [
@@ -144,7 +144,7 @@ import Testing
     }
   }
 
-  @Test func `by a wrong method is answered 405 with those that are right`() async throws {
+  @Test func `with a wrong method is answered 405 with the allowed methods`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       for (path, allow, methods) in [
@@ -179,13 +179,13 @@ import Testing
   }
 }
 
-@Suite struct `Every reply` {
+@Suite struct `Every response` {
   @Test(arguments: [
     (HTTPRequest.Method.get, "/health/live"), (.get, "/health/ready"), (.head, "/health/ready"), (.get, "/openapi.yaml"),
     (.get, "/password-reset/MQ/1-2"),
     (.post, "/password-reset"), (.get, "/nothing"), (.put, "/password-reset"),
   ])
-  func `forbids caching, passing on its address and guessing its type, and has a random id`(_ method: HTTPRequest.Method, _ path: String) async throws
+  func `forbids caching, passing on its address and guessing its type, and has a random ID`(_ method: HTTPRequest.Method, _ path: String) async throws
   {
     let harness = try Harness()
     try await harness.run { client in

@@ -22,7 +22,7 @@ import Yams
     }
   }
 
-  @Test func `is served as it stands in the repository`() async throws {
+  @Test func `is served exactly as it is in the repository`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       let reply = try await client.get("/openapi.yaml")
@@ -41,13 +41,13 @@ import Yams
     #expect(Set(contract.operations) == Set(api.routeNames))
   }
 
-  @Test func `lists the problem codes of the server, all and no others`() {
+  @Test func `lists all problem codes of the server and no others`() {
     let documented = contract.schemas.flatMap { name, schema in name.hasSuffix("Problem") ? contract.values(of: "code", in: schema) : [] }
     #expect(Set(documented) == Set(ProblemCode.allCases.map(\.rawValue)))
   }
 
-  /// Every status of every operation is produced here, and each reply must fit what the contract says of it.
-  @Test func `promises the statuses and bodies that the server sends, all and no others`() async throws {
+  /// The test produces every status of every operation. Each response must fit the contract.
+  @Test func `promises all statuses and bodies that the server sends, and no others`() async throws {
     let harness = try Harness()
     var seen: Set<String> = []
     func meet(_ operation: String, _ reply: Reply) throws {
@@ -62,7 +62,7 @@ import Yams
     #expect(seen == Set(contract.statuses))
   }
 
-  @Test func `describes the replies to unknown paths and wrong methods`() async throws {
+  @Test func `describes the responses to unknown paths and wrong methods`() async throws {
     let harness = try Harness()
     let replies = Replies()
     try await harness.run { client in
@@ -71,7 +71,7 @@ import Yams
     for (component, reply) in replies.all { try contract.check(reply, component: component) }
   }
 
-  @Test func `refuses a reply that does not fit, so that this suite can fail`() throws {
+  @Test func `refuses a response that does not fit, so that this suite can fail`() throws {
     let accepted = try #require(contract.schemas["Accepted"])
     #expect(throws: Contract.Mismatch.self) { try contract.validate(["detail": "something else"], accepted, at: "$") }
     #expect(throws: Contract.Mismatch.self) { try contract.validate([:] as [String: Any], accepted, at: "$") }
@@ -89,8 +89,8 @@ import Yams
   }
 }
 
-/// One reply at least for every status in the contract.
-private final class Replies: @unchecked Sendable {  // Used by one test, one request after the other.
+/// Collects at least one response for every status in the contract.
+private final class Replies: @unchecked Sendable {  // Only one test uses it, and sends one request after the other.
   var all: [(String, Reply)] = []
 
   func collect(_ client: any TestClientProtocol, _ harness: Harness) async throws {
@@ -124,7 +124,7 @@ private final class Replies: @unchecked Sendable {  // Used by one test, one req
     try await collectUnavailable(client, harness, link, [request, check, confirm])
   }
 
-  /// What a client gets that asks too often, and what it got before.
+  /// Collects the responses to a client that sends too many requests, up to the refusal.
   func collectThrottled(_ client: any TestClientProtocol) async throws {
     let link = "/password-reset/MQ/1-2"
     for _ in 0..<2 {
@@ -134,7 +134,7 @@ private final class Replies: @unchecked Sendable {  // Used by one test, one req
     all.append(("POST /password-reset/{uidb64}/{token}", try await client.setPassword(link, "a-Fine-pass-77")))
   }
 
-  /// The database gone bad: its tables are not there any more.
+  /// Collects the responses after the tables of the database have disappeared.
   private func collectUnavailable(_ client: any TestClientProtocol, _ harness: Harness, _ link: String, _ operations: [String]) async throws {
     try await harness.drained()
     try harness.execute("ALTER TABLE auth_user RENAME TO gone; ALTER TABLE password_reset_outbox RENAME TO gone_too")
@@ -145,7 +145,7 @@ private final class Replies: @unchecked Sendable {  // Used by one test, one req
   }
 }
 
-/// An OpenAPI document, and the part of JSON Schema that ours uses.
+/// An OpenAPI document, and the part of JSON Schema that `openapi.yaml` uses.
 struct Contract {
   struct Mismatch: Error, CustomStringConvertible { var description: String }
 

@@ -5,8 +5,8 @@ import HummingbirdTesting
 import PasswordReset
 import Testing
 
-@Suite struct `Nobody learns whether an account exists` {
-  /// Known, unknown, inactive, with an unusable password, and in the cool-down of its address.
+@Suite struct `A client cannot learn whether an account exists` {
+  /// A known and an unknown address, one of an inactive user, one with an unusable password, and one in its cool-down.
   private static let emails = ["known@example.com", "unknown@example.com", "inactive@example.com", "unusable@example.com", "cooling@example.com"]
 
   private func addAccounts(_ harness: Harness) async throws {
@@ -18,7 +18,7 @@ import Testing
   }
 
   @Test(arguments: [nil, MailError.transient(reason: "421"), .permanent(reason: "550")])
-  func `by the reply, whatever happens to the mail`(_ failure: MailError?) async throws {
+  func `from the response, whether or not the email can be sent`(_ failure: MailError?) async throws {
     let harness = try Harness()
     try await harness.run(["RATE_LIMIT_MAILS": "1/m,5/h"]) { client in
       try await addAccounts(harness)
@@ -34,9 +34,9 @@ import Testing
     }
   }
 
-  @Test func `by what the handler does: no statement on the users comes before the reply`() async throws {
+  @Test func `from the handler's work: it reads no user before the response`() async throws {
     let harness = try Harness()
-    // The worker is another matter.
+    // The worker does read users.
     try await harness.run(policy: .asleep) { client in
       try await addAccounts(harness)
       let before = harness.statements.lines.count
@@ -47,7 +47,7 @@ import Testing
     }
   }
 
-  @Test func `and only who may log in gets a mail`() async throws {
+  @Test func `and only users who may sign in get an email`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await addAccounts(harness)
@@ -57,7 +57,7 @@ import Testing
     }
   }
 
-  @Test func `by a link: the valid reply holds nothing of the account`() async throws {
+  @Test func `from a link: the response to a valid one contains nothing about the account`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser("Xanthippe", email: "zeta@example.com")

@@ -13,7 +13,8 @@ import Testing
 
 @testable import App
 
-/// The whole service as `serve` builds it, on a new database file; only time, mail and hashing cost are the test's.
+/// The whole service as `serve` builds it, on a new database file. Only the clock, the mail backend and the cost of
+/// hashing are replaced.
 final class Harness: Sendable {
   static let secretKey = "django-insecure-test-key-0123456789"
   static let oldPassword = "old-Password-1"
@@ -23,7 +24,7 @@ final class Harness: Sendable {
   let mails = FlakyBackend()
   let statements = Recorder()
   let log = Recorder()
-  /// Cheap: the cost is not what is tested.
+  /// A cheap hasher, because tests do not depend on the cost.
   let hasher = PBKDF2PasswordHasher(iterations: 10)
 
   init() throws {
@@ -34,10 +35,10 @@ final class Harness: Sendable {
 
   deinit { try? FileManager.default.removeItem(atPath: (path as NSString).deletingLastPathComponent) }
 
-  /// Runs `test` against the service, and its worker.
+  /// Runs `test` against the service and its worker.
   /// - Parameters:
-  ///   - hasher: in the place of the harness's cheap one; `.some(nil)` for the configured one.
-  ///   - framework: `.live` for real sockets.
+  ///   - hasher: replaces the harness's cheap hasher; `.some(nil)` selects the configured one.
+  ///   - framework: `.live` uses real sockets.
   func run(
     _ environment: [String: String] = [:], policy: OutboxPolicy = .quick, hasher: (any PasswordHasher)?? = nil, logLevel: Logger.Level = .trace,
     over framework: TestingSetup = .router, _ test: @Sendable (any TestClientProtocol) async throws -> Void
@@ -60,7 +61,7 @@ final class Harness: Sendable {
     expectNoSecrets()
   }
 
-  /// Whatever a test did, at whatever level: no key, token or address is in the log.
+  /// Checks that the log contains no key, token or address, at any level.
   private func expectNoSecrets() {
     for line in log.lines {
       let leaked =
@@ -69,7 +70,7 @@ final class Harness: Sendable {
     }
   }
 
-  /// Adds a user; the database must be migrated, so inside ``run(_:policy:logLevel:_:)``.
+  /// Adds a user. Call it inside ``run(_:policy:logLevel:_:)``, because the database must be migrated.
   @discardableResult
   func addUser(_ username: String = "alice", email: String = "alice@example.com", password: String? = Harness.oldPassword) async throws -> UserID {
     let encoded = try password.map(hasher.encode) ?? UnusablePassword.make()
@@ -77,7 +78,7 @@ final class Harness: Sendable {
     return try #require(await store.addUser(username: username, email: email, password: encoded, at: Date()))
   }
 
-  /// Reads or changes the database behind the service's back.
+  /// Reads or changes the database directly, as another process would.
   func sql<Value: Sendable>(_ work: @Sendable (Database) throws -> Value) throws -> Value {
     var configuration = Configuration()
     configuration.busyMode = .timeout(5)
@@ -94,16 +95,16 @@ final class Harness: Sendable {
     try #require(try sql { db in try String.fetchOne(db, sql: "SELECT password FROM auth_user WHERE id = ?", arguments: [id.text]) })
   }
 
-  /// The path of the newest link mailed to `address`, once there are `count` mails to it.
+  /// Returns the path of the newest link emailed to `address`, once `count` emails were sent there.
   func link(to address: String = "alice@example.com", count: Int = 1) async throws -> String {
-    try await eventually("a mail to \(address)") { mails.sent.filter { $0.recipient == address && $0.resetURL != nil }.count >= count }
+    try await eventually("an email to \(address)") { mails.sent.filter { $0.recipient == address && $0.resetURL != nil }.count >= count }
     let mail = try #require(mails.sent.last { $0.recipient == address && $0.resetURL != nil })
     let match = try #require(mail.body.firstMatch(of: /https:\/\/example\.com\/reset(\/\S+)/))
     #expect(mail.resetURL == String(match.0))
     return "/password-reset\(match.1)"
   }
 
-  /// Keeps every other writer waiting, as a slow transaction of the Django site would.
+  /// Makes every other writer wait while `meanwhile` runs, as a slow transaction of the Django site would.
   func lockDatabase(for duration: Duration, _ meanwhile: @Sendable () async throws -> Void) async throws {
     var configuration = Configuration()
     configuration.allowsUnsafeTransactions = true
@@ -115,7 +116,7 @@ final class Harness: Sendable {
     try await queue.writeWithoutTransaction { db in try db.execute(sql: "ROLLBACK") }
   }
 
-  /// Until the worker has nothing left to do.
+  /// Waits until the worker has no job left.
   func drained() async throws {
     try await eventually("an empty outbox") {
       try count("SELECT count(*) FROM password_reset_outbox WHERE dead_lettered_at IS NULL") == 0
@@ -128,21 +129,21 @@ extension UserID: ExpressibleByIntegerLiteral {
 }
 
 extension OutboxPolicy {
-  /// Leaves everything in the outbox.
+  /// A policy whose worker claims no job.
   static var asleep: OutboxPolicy {
     var policy = OutboxPolicy()
     policy.maxClaimed = 0
     return policy
   }
 
-  /// A lease that is often renewed, so that a test need not wait.
+  /// A policy whose leases are short, so that the worker extends them often and tests are quick.
   static var oneAfterTheOther: OutboxPolicy {
     var policy = OutboxPolicy.quick
     policy.lease = 0.3
     return policy
   }
 
-  /// Retries at once, so that a test need not wait.
+  /// A policy whose worker retries almost at once, so that tests are quick.
   static var quick: OutboxPolicy {
     var policy = OutboxPolicy()
     policy.initialBackoff = 0.01
@@ -153,8 +154,8 @@ extension OutboxPolicy {
   }
 }
 
-/// Waits for a condition. The limit is there to end a wait that is in vain: what takes a second alone may take half a minute beside all other
-/// tests on a busy machine.
+/// Waits for a condition. The limit only ends a wait that is in vain: an operation that takes a second alone may take
+/// half a minute while all other tests run on a busy machine.
 func eventually(_ what: String, _ condition: () throws -> Bool) async throws {
   let deadline = ContinuousClock.now + .seconds(90)
   while try !condition() {
@@ -163,7 +164,7 @@ func eventually(_ what: String, _ condition: () throws -> Bool) async throws {
   }
 }
 
-/// The real time, moved as the test wants.
+/// The real time, moved or stopped by a test.
 final class TestClock: Sendable {
   private let offset = Mutex<TimeInterval>(0)
   private let frozen = Mutex<Date?>(nil)
@@ -175,7 +176,7 @@ final class TestClock: Sendable {
   func freeze(at date: Date) { frozen.withLock { $0 = date } }
 }
 
-/// Keeps mails, or fails as told.
+/// Keeps emails, or fails as the test demands.
 final class FlakyBackend: MailBackend {
   private let kept = MemoryBackend()
   private let failure = Mutex<@Sendable (EmailMessage) -> MailError?>({ _ in nil })
@@ -187,7 +188,7 @@ final class FlakyBackend: MailBackend {
 
   func fail(_ failure: @escaping @Sendable (EmailMessage) -> MailError?) { self.failure.withLock { $0 = failure } }
 
-  /// What each mail does on its way.
+  /// Sets a function that each email waits for before it is sent.
   func hold(_ pause: @escaping @Sendable () async -> Void) { self.pause.withLock { $0 = pause } }
 
   func send(_ message: EmailMessage) async throws(MailError) {
@@ -198,7 +199,7 @@ final class FlakyBackend: MailBackend {
   }
 }
 
-/// Lines, in the order in which they came.
+/// Keeps lines in the order in which they arrived.
 final class Recorder: Sendable {
   private let kept = Mutex<[String]>([])
 
@@ -222,7 +223,7 @@ struct RecordingLogHandler: LogHandler {
   }
 }
 
-/// A reply, easy to look into.
+/// A response whose parts are easy to read.
 struct Reply: Sendable {
   let status: Int
   let headers: HTTPFields
@@ -240,13 +241,13 @@ struct Reply: Sendable {
 
   var code: String? { try? json["code"] as? String }
 
-  /// `new_password2: password_too_short, …` for each field with errors, sorted.
+  /// The codes of each field with errors, such as `new_password2: password_too_short, …`.
   var fieldCodes: [String: [String]] {
     let errors = (try? json["errors"] as? [String: [[String: Any]]]) ?? [:]
     return errors.mapValues { $0.compactMap { $0["code"] as? String } }
   }
 
-  /// All that could tell two replies apart, but for what differs by design.
+  /// Everything that could distinguish two responses, except for values that differ by design.
   var fingerprint: String {
     let fields = headers.filter { !["date", "x-request-id"].contains($0.name.canonicalName) }.map { "\($0.name): \($0.value)" }.sorted()
     return "\(status)\n\(fields.joined(separator: "\n"))\n\n\(text.replacing(/"request_id":"[0-9a-f]{32}"/, with: ""))"

@@ -5,7 +5,8 @@ import HummingbirdTesting
 import NIOCore
 import Testing
 
-/// Requests for a reset whose bodies are the files in `json`, named as in JSONTestSuite: `y_` is read, `n_` is refused as malformed.
+/// Requests for a reset whose bodies are the files in `json`, named as in JSONTestSuite: `y_` is accepted, `n_` is
+/// refused as malformed.
 @Suite struct `A JSON document` {
   private static let folder = Bundle.module.resourceURL?.appendingPathComponent("json")
 
@@ -20,13 +21,13 @@ import Testing
     try await send(names, to: path) { name, outcome, _ in #expect(outcome == "malformed", "\(name)") }
   }
 
-  /// A document asks for `a@b.co`, unless `meanings.json` says otherwise.
+  /// A document requests an email to `a@b.co`, unless `meanings.json` says otherwise.
   @Test func `means the characters that it spells`() async throws {
     let names = Self.names.filter { $0.hasPrefix("y_") }
     let meanings = try JSONDecoder().decode([String: String].self, from: content(of: "meanings.json"))
     try #require(names.count > 100 && meanings.keys.allSatisfy { names.contains($0) })
     try await send(names) { name, outcome, _ in
-      // By bytes: strings are equal where they are canonically equivalent, and names of members must not be.
+      // Compare bytes: Swift treats canonically equivalent strings as equal, but names of members must not be.
       #expect(Array(outcome.utf8) == Array((meanings[name] ?? "email a@b.co").utf8), "\(name): \(outcome)")
     }
   }
@@ -35,12 +36,12 @@ import Testing
     try await send(Array(details.keys)) { name, _, detail in #expect(detail == details[name], "\(name)") }
   }
 
-  /// Sends the documents one after the other, and passes on what came of each and the `detail` of its refusal.
+  /// Sends the documents one after the other, and passes each result and the `detail` of its refusal to `body`.
   private func send(
     _ names: [String], to path: String = "/password-reset", _ check: @escaping @Sendable (String, String, String?) throws -> Void
   ) async throws {
     let harness = try Harness()
-    // The worker sleeps: requests stay in the outbox until they are looked at.
+    // The worker claims nothing, so requests stay in the outbox until the test reads them.
     try await harness.run(policy: .asleep) { client in
       for name in names {
         let body = ByteBuffer(bytes: try content(of: name))

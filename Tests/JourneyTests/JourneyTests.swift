@@ -39,7 +39,7 @@ import Testing
     }
   }
 
-  @Test func `by user name works too, and names are compared as Django does`() async throws {
+  @Test func `also works by user name, and names are compared as Django does`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser("Ame\u{301}lie".precomposedStringWithCompatibilityMapping, email: "amelie@example.com")
@@ -51,7 +51,7 @@ import Testing
     }
   }
 
-  @Test func `goes to the stored address of every account that has it, however it is typed`() async throws {
+  @Test func `goes to the stored address of every account that has it, regardless of how it is typed`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser("alice", email: "Alice@example.com")
@@ -124,7 +124,7 @@ import Testing
       let link = try await harness.link()
       let long = String(repeating: "a-Fine-pass-77 ", count: 5)
       let reply = try await client.setPassword(link, long)
-      // bcrypt alone would cut it.
+      // Plain bcrypt would truncate it.
       #expect(reply.fieldCodes == (algorithm == "bcrypt" ? ["new_password2": ["password_too_long"]] : [:]))
       let rules = try await client.get(link).json["password_rules"] as? [String]
       #expect((rules?.contains("Your password must contain at most 72 bytes.") ?? false) == (algorithm == "bcrypt"))
@@ -135,7 +135,7 @@ import Testing
     }
   }
 
-  @Test func `compares with the present password, if that is a rule, and leaves the link usable`() async throws {
+  @Test func `compares with the current password if a rule demands it, and the link stays usable`() async throws {
     let harness = try Harness()
     let rules = #"[{"NAME": "MinimumLengthValidator"}, {"NAME": "CurrentPasswordValidator"}]"#
     try await harness.run(["AUTH_PASSWORD_VALIDATORS": rules]) { client in
@@ -155,7 +155,7 @@ import Testing
 }
 
 @Suite struct `A link` {
-  @Test func `is not spent by scanners: a thousand GET and HEAD change nothing`() async throws {
+  @Test func `survives scanners: a thousand GET and HEAD requests change nothing`() async throws {
     let harness = try Harness()
     try await harness.run(logLevel: .error) { client in
       try await harness.addUser()
@@ -190,7 +190,7 @@ import Testing
       #expect(late.status == 200)
       #expect(late.code == "expired_link")
       #expect(try await client.setPassword(link, "a-Fine-pass-77").code == "expired_link")
-      // Not genuine, so not "expired" either.
+      // It is not genuine, so it is not reported as expired either.
       #expect(try await client.get(link.dropLast() + "x").code == "invalid_link")
     }
   }
@@ -199,7 +199,7 @@ import Testing
     "UPDATE auth_user SET password = 'pbkdf2_sha256$1$other$AAAA'", "UPDATE auth_user SET last_login = '2026-01-02 03:04:05.678901'",
     "UPDATE auth_user SET email = 'alice@example.org'", "UPDATE auth_user SET is_active = 0", "DELETE FROM auth_user",
   ])
-  func `dies with a password change, a login, an address change, deactivation and deletion`(_ change: String) async throws {
+  func `becomes invalid with a password change, a sign-in, an address change, deactivation and deletion`(_ change: String) async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser()
@@ -212,7 +212,7 @@ import Testing
     }
   }
 
-  @Test func `that is wrong in any way gets one and the same reply`() async throws {
+  @Test func `that is wrong in any way always gets the same response`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser("carol", email: "carol@example.com")
@@ -246,7 +246,7 @@ import Testing
     return replies
   }
 
-  @Test func `used by fifty at once sets one password, the winner's, in each of twenty rounds`() async throws {
+  @Test func `used by fifty clients at once sets only the winner's password, in each of twenty rounds`() async throws {
     let harness = try Harness()
     try await harness.run(logLevel: .error) { client in
       let id = try await harness.addUser()
@@ -276,7 +276,7 @@ import Testing
   }
 }
 
-/// Lets everybody go when all have come.
+/// Lets all tasks continue when all have arrived.
 private actor Barrier {
   private let parties: Int
   private var waiting: [CheckedContinuation<Void, Never>] = []

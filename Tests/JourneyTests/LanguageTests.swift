@@ -18,7 +18,7 @@ import Text
     return try #require(JSONSerialization.jsonObject(with: data) as? File)
   }
 
-  /// Every sentence of a file, by its place.
+  /// Returns every sentence of a file by its place.
   private static func sentences(_ value: Any, at path: String = "") -> [String: String] {
     if let text = value as? String { return [path: text] }
     let object = value as? [String: Any] ?? [:]
@@ -27,18 +27,18 @@ import Text
 
   private static func placeholders(_ text: String) -> Set<String> { Set(text.matches(of: /\{+[a-z_.]+\}+/).map { String($0.0) }) }
 
-  @Test(arguments: Languages.builtIn) func `has every sentence of the mails, with the same places for values`(_ tag: String) throws {
+  @Test(arguments: Languages.builtIn) func `has every sentence of the emails, with the same placeholders`(_ tag: String) throws {
     let english = Self.sentences(try Self.file("en")["mail"] ?? [:])
     let sentences = Self.sentences(try Self.file(tag)["mail"] ?? [:])
     #expect(sentences.keys.sorted() == english.keys.sorted())
     for (place, text) in sentences {
       #expect(Self.placeholders(text) == Self.placeholders(english[place] ?? ""), "\(place)")
-      // They stand in HTML as they are, in attributes too.
+      // They are inserted into HTML unescaped, also into attributes.
       #expect(!text.contains { "<>&\"".contains($0) || $0.isNewline }, "\(place)")
     }
   }
 
-  @Test(arguments: Languages.builtIn.filter { $0 != "en" }) func `has every message that the code has, in all its forms`(_ tag: String) throws {
+  @Test(arguments: Languages.builtIn.filter { $0 != "en" }) func `has every message in the code, in all its plural forms`(_ tag: String) throws {
     let messages = try #require(try Self.file(tag)["messages"])
     let phrases = try Self.phrasesInCode()
     #expect(phrases.count > 20)
@@ -54,7 +54,7 @@ import Text
     }
   }
 
-  /// What stands in `Phrase("…")` anywhere in the sources.
+  /// Returns the text of every `Phrase("…")` in the sources.
   private static func phrasesInCode() throws -> Set<String> {
     let sources = root.appendingPathComponent("Sources")
     let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil)).compactMap { $0 as? URL }
@@ -94,7 +94,7 @@ import Text
     #expect(try Languages().choose(locale: locale, acceptLanguage: header).tag == expected)
   }
 
-  @Test func `is that of the messages, which say so`() async throws {
+  @Test func `is that of the messages, as Content-Language says`() async throws {
     let harness = try Harness()
     try await harness.run(["LANGUAGE_CODE": "fr"]) { client in
       try await harness.addUser()
@@ -120,7 +120,7 @@ import Text
     }
   }
 
-  @Test func `of a mail is that of the request, and of the notice that of the reset`() async throws {
+  @Test func `of an email is that of the request, and of the notice that of the reset`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser()

@@ -25,7 +25,7 @@ import Testing
       .post, "/password-reset", body: "{\"email\": \"\(email)\"}", headers: [HTTPField.Name("X-Forwarded-For")!: forwardedFor])
   }
 
-  /// Which of the addresses get through at a limit of one.
+  /// Returns the addresses that get through at a limit of one.
   private func passing(_ addresses: [String], _ environment: [String: String] = overProxy) async throws -> [String] {
     let harness = try Harness()
     let passed = Recorder()
@@ -38,7 +38,7 @@ import Testing
     return passed.lines
   }
 
-  @Test func `is told in every reply, and ends in 429 with the time to wait`() async throws {
+  @Test func `is in every response, and ends in 429 with the time to wait`() async throws {
     let harness = try Harness()
     harness.clock.freeze(at: Date(timeIntervalSince1970: 1_800_000_000))
     try await harness.run(["RATE_LIMIT_REQUESTS": "3/m,100/h", "RATE_LIMIT_LINKS": "2/m"]) { client in
@@ -51,7 +51,7 @@ import Testing
       #expect(Set(replies.map { $0.headers[.rateLimitPolicy] }) == ["\"minute\";q=3;w=60, \"hour\";q=100;w=3600"])
       #expect(replies.map { $0.headers[.retryAfter] } == [nil, nil, nil, "20"])
       #expect(replies[3].code == "throttled")
-      // The other operations count apart, GET, HEAD and POST of links together.
+      // The other operations have their own count; GET, HEAD and POST of links share one.
       let link = "/password-reset/MQ/1-2"
       #expect(try await client.get(link).headers[.rateLimit] == "\"minute\";r=1;t=30")
       #expect(try await client.send(.head, link).headers[.rateLimit] == "\"minute\";r=0;t=60")
@@ -63,7 +63,7 @@ import Testing
       harness.clock.freeze(at: Date(timeIntervalSince1970: 1_800_000_020))
       #expect(try await client.requestReset(email: "a@example.com").status == 202)
       #expect(try await client.requestReset(email: "a@example.com").headers[.retryAfter] == "20")
-      // Set back by years, the clock keeps nobody waiting for them.
+      // After the clock is set back by years, clients do not have to wait for years.
       harness.clock.freeze(at: Date(timeIntervalSince1970: 1_700_000_000))
       #expect(try await client.requestReset(email: "a@example.com").headers[.retryAfter] == "36")
       harness.clock.freeze(at: Date(timeIntervalSince1970: 1_700_000_036))
@@ -71,7 +71,7 @@ import Testing
     }
   }
 
-  @Test func `lets exactly as many through of many that come at once`() async throws {
+  @Test func `lets exactly its number of simultaneous requests through`() async throws {
     let harness = try Harness()
     try await harness.run(["RATE_LIMIT_REQUESTS": "5/h"], logLevel: .error) { client in
       for round in 0..<20 {
@@ -85,13 +85,13 @@ import Testing
     }
   }
 
-  @Test func `is reached alike by a known and an unknown address`() async throws {
+  @Test func `is the same for a known and an unknown address`() async throws {
     let harness = try Harness()
     try await harness.run(Self.overProxy.merging(["RATE_LIMIT_REQUESTS": "5/m"]) { $1 }, logLevel: .error, over: .live) { client in
       try await harness.addUser()
       harness.clock.freeze(at: Date(timeIntervalSince1970: 1_800_000_000))
       var sequences: [[String]] = []
-      for (address, email) in [("192.0.2.1", "alice@example.com"), ("192.0.2.2", "nobody@example.com")] {
+      for (address, email) in [("192.0.2.1", "alice@example.com"), ("192.0.2.2", "stranger@example.com")] {
         var sequence: [String] = []
         for _ in 0..<12 { sequence.append(try await ask(client, as: address, email: email).fingerprint) }
         sequences.append(sequence)
@@ -103,7 +103,7 @@ import Testing
   @Test func `cannot be evaded by a forged header`() async throws {
     let addresses = (0..<1000).map { _ in "\(Int.random(in: 1...223)).\(Int.random(in: 0...255)).0.1" }
     #expect(try await passing(addresses, [:]).count == 1)
-    // The proxy adds whom it sees on the right.
+    // The proxy appends the address of its client on the right.
     #expect(try await passing(addresses.prefix(50).map { "\($0), 203.0.113.7" }).count == 1)
     #expect(try await passing(addresses.prefix(50).map { "\($0), 203.0.113.7, 10.1.2.3" }).count == 1)
     #expect(try await passing(addresses.prefix(50).map { "\($0), rubbish, 10.1.2.3" }).count == 1)
@@ -116,7 +116,7 @@ import Testing
     #expect(try await passing((1...20).map { "2001:db8:1:\($0)::1" }).count == 20)
   }
 
-  @Test func `believes the last address that is no trusted proxy's`() throws {
+  @Test func `uses the last address that does not belong to a trusted proxy`() throws {
     let proxies = try #require(TrustedProxies("10.0.0.0/8, 192.168.1.1, fd00::/8"))
     func client(_ peer: String, _ forwardedFor: String...) -> IPAddress? { proxies.client(peer: IPAddress(peer), forwardedFor: forwardedFor) }
     #expect(client("203.0.113.1", "192.0.2.1") == IPAddress("203.0.113.1"))
@@ -127,14 +127,14 @@ import Testing
     #expect(client("10.0.0.1") == IPAddress("10.0.0.1"))
     #expect(client("10.0.0.1", "10.0.0.2, 10.0.0.3") == IPAddress("10.0.0.2"))
     #expect(client("10.0.0.1", "192.0.2.1, unknown") == IPAddress("10.0.0.1"))
-    // To Swift, a comma behind certain characters is no character of its own.
+    // Swift combines a comma with certain preceding characters into one character.
     #expect(client("10.0.0.1", "198.51.100.1:\u{600}, 192.0.2.1") == IPAddress("192.0.2.1"))
     #expect(client("10.0.0.1", "[2001:db8::1]\u{600}, 192.0.2.1") == IPAddress("192.0.2.1"))
     #expect(client("10.0.0.1", "192.0.2.1:80x") == IPAddress("10.0.0.1"))
     #expect(proxies.client(peer: nil, forwardedFor: ["192.0.2.1"]) == nil)
   }
 
-  @Test func `keeps a bounded number of clients, and those that were seen last`() {
+  @Test func `remembers a bounded number of clients, the most recent ones`() {
     let now = Date()
     let limiter = GCRALimiter([RateLimit(count: 1, seconds: 3600)], generation: 1000, now: { now })
     for client in UInt64(1)...20_000 {
@@ -147,7 +147,7 @@ import Testing
   }
 }
 
-@Suite struct `The limit of all mails` {
+@Suite struct `The limit of all emails` {
   @Test func `does not make the limit of an address forget`() async throws {
     let harness = try Harness()
     try await harness.run(["RATE_LIMIT_MAILS_TOTAL": "100/s", "RATE_LIMIT_MAILS": "1/h"]) { client in
@@ -163,7 +163,7 @@ import Testing
     }
   }
 
-  @Test func `is not used up by what the clock once ran ahead to`() async throws {
+  @Test func `is not used up by emails sent while the clock was ahead`() async throws {
     let harness = try Harness()
     try await harness.run(["RATE_LIMIT_MAILS_TOTAL": "1/d"]) { client in
       try await harness.addUser()
@@ -176,7 +176,7 @@ import Testing
     }
   }
 
-  @Test func `lets mails wait, and loses none, also after a restart`() async throws {
+  @Test func `makes emails wait and loses none, even across a restart`() async throws {
     let harness = try Harness()
     for round in 0..<2 {
       try await harness.run(["RATE_LIMIT_MAILS_TOTAL": "3/h", "RATE_LIMIT_MAILS": "1/m"], logLevel: .error) { client in
@@ -186,7 +186,7 @@ import Testing
             #expect(try await client.requestReset(email: "user\(index)@example.com").status == 202)
           }
         }
-        try await eventually("three mails, and two that wait") {
+        try await eventually("three emails, and two that wait") {
           let waiting = try harness.count("SELECT count(*) FROM password_reset_outbox WHERE last_error LIKE '%RATE_LIMIT_MAILS_TOTAL%'")
           return harness.mails.sent.count == 3 && waiting == 2
         }

@@ -13,7 +13,7 @@ import Testing
 
   private func wire(_ message: EmailMessage) throws -> String { String(decoding: try MIMEEncoder.encode(message, as: .wire).data, as: UTF8.self) }
 
-  @Test func `has the headers that receivers ask for, and lines ended by CR LF`() throws {
+  @Test func `has the headers that receivers expect, and lines that end with CR LF`() throws {
     let text = try wire(message)
     for line in [
       "From: Example <noreply@example.com>", "To: alice@example.com", "Subject: Reset", "Message-Id: <r1.1@example.com>",
@@ -26,7 +26,7 @@ import Testing
     #expect(!text.replacing("\r\n", with: "").unicodeScalars.contains("\n"))
   }
 
-  @Test func `is seven bits on the wire whatever it says`() throws {
+  @Test func `is 7-bit on the wire, regardless of its text`() throws {
     let templates = try MailTemplates(languages: Languages(), siteName: "Größe & Co", sender: "Größe & Co <noreply@exämple.com>")
     var message = templates.compose(
       MailContext(
@@ -42,7 +42,7 @@ import Testing
   }
 
   @Test(arguments: ["a@exämple.com", "a@xn--exmple-cua.com", "a@XN--exmple-cua.COM", "\"a b\"@example.com", "a@[192.0.2.1]", "a'b@example.com"])
-  func `goes to the stored address, however it is written`(_ recipient: String) throws {
+  func `goes to the stored address, regardless of its spelling`(_ recipient: String) throws {
     var message = message
     message.recipient = recipient
     let ascii = recipient.replacing("exämple", with: "xn--exmple-cua")
@@ -52,9 +52,9 @@ import Testing
   @Test(arguments: [
     "a@b.co, c@b.co", "a@b.co,", "a@b.co\r\nBcc: c@b.co", "a@b.co\nc@b.co", "Alice <a@b.co>", "<a@b.co>", "group: a@b.co, c@b.co;", "a@b.co c@b.co",
     "a@b.co (x)",
-    "", " ", "nobody", "@", "a@b.co\0", "\"a@b.co", "a@b.co;c@b.co", " a@b.co", "a@b.co\u{2028}", "a@b\u{2028}.co", "a@b.co>\r\nRCPT TO:<c@b.co",
+    "", " ", "stranger", "@", "a@b.co\0", "\"a@b.co", "a@b.co;c@b.co", " a@b.co", "a@b.co\u{2028}", "a@b\u{2028}.co", "a@b.co>\r\nRCPT TO:<c@b.co",
   ])
-  func `to anything but one bare address is never sent`(_ recipient: String) throws {
+  func `is never sent to a value that is not exactly one address`(_ recipient: String) throws {
     var message = message
     message.recipient = recipient
     #expect(throws: MailError.permanent(reason: "the stored address is not one email address")) { try MIMEEncoder.encode(message, as: .wire) }
@@ -63,7 +63,7 @@ import Testing
   @Test(arguments: [
     "x\r\nBcc: evil@example.com", "x\nBcc: evil@example.com", "x\r\n\r\nbody", "=?utf-8?q?x=0D=0ABcc:_evil?=", "x\u{2028}y", "x\u{85}y",
   ])
-  func `cannot be given another header by its subject`(_ subject: String) throws {
+  func `cannot get another header through its subject`(_ subject: String) throws {
     let templates = try MailTemplates(languages: Languages(), siteName: subject, sender: "noreply@example.com")
     let mail = MailContext(
       kind: .passwordChanged, user: User(id: 1, username: "{{site_name}}{{{email}}}", email: "alice@example.com", password: ""),
@@ -80,13 +80,13 @@ import Testing
     #expect(names.count == 9)
   }
 
-  @Test func `says how long the link lives in words`() throws {
+  @Test func `says in words how long the link is valid`() throws {
     for (seconds, words) in [(1, "1 second"), (90, "90 seconds"), (60, "1 minute"), (5400, "90 minutes"), (3600, "1 hour"), (259_200, "3 days")] {
       #expect(try Languages().default.duration(seconds: seconds) == words)
     }
   }
 
-  @Test func `in a file is readable by the owner alone, and appended to`() async throws {
+  @Test func `in a file is readable only by the owner, and is appended`() async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("mails-\(UUID().uuidString)").path
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let backend = try FileBackend(folder: folder, now: Date(timeIntervalSince1970: 1_800_000_000))

@@ -29,7 +29,7 @@ import Testing
         """#)
   }
 
-  @Test func `of times are cumulative, and take a bound for what is at it`() async {
+  @Test func `of durations are cumulative, and a bucket includes its bound`() async {
     let registry = Registry()
     let times = registry.histogram("t_seconds", "Times.", labels: ["route"], bounds: [0.1, 1, 2.5])
     for value in [0.05, 0.1, 0.2, 1, 3] { times.observe(value, "/x") }

@@ -16,7 +16,7 @@ import Testing
       let link = try await harness.link()
       try await withThrowingTaskGroup(of: Reply.self) { group in
         for index in 0..<(capacity + 20) { group.addTask { try await client.setPassword(link, "a-Fine-pass-\(index)") } }
-        // Those within the capacity wait at the gate, so the first replies are the refusals.
+        // Requests within the capacity wait at the gate, so the first responses are the refusals.
         for _ in 0..<20 {
           let reply = try #require(try await group.next())
           #expect(reply.status == 503 && reply.code == "unavailable" && reply.headers[.retryAfter] == "5")
@@ -32,7 +32,7 @@ import Testing
   }
 }
 
-/// Hashes when it is let.
+/// Hashes only after the test has opened its gate.
 private final class GatedHasher: PasswordHasher {
   let algorithm = "pbkdf2_sha256"
   let isBounded = true

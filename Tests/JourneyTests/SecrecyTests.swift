@@ -7,7 +7,7 @@ import NIOCore
 import Testing
 
 @Suite struct `Secrets` {
-  @Test func `the token is in the mail and nowhere else, nor is a password or an address in the log`() async throws {
+  @Test func `the token is only in the email, and no password or address is in the log`() async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser()
@@ -45,7 +45,7 @@ import Testing
     [HTTPField(name: .origin, value: "https://evil.example")], [HTTPField(name: .referer, value: "https://evil.example/x")],
     [HTTPField(name: .init("X-Host")!, value: "evil.example"), HTTPField(name: .init("X-Forwarded-Server")!, value: "evil.example")],
   ])
-  func `the link's host comes from the configuration, whatever a request says`(_ poison: [HTTPField]) async throws {
+  func `the host of the link comes from the configuration, regardless of the request`(_ poison: [HTTPField]) async throws {
     let harness = try Harness()
     try await harness.run { client in
       try await harness.addUser()

@@ -33,7 +33,7 @@ import Testing
     return try settings(others).templates.compose(sample)
   }
 
-  @Test func `replace those built in one by one, for all languages or for one`() throws {
+  @Test func `replace the built-in ones one by one, for all languages or for one`() throws {
     try write([
       "password_reset_subject.txt": "{{site_name}}: all\n", "de/password_reset_subject.txt": "{{site_name}}: de",
       "pt/password_reset_subject.txt": "{{site_name}}: pt", "nl/password_reset_email.txt": "Hallo {{user.username}}, {{expires_in}}: {{reset_url}}",
@@ -57,17 +57,17 @@ import Testing
     try write([
       "password_reset_email.txt": """
       {{protocol}}://{{domain}}/reset/{{uid}}/{{token}}/ {{email}} {{user.get_username}} {{#user.first_name}}{{user.last_name}}{{/user.first_name}}
-      {{words.button}}|{{#user}}{{email}}{{/user}}|{{^user.first_name}}nobody{{/user.first_name}}
+      {{words.button}}|{{#user}}{{email}}{{/user}}|{{^user.first_name}}nameless{{/user.first_name}}
       """
     ])
     let body = try mail(.passwordReset, "de").body
     #expect(body.hasPrefix("https://example.com/reset/MQ/d8ary8-578199d4e42f291f0f3bce532651119e/ alice@example.com alice Example\n"))
     #expect(body.hasSuffix("Neues Passwort wählen|alice@example.com|"))
     let nameless = try mail(user: User(id: 1, username: "bob", email: "bob@example.com", password: "")).body
-    #expect(nameless.hasSuffix("|nobody"))
+    #expect(nameless.hasSuffix("|nameless"))
   }
 
-  @Test func `name what EMAIL_EXTRA_CONTEXT adds`() throws {
+  @Test func `have the values of EMAIL_EXTRA_CONTEXT`() throws {
     try write(["password_changed_email.txt": "{{support}} {{floor}} {{#open}}open{{/open}} {{site_name}}"])
     let extra = ["EMAIL_EXTRA_CONTEXT": #"{"support": "<help@example.com>", "floor": 3, "open": true, "site_name": "Other"}"#]
     #expect(try mail(.passwordChanged, settings: extra).body == "<help@example.com> 3 open Other")
@@ -84,7 +84,7 @@ import Testing
     #expect(mail.html == "<p>&lt;b&gt;&amp;&quot;&#39;{{7*7}}{{{token}}}</p>")
   }
 
-  @Test func `turn the HTML off by an empty file`() throws {
+  @Test func `drop the HTML part if its file is empty`() throws {
     try write(["password_reset_email.html": "\n"])
     #expect(try mail().html == nil)
     #expect(try mail(.passwordChanged).html != nil)
@@ -92,7 +92,7 @@ import Testing
 
   @Test(arguments: [
     ("password_reset_email.txt", "Hello\n\n{{user.nickname}}", "line 3: there is no user.nickname"),
-    ("password_reset_email.txt", "{{#nobody}}x{{/nobody}}", "line 1: there is no nobody"),
+    ("password_reset_email.txt", "{{#stranger}}x{{/stranger}}", "line 1: there is no stranger"),
     ("password_reset_email.html", "<p>\n{{reset_ur}}", "line 2: there is no reset_ur"),
     ("de/password_reset_email.html", "{{> layout}}", "line 1: partials are not supported"),
     ("password_reset_email.txt", "{{uppercased(words.intro)}}", "line 1: there is no uppercased(words.intro)"),
@@ -105,7 +105,7 @@ import Testing
     ("password_reset_mail.txt", "x", "is not the name of a template"),
     ("deutsche Texte/password_reset_email.txt", "x", "its name is not a language tag"),
   ])
-  func `that are wrong stop the start, which says where`(_ name: String, _ text: String, _ fault: String) throws {
+  func `that are wrong stop the start with an error that says where`(_ name: String, _ text: String, _ fault: String) throws {
     try write([name: text])
     let error = #expect(throws: SettingsError.self) { try settings() }
     #expect(error?.description.contains("EMAIL_TEMPLATES_DIR") == true)
@@ -113,7 +113,7 @@ import Testing
       error?.description.contains(name.split(separator: "/")[0]) == true && error?.description.contains(fault) == true, "\(error?.description ?? "")")
   }
 
-  @Test(arguments: Languages.builtIn) func `in HTML fetch nothing from anywhere`(_ tag: String) throws {
+  @Test(arguments: Languages.builtIn) func `load nothing from other hosts in HTML`(_ tag: String) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for kind in MailContext.Kind.allCases {
       let html = try #require(try mail(kind, tag).html)

@@ -105,14 +105,13 @@ final class Harness: Sendable {
   }
 
   /// Makes every other writer wait while `meanwhile` runs, as a slow transaction of the Django site would.
-  func lockDatabase(for duration: Duration, _ meanwhile: @Sendable () async throws -> Void) async throws {
+  func lockDatabase(_ meanwhile: @Sendable () async throws -> Void) async throws {
     var configuration = Configuration()
     configuration.allowsUnsafeTransactions = true
     configuration.busyMode = .timeout(5)
     let queue = try DatabaseQueue(path: path, configuration: configuration)
     try await queue.writeWithoutTransaction { db in try db.execute(sql: "BEGIN IMMEDIATE") }
     try await meanwhile()
-    try await Task.sleep(for: duration)
     try await queue.writeWithoutTransaction { db in try db.execute(sql: "ROLLBACK") }
   }
 

@@ -3,8 +3,8 @@ import PasswordReset
 import Synchronization
 import Testing
 
-@Suite struct `The way to the mail server` {
-  @Test func `takes no more mails at once than there are connections`() async throws {
+@Suite struct `The mail sender` {
+  @Test func `sends no more emails at once than there are connections`() async throws {
     let harness = try Harness()
     let busy = Mutex((now: 0, most: 0))
     harness.mails.hold {
@@ -23,32 +23,32 @@ import Testing
     }
   }
 
-  @Test func `closes while the server is away, and is open for all with the first mail that goes`() async throws {
+  @Test func `pauses while the server is away, and continues when the first email gets through`() async throws {
     let harness = try Harness()
     let isAway = Mutex(true)
     try await harness.run(logLevel: .error) { client in
       for index in 0..<200 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
       harness.mails.fail { _ in isAway.withLock { $0 } ? .unavailable(reason: "away") : nil }
       for index in 0..<200 { _ = try await client.requestReset(email: "user\(index)@example.com") }
-      try await eventually("some tries") { harness.mails.tried >= 8 }
-      // Single mails try it; the rest wait without having been tried.
+      try await eventually("some attempts") { harness.mails.tried >= 8 }
+      // The breaker lets single emails through as probes; the others wait without an attempt.
       #expect(try harness.count("SELECT count(*) FROM password_reset_outbox WHERE last_error IS NULL") >= 100)
       isAway.withLock { $0 = false }
-      try await eventually("all mails") { harness.mails.sent.count == 200 }
+      try await eventually("all emails") { harness.mails.sent.count == 200 }
     }
   }
 
-  @Test func `stays open for the others while one mail fails`() async throws {
+  @Test func `sends the others while one email fails`() async throws {
     let harness = try Harness()
     try await harness.run(logLevel: .error) { client in
       for index in 0..<50 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
       harness.mails.fail { $0.recipient == "user0@example.com" ? .unavailable(reason: "falls silent at this one") : nil }
       for index in 0..<50 { _ = try await client.requestReset(email: "user\(index)@example.com") }
-      try await eventually("the 49 others") { harness.mails.sent.count == 49 }
+      try await eventually("the 49 other emails") { harness.mails.sent.count == 49 }
     }
   }
 
-  @Test func `spaces mails evenly where a rate is set`() async throws {
+  @Test func `spaces emails evenly if a rate is set`() async throws {
     let harness = try Harness()
     let times = Mutex<[Date]>([])
     try await harness.run(["EMAIL_RATE_LIMIT": "100/s"], logLevel: .error) { client in
@@ -60,79 +60,92 @@ import Testing
     let sorted = times.withLock { $0.sorted() }
     let first = try #require(sorted.first)
     let last = try #require(sorted.last)
-    // Nineteen hundredths of a second lie between twenty mails; the machine may add to that, and not take away.
+    // Twenty emails take nineteen hundredths of a second. A busy machine may need longer, but not less.
     #expect(sorted.count == 20 && last.timeIntervalSince(first) >= 0.185)
   }
 
-  @Test func `gives back at the end what it has not begun, for the next start`() async throws {
+  @Test func `releases unsent emails at shutdown, for the next start`() async throws {
     let harness = try Harness()
-    let release = Recorder()
-    harness.mails.hold { while release.lines.isEmpty { try? await Task.sleep(for: .milliseconds(5)) } }
+    let isEnding = Mutex(false)
+    // The email in progress ends after the shutdown has released the others.
+    harness.mails.hold { [unowned harness] in
+      try? await eventually("the other emails to be released") {
+        try isEnding.withLock { $0 } && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NULL") == 9
+      }
+    }
     try await harness.run(["EMAIL_CONNECTIONS": "1"], logLevel: .error) { client in
       for index in 0..<10 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
       for index in 0..<10 { _ = try await client.requestReset(email: "user\(index)@example.com") }
-      try await eventually("a mail under way") { harness.mails.tried == 1 }
-      // The one under way ends well after the service was told to.
-      Task {
-        try await Task.sleep(for: .milliseconds(300))
-        release.add("now")
+      try await eventually("an email in progress and leases on all") {
+        try harness.mails.tried == 1 && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NOT NULL") == 10
       }
+      isEnding.withLock { $0 = true }
     }
-    // None of the rows is on a lease, which would hold its mail up after the next start.
+    // No row has a lease, which would delay its email after the next start.
     #expect(harness.mails.sent.count == 1)
     let now = Int64(Date().timeIntervalSince1970 * 1000) + 100
     #expect(try harness.count("SELECT count(*) FROM password_reset_outbox WHERE due_at <= \(now)") == 9)
   }
 
-  @Test func `keeps the rate after a server that stood still`() async throws {
+  @Test func `keeps the rate after the server has stalled`() async throws {
     let harness = try Harness()
     let times = Mutex<[Date]>([])
     let isFirst = Mutex(true)
-    harness.mails.hold {
+    let areOthersWaiting = Mutex(false)
+    // The first email takes half a second by the sender's clock while the others wait.
+    harness.mails.hold { [clock = harness.clock] in
       let first = isFirst.withLock { value in
         defer { value = false }
         return value
       }
-      if first { try? await Task.sleep(for: .milliseconds(500)) }
+      if first {
+        try? await eventually("the others to wait") { areOthersWaiting.withLock { $0 } }
+        clock.advance(by: 0.5)
+      }
       times.withLock { $0.append(Date()) }
     }
     try await harness.run(["EMAIL_RATE_LIMIT": "50/s", "EMAIL_CONNECTIONS": "1"], logLevel: .error) { client in
       for index in 0..<10 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
       for index in 0..<10 { _ = try await client.requestReset(email: "user\(index)@example.com") }
+      try await eventually("leases on all") {
+        try harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NOT NULL") == 10
+      }
+      areOthersWaiting.withLock { $0 = true }
       try await harness.drained()
     }
     let sorted = times.withLock { $0.sorted() }
-    // Nine that waited are still a fiftieth of a second apart; the machine may add to that, and not take away.
+    // The nine that waited are still a fiftieth of a second apart. A busy machine may need longer, but not less.
     #expect(sorted.count == 10 && sorted[9].timeIntervalSince(sorted[1]) >= 0.15)
   }
 
-  @Test func `is not closed by one mail that fails, however often`() async throws {
+  @Test func `is not blocked by one email that fails repeatedly`() async throws {
     let harness = try Harness()
     try await harness.run(["EMAIL_CONNECTIONS": "1"], logLevel: .error) { client in
       for name in ["bad", "good"] { try await harness.addUser(name, email: "\(name)@example.com") }
       harness.mails.fail { $0.recipient == "bad@example.com" ? .unavailable(reason: "69") : nil }
       _ = try await client.requestReset(email: "bad@example.com")
-      try await eventually("many tries") { harness.mails.tried >= 12 }
+      try await eventually("many attempts") { harness.mails.tried >= 12 }
       _ = try await client.requestReset(email: "good@example.com")
       _ = try await harness.link(to: "good@example.com")
     }
   }
 
-  @Test func `sends no mail whose row was deleted while it waited`() async throws {
+  @Test func `sends no email whose row was deleted while it waited`() async throws {
     let harness = try Harness()
     try await harness.run(["EMAIL_CONNECTIONS": "1"], policy: .oneAfterTheOther, logLevel: .error) { client in
       for index in 0..<4 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
       let release = Recorder()
       harness.mails.hold { while release.lines.isEmpty { try? await Task.sleep(for: .milliseconds(5)) } }
       for index in 0..<4 { _ = try await client.requestReset(email: "user\(index)@example.com") }
-      try await eventually("a mail under way and the others in hand") {
+      try await eventually("an email in progress and leases on the others") {
         try harness.mails.tried == 1 && harness.count("SELECT count(*) FROM password_reset_outbox WHERE attempts > 0") == 4
       }
       try harness.execute("DELETE FROM password_reset_outbox")
-      // The next renewal tells.
-      try await Task.sleep(for: .milliseconds(400))
+      // The first extension of the leases finds the rows missing. When the second begins, the worker has processed the first.
+      let extensions = harness.leaseExtensions
+      try await eventually("two extensions of the leases") { harness.leaseExtensions >= extensions + 2 }
       release.add("now")
-      try await eventually("the one that was under way") { harness.mails.sent.count == 1 }
+      try await eventually("the email in progress") { harness.mails.sent.count == 1 }
       try await harness.addUser("last", email: "last@example.com")
       _ = try await client.requestReset(email: "last@example.com")
       _ = try await harness.link(to: "last@example.com")
@@ -140,19 +153,30 @@ import Testing
     }
   }
 
-  @Test func `sends no mail twice because the database was locked when it was sent`() async throws {
+  @Test func `sends no email twice because the database was locked when it was sent`() async throws {
     let harness = try Harness()
     try await harness.run(logLevel: .error) { client in
       for index in 0..<4 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
       let release = Recorder()
       harness.mails.hold { while release.lines.isEmpty { try? await Task.sleep(for: .milliseconds(5)) } }
       for index in 0..<4 { _ = try await client.requestReset(email: "user\(index)@example.com") }
-      try await eventually("mails under way") { harness.mails.tried == 4 }
-      // Longer than a statement waits, and than a lease lasts.
-      try await harness.lockDatabase(for: .seconds(8)) { release.add("now") }
+      try await eventually("the emails in progress") { harness.mails.tried == 4 }
+      // The lock outlasts the wait of a statement and the leases.
+      try await harness.lockDatabase {
+        release.add("now")
+        try await eventually("a refused write for each email") {
+          harness.log.lines.filter { $0.contains("Cannot write to the outbox; the outcome of a job") }.count == 4
+        }
+        harness.clock.advance(by: OutboxPolicy().lease)
+      }
       try await harness.drained()
       #expect(harness.mails.sent.count == 4)
       #expect(try harness.count("SELECT count(*) FROM password_reset_audit WHERE event = 'mailed'") == 4)
     }
   }
+}
+
+extension Harness {
+  /// The number of statements so far that extend leases.
+  fileprivate var leaseExtensions: Int { statements.lines.filter { $0.contains("SET due_at = max(due_at") }.count }
 }

@@ -138,7 +138,7 @@ import Testing
     let now = Date()
     let limiter = GCRALimiter([RateLimit(count: 1, seconds: 3600)], generation: 1000, now: { now })
     for client in UInt64(1)...20_000 {
-      if limiter.charge(client).retryAfter != nil { Issue.record("client \(client) was taken for another one") }
+      if limiter.charge(client).retryAfter != nil { Issue.record("client \(client) was mistaken for another") }
     }
     #expect(limiter.knownClients <= 2000)
     for client in UInt64(19_001)...20_000 {

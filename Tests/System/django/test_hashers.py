@@ -55,7 +55,7 @@ HASHERS: dict[type[BasePasswordHasher], str] = {
     CheapBCryptSHA256: "rounds=4",
     CheapBCrypt: "rounds=4",
 }
-# Hashers that are stored under their own name; `check_password` finds the others by their names.
+# The PASSWORD_HASHERS of Django: its `check_password` finds the hasher of a hash by its name.
 ALL = [f"{hasher.__module__}.{hasher.__qualname__}" for hasher in HASHERS]
 
 SPECIAL = [

@@ -240,7 +240,7 @@ def test_since_takes_a_day_or_a_time(aged: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_has_an_exit_code(arguments: list[str], aged: Path) -> None:
+def test_wrong_usage_has_an_exit_status(arguments: list[str], aged: Path) -> None:
     done = command(aged, "audit", *arguments)
     assert (done.returncode, arguments[0] in done.stderr) == (64, True), done.stderr
 

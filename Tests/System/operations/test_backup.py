@@ -57,7 +57,7 @@ class Load(threading.Thread):
                 if self.asked % 5 == 0 and self._links:
                     assert self._service.set_password(self._links.pop(), NEW, NEW).status == 200
                     self.confirmed += 1
-        except BaseException as error:  # noqa: BLE001 - handed to the test.
+        except BaseException as error:  # noqa: BLE001 - reported to the test.
             self.failure = error
 
     def stop(self) -> None:

@@ -487,7 +487,7 @@ def test_errors_and_warnings_are_counted(site: Site) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--fail-level", "info"], ["--fail-level"], ["--connected"], ["now"]], ids=str)
-def test_wrong_usage_has_an_exit_code(arguments: list[str], site: Site) -> None:
+def test_wrong_usage_has_an_exit_status(arguments: list[str], site: Site) -> None:
     assert site.run("check", *arguments).returncode == 64
 
 
@@ -511,17 +511,17 @@ FORBIDDEN = {"MAIL", "RCPT", "DATA", "BDAT", "VRFY", "EXPN", "SEND", "SAML", "SO
 
 
 @dataclass(frozen=True)
-class Look:
+class ConnectionCheck:
     findings: list[Finding]
     heard: list[str]
 
 
-def look(site: Site, replies: Replies, **settings: str) -> Look:
+def check_connection(site: Site, replies: Replies, **settings: str) -> ConnectionCheck:
     with scripted(replies) as server:
         site.set(EMAIL_PORT=str(server.port), EMAIL_TIMEOUT="2", **settings)
         findings = site.check("--connect")
         assert server.connections, "no client connected"
-        return Look(findings, list(server.heard))
+        return ConnectionCheck(findings, list(server.heard))
 
 
 LOGIN = {"EMAIL_HOST_USER": "mailer", "EMAIL_HOST_PASSWORD": "password-of-the-mailer"}
@@ -538,7 +538,7 @@ PLAIN = b64encode(b"\0mailer\0password-of-the-mailer").decode()
 )
 def test_a_check_signs_in_and_sends_no_email(replies: Replies, login: dict[str, str], site: Site) -> None:
     before = site.files
-    seen = look(site, replies, **login)
+    seen = check_connection(site, replies, **login)
     assert [finding for finding in seen.findings if finding.level == "error"] == []
     assert "EHLO" in seen.heard
     assert FORBIDDEN & set(seen.heard) == set()
@@ -558,7 +558,7 @@ def test_a_check_signs_in_and_sends_no_email(replies: Replies, login: dict[str, 
     ],
 )
 def test_a_check_reports_a_mail_server(replies: Replies, login: dict[str, str], site: Site) -> None:
-    seen = look(site, replies, **login)
+    seen = check_connection(site, replies, **login)
     assert_is_found(seen.findings, "error", "E016", "localhost")
     assert FORBIDDEN & set(seen.heard) == set()
     assert "password-of-the-mailer" not in str(seen.findings) and len("password-of-the-mailer") >= SHORTEST_SECRET

@@ -25,7 +25,7 @@ def test_each_command_has_help(name: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["users", "add"], ["serve", "--prod"]], ids=" ".join)
-def test_wrong_usage_has_an_exit_code(arguments: list[str]) -> None:
+def test_wrong_usage_has_an_exit_status(arguments: list[str]) -> None:
     assert run_program(BASE_ENVIRONMENT, *arguments).returncode == 64
 
 

@@ -175,7 +175,7 @@ def promises(responses: list[Response], status: int) -> dict[str, int]:
     return dict.fromkeys(found, status)
 
 
-def rush(service: Service) -> list[Response]:
+def send_many(service: Service) -> list[Response]:
     """Sends hundreds of requests over 32 connections."""
     numbers = range(CONNECTIONS)
     return all_at_once(service, [[reset_request(number)] * REQUESTS_EACH for number in numbers])
@@ -186,7 +186,7 @@ def test_a_request_is_on_disk_before_its_202(slow: dict[str, str], disk: Disk, s
     add_users(CONNECTIONS // 2)
     service = serve(**disk.settings, **slow)
     single = [response for number in range(5) for response in all_at_once(service, [[reset_request(number)]])]
-    promised = promises(single + rush(service), 202)
+    promised = promises(single + send_many(service), 202)
     assert len(promised) == len(single) + CONNECTIONS * REQUESTS_EACH
     assert complaints(disk.notes, promised) == []
 
@@ -194,7 +194,7 @@ def test_a_request_is_on_disk_before_its_202(slow: dict[str, str], disk: Disk, s
 def test_one_sync_serves_many_requests(disk: Disk, serve: Callable[..., Service]) -> None:
     service = serve(**disk.settings, **SLOW_DISK)
     before = len(disk.notes.syncs)
-    promised = promises(rush(service), 202)
+    promised = promises(send_many(service), 202)
     syncs = len(disk.notes.syncs) - before
     print(f"{len(promised)} requests and {syncs} syncs")
     assert len(promised) == CONNECTIONS * REQUESTS_EACH
@@ -224,7 +224,7 @@ def test_a_disk_that_lies_is_detected(disk: Disk, serve: Callable[..., Service])
 
 A_REQUEST = "0123456789abcdef" * 2
 ANOTHER = "f" * 32
-# The text that precedes the notes, and how the complaint begins.
+# Notes, and the beginning of the complaint about them.
 MADE_UP = {
     "in order": ("1 page 0 {id},|2 page 1 |4 sync 3|5 reply 202 {id}", None),
     "in order, next to another text": ("1 page 1 abc{id}d,|3 sync 2|4 reply 202 {id}", None),
@@ -245,7 +245,7 @@ MADE_UP = {
 
 
 @pytest.mark.parametrize("what", MADE_UP)
-def test_a_response_before_its_sync_is_a_complaint(what: str) -> None:
+def test_a_response_before_its_sync_causes_a_complaint(what: str) -> None:
     text, complaint = MADE_UP[what]
     notes = parse(text.replace("|", "\n").format(id=A_REQUEST, another=ANOTHER))
     found = complaints(notes, {A_REQUEST: 202})

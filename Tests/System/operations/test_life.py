@@ -30,7 +30,7 @@ NEW = "battery-staple-92-new"
 LONGEST_END = 10
 # A lease that is not released expires after six seconds.
 LONGEST_TAKEOVER = 4
-OWED = 6
+PENDING = 6
 CROWD = 100
 
 
@@ -183,7 +183,7 @@ def play(act: Act, database: Path, folder: Path, link: Link) -> Ending:
         slow = smtp_settings(silent, EMAIL_TIMEOUT="60", EMAIL_CONNECTIONS="1")
         with serving(database, folder / "first", **slow, **hashes) as service:
             scene = Scene(service, database, silent, link)
-            for number in range(OWED):
+            for number in range(PENDING):
                 reply = service.request_reset(email=f"user{number}@example.com")
                 assert reply.status == 202
                 scene.accepted.append(reply.request_id)
@@ -216,7 +216,7 @@ def endings(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     template = tmp_path_factory.mktemp("template") / "db.sqlite3"
     shutil.copy(migrated_file, template)
     with on_database(template):
-        add_users(OWED)
+        add_users(PENDING)
         link = link_for(User.objects.get(username="user0"))
     with ThreadPoolExecutor(max_workers=len(ACTS)) as pool:
         endings = {}

@@ -127,7 +127,7 @@ def test_a_service_is_not_ready_while_its_database_is_read_only(spoil: Spoil, si
         assert ready(service) == [200, 200, 1]
 
 
-def test_the_check_of_a_writable_database_writes_nothing(database: Path, tmp_path: Path) -> None:
+def test_the_readiness_check_of_a_writable_database_writes_nothing(database: Path, tmp_path: Path) -> None:
     with serving(database, tmp_path) as service:
         assert ready(service) == [200, 200, 1]
         files = [database, Path(f"{database}-wal")]

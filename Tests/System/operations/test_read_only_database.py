@@ -15,8 +15,6 @@ import service as service_module
 from metrics import ask_admin, scrape
 from service import Service, command, serving
 
-pytestmark = pytest.mark.operations
-
 WITHOUT_PRIVILEGES = "--bounding-set=-dac_override,-dac_read_search,-linux_immutable"
 
 

@@ -22,8 +22,6 @@ from processes import wait_until
 from raw_http import Connection
 from service import Link, Service, run_command, serving
 
-pytestmark = pytest.mark.operations
-
 SUFFIXES = ("", "-wal", "-shm")
 CHEAP = {"PASSWORD_HASHER_OPTIONS": "iterations=10"}
 CLIENTS = 16

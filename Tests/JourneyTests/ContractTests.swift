@@ -9,7 +9,7 @@ import Yams
 
 @testable import App
 
-/// `openapi.yaml` against the server: each says what the other does.
+/// Compares `openapi.yaml` with the server in both directions.
 @Suite struct `The contract` {
   let contract: Contract
 
@@ -31,7 +31,7 @@ import Yams
     }
   }
 
-  @Test func `names the routes of the server, all and no others`() async throws {
+  @Test func `names all routes of the server and no others`() async throws {
     let settings = try Settings(environment: [
       "DATABASE_URL": "sqlite:\(Harness().path)", "SECRET_KEY": Harness.secretKey, "EMAIL_BACKEND": "memory", "SITE_NAME": "Example",
       "RESET_URL": "https://example.com/reset/{uid}/{token}",

@@ -21,7 +21,7 @@ ENV SWIFT_FLAGS="-c release --static-swift-stdlib --explicit-target-dependency-i
     SWIFT_DETERMINISTIC_HASHING=1
 # The build compares modification times to the nanosecond, but a layer may keep only seconds. This tar archive keeps them.
 RUN swift package dump-package | jq --raw-output '.targets[] | select(.type != "system") \
-      | (if .type == "test" then "Tests" else "Sources" end + "/" + .name) as $folder \
+      | (.path // (if .type == "test" then "Tests" else "Sources" end + "/" + .name)) as $folder \
       | $folder + (if .type == "executable" then "/main.swift" else "/empty.swift" end), $folder + "/" + .resources[].path' > /tmp/empty \
  && while read -r file; do mkdir -p "$(dirname "$file")" && touch "$file"; done < /tmp/empty \
  && swift build $SWIFT_FLAGS \

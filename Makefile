@@ -25,10 +25,10 @@ build: packages ## Build the debug binary
 	$(SWIFT_BUILD) $(SWIFT_FLAGS) --product password-reset
 
 format: ## Format the code
-	swift format --in-place --recursive Package.swift Sources Tests
+	swift format --in-place --recursive Package.swift Sources Tests Benchmarks
 
 lint: ## Check the format of the code
-	swift format lint --strict --recursive Package.swift Sources Tests
+	swift format lint --strict --recursive Package.swift Sources Tests Benchmarks
 
 system: build ## Test the program from outside: with Django, mail servers, HTTP clients; PYTEST="-k tokens" passes arguments
 	Tests/System/run $(BINARY) $(PYTEST)
@@ -36,22 +36,23 @@ system: build ## Test the program from outside: with Django, mail servers, HTTP 
 bench: packages ## Benchmark against bare routes, plain SQLite and Django; BENCH="--help" lists the options
 	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix python3-venv"
 	$(SWIFT_RELEASE) --product password-reset
-	$(SWIFT_RELEASE) --product Bench
-	Tests/Bench/run $(BENCH)
+	$(SWIFT_RELEASE) --product BareServer
+	Benchmarks/run load $(BENCH)
 
 bench-mail: packages ## Benchmark sending email against Postfix's load generator
 	@command -v /usr/sbin/smtp-sink >/dev/null || $(MAKE) --no-print-directory packages PACKAGES=postfix
 	$(SWIFT_RELEASE) --product password-reset
-	Tests/System/run .build/release/password-reset --benchmark-mail
+	Benchmarks/run mail
 
 bench-passwords: packages ## Benchmark password hashing against Python
 	$(SWIFT_RELEASE) --product password-reset
-	Tests/System/run .build/release/password-reset --benchmark
+	$(SWIFT_RELEASE) --product BareServer
+	Benchmarks/run passwords
 
 timing: packages ## Measure whether response times reveal which accounts exist
 	$(SWIFT_RELEASE) --product password-reset
 	$(SWIFT_RELEASE) --product Timing
-	.build/release/Timing
+	Benchmarks/run timing
 
 # Installs missing Debian packages, with sudo if necessary.
 packages:

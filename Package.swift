@@ -151,8 +151,9 @@ let package = Package(
       linkerSettings: small
     ),
     .executableTarget(
-      name: "Bench",
+      name: "BareServer",
       dependencies: ["Credentials", .product(name: "Hummingbird", package: "hummingbird")],
+      path: "Benchmarks/BareServer",
       swiftSettings: strict,
       linkerSettings: small
     ),
@@ -163,6 +164,8 @@ let package = Package(
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
       ],
+      path: "Benchmarks/Timing",
+      exclude: ["judge.py"],
       swiftSettings: strict,
       linkerSettings: small
     ),
@@ -174,7 +177,6 @@ let package = Package(
       resources: [.copy("vectors.json")],
       swiftSettings: testing
     ),
-    .testTarget(name: "TimingTests", dependencies: ["Timing"], swiftSettings: testing),
     .testTarget(
       name: "JourneyTests",
       dependencies: [

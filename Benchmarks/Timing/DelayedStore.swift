@@ -1,0 +1,58 @@
+import Credentials
+import Foundation
+import PasswordReset
+import SQLiteStore
+
+/// A store that takes two microseconds longer for one class of requests.
+struct DelayedStore: UserStore, OutboxStore {
+  private static let nanosecondsOfDelay = 2000
+
+  let store: SQLiteStore
+  let delayedClass: RequestClass
+
+  /// Keeps the processor busy, as a lookup would.
+  private func delay() {
+    let end = nanoseconds() + Self.nanosecondsOfDelay
+    while nanoseconds() < end {}
+  }
+
+  func enqueue(_ job: NewJob, audit: AuditRecord) async throws(StoreError) -> Job {
+    if case .resetRequest(let kind) = delayedClass, case .resetRequest(.email(let address)) = job.kind, kind.owns(address) { delay() }
+    return try await store.enqueue(job, audit: audit)
+  }
+
+  func user(id: UserID) async throws(StoreError) -> User? {
+    if case .linkCheck(let isKnown) = delayedClass, id.integer?.isMultiple(of: 2) == isKnown { delay() }
+    return try await store.user(id: id)
+  }
+
+  // Everything else goes to the store without a delay.
+
+  func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] { try await store.users(matching: identifier) }
+
+  func userID(_ text: String) -> UserID? { store.userID(text) }
+
+  func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? { try await store.setPassword(change, at: now) }
+
+  func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+    try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
+  }
+
+  func extendLeases(of ids: [Int64], owner: String, to leaseEnd: Date) async throws(StoreError) -> Set<Int64> {
+    try await store.extendLeases(of: ids, owner: owner, to: leaseEnd)
+  }
+
+  func release(_ ids: [Int64], owner: String) async throws(StoreError) { try await store.release(ids, owner: owner) }
+
+  func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool {
+    try await store.finish(job, owner: owner, outcome, at: now)
+  }
+
+  func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
+    try await store.purgeDeadLetters(before: date, limit: limit)
+  }
+
+  func nextDue(owner: String) async throws(StoreError) -> Date? { try await store.nextDue(owner: owner) }
+
+  func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }
+}

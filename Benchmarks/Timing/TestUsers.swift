@@ -1,0 +1,38 @@
+import Credentials
+import Foundation
+import PasswordReset
+import SQLiteStore
+
+/// The users that the requests name.
+enum TestUsers {
+  private static let batch = 1000
+
+  /// Creates a database with `count` users of each kind that the comparison needs.
+  static func createDatabase(at path: String, for comparison: Comparison, count: Int) async throws {
+    let store = try SQLiteStore(path: path)
+    try store.migrate()
+    switch comparison.second {
+    case .resetRequest:
+      for kind in comparison.accountKinds { try await add(kind, kind == .inCooldown ? AccountKind.inCooldownCount : count, to: store) }
+    case .linkCheck: try await add(.known, count, to: store)
+    }
+  }
+
+  private static func add(_ kind: AccountKind, _ count: Int, to store: SQLiteStore) async throws {
+    if kind == .unknown { return }
+    let time = SQLiteStore.djangoTime(Date())
+    // The hash has the usual length. Its cost does not matter, because no request hashes a password.
+    let password = kind == .unusable ? UnusablePassword.make() : try PBKDF2PasswordHasher(iterations: 1).encode("unknown")
+    for start in stride(from: 0, to: count, by: batch) {
+      let additions = try await store.add(
+        (start..<min(start + batch, count)).map { index in
+          UserRow(
+            id: kind == .known ? UserID(AccountKind.id(index, isKnown: true)) : nil, username: kind.username(index), email: kind.email(index),
+            firstName: "Alice", lastName: "Example", password: password, isActive: kind != .inactive, lastLogin: time, dateJoined: time)
+        })
+      guard additions.allSatisfy({ if case .added = $0 { true } else { false } }) else {
+        throw TimingError(description: "the store did not add all test users")
+      }
+    }
+  }
+}

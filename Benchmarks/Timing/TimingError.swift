@@ -1,0 +1,4 @@
+/// The reason why nothing was measured.
+struct TimingError: Error, CustomStringConvertible {
+  let description: String
+}

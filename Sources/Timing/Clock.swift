@@ -1,9 +1,0 @@
-import Foundation
-
-/// Nanoseconds of a clock that nobody sets, read without entering the kernel.
-@inline(__always)
-func nanoseconds() -> Int {
-  var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
-  return time.tv_sec * 1_000_000_000 + time.tv_nsec
-}

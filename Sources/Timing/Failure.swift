@@ -1,4 +1,0 @@
-/// Why nothing was measured.
-struct Failure: Error, CustomStringConvertible {
-  let description: String
-}

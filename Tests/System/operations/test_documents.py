@@ -22,6 +22,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "SECURITY.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "Benchmarks/README.md",
     ROOT / "deploy/README.md",
     *sorted(DOCS.rglob("*.md")),
 ]

@@ -20,8 +20,8 @@ final class AdminListener: Service {
     registry: Registry, mailbox: (any Mailbox)?, _ settings: Settings, _ dependencies: ApplicationDependencies, logger: Logger,
     isReady: @escaping @Sendable () async -> Bool
   ) {
-    host = settings.adminHost
-    port = settings.adminPort
+    host = settings.http.adminHost
+    port = settings.http.adminPort
     let names = ["localhost", "127.0.0.1", "[::1]", Self.name(of: host).lowercased()]
     var logger = logger
     logger[metadataKey: "listener"] = "admin"
@@ -51,7 +51,7 @@ final class AdminListener: Service {
   private static func name(of host: String) -> String { host.contains(":") ? "[\(host)]" : host }
 
   static func welcome(_ settings: Settings, port: Int) -> String {
-    let mailbox = "http://\(name(of: settings.adminHost)):\(port)/mailbox"
+    let mailbox = "http://\(name(of: settings.http.adminHost)):\(port)/mailbox"
     return """
 
       Mails can be read over HTTP, by tests and by hand:

@@ -10,14 +10,14 @@ import UnixSignals
 ///
 /// A class, as all services here: their names are logged when they start, and a structure's would be all that it holds.
 final class TemplateReloader: Service {
-  private let wording: MailContentSettings
+  private let content: MailContentSettings
   private let languages: Languages
   private let current: CurrentTemplates
   private let logger: Logger
 
   /// - Parameter current: has the templates of the start, and is given those that are read later.
   init(_ settings: Settings, current: CurrentTemplates, logger: Logger) {
-    wording = settings.wording
+    content = settings.mail.content
     languages = settings.languages
     self.current = current
     self.logger = logger
@@ -29,7 +29,7 @@ final class TemplateReloader: Service {
 
   private func reload() {
     do {
-      let (languages, templates) = try wording.load()
+      let (languages, templates) = try content.load()
       current.replace(by: templates)
       logger.notice("The mail templates were read anew")
       // Requests choose among the languages of the start.

@@ -6,46 +6,46 @@ import Foundation
 /// another key, and makes all links of the Django site next to the service invalid.
 enum ValueForm: Equatable {
   case plain
-  /// The service refuses the value. The text says what the setting must be.
+  /// The service refuses the value. The text is the rest of a sentence that begins with the name of the setting.
   case refused(String)
-  /// The value may be meant so. The service uses it, and `check` reports the text as a warning.
+  /// The service uses the value, because it may be intended. `check` reports the text as a warning, in the same form.
   case doubtful(String)
 
   init(of text: String, for name: SettingName) {
-    // JSON may have several lines; its own reader refuses everything else.
-    self = name.isJSON ? .plain : Self.lineFault(text) ?? Self.syntaxFault(text, name) ?? Self.markFault(text, name) ?? .plain
+    // JSON can have several lines, and its parser refuses everything that is not JSON.
+    self = name.isJSON ? .plain : Self.lineError(text) ?? Self.syntaxError(text, name) ?? Self.edgeError(text, name) ?? .plain
   }
 
-  private static func lineFault(_ text: String) -> ValueForm? {
+  private static func lineError(_ text: String) -> ValueForm? {
     // U+FEFF is the byte order mark that some editors put before the text.
     let isForbidden = text.unicodeScalars.contains {
       [.control, .lineSeparator, .paragraphSeparator].contains($0.properties.generalCategory) || $0 == "\u{FEFF}"
     }
-    return isForbidden ? .refused("must be one line, without line ends or other control characters") : nil
+    return isForbidden ? .refused("must be one line, without line ends or other control characters.") : nil
   }
 
-  private static func syntaxFault(_ text: String, _ name: SettingName) -> ValueForm? {
-    if name.isList, isJSONList(text) { return .refused("must be separated by commas, not a JSON list") }
+  private static func syntaxError(_ text: String, _ name: SettingName) -> ValueForm? {
+    if name.isList, isJSONList(text) { return .refused("must be separated by commas, not a JSON list.") }
     if name.isSecret, isJSONList(text) || isJSONObject(text) || isAssignment(text, to: name) {
-      return .refused("must be the value alone, without its name and not as JSON")
+      return .refused("must be only the value, without its name and not as JSON.")
     }
     return nil
   }
 
-  private static func markFault(_ text: String, _ name: SettingName) -> ValueForm? {
+  private static func edgeError(_ text: String, _ name: SettingName) -> ValueForm? {
     if name.isHost, text.contains(where: { "\"'".contains($0) }) {
-      return .refused("must be a name or an address, without quotation marks")
+      return .refused("must be a name or an address, without quotation marks.")
     }
     let items = name.isList ? text.split(separator: ",").map(String.init) : []
     if ([text] + items).contains(where: isQuoted) {
       return name.isFreeText
-        ? .doubtful("begins and ends with a quotation mark, which is part of the value")
-        : .refused("must not begin and end with a quotation mark")
+        ? .doubtful("begins and ends with a quotation mark, which is part of the value.")
+        : .refused("must not begin and end with a quotation mark.")
     }
     if text.first?.isWhitespace == true || text.last?.isWhitespace == true {
       return name.isFreeText
-        ? .doubtful("begins or ends with white space, which is part of the value")
-        : .refused("must not begin or end with white space")
+        ? .doubtful("begins or ends with white space, which is part of the value.")
+        : .refused("must not begin or end with white space.")
     }
     return nil
   }
@@ -69,12 +69,12 @@ enum ValueForm: Equatable {
 }
 
 extension SettingName {
-  /// Whether its value may be any text, so that quotation marks and blanks around it may be meant.
+  /// Whether the value can be any text, so that quotation marks and white space around it may be intended.
   fileprivate var isFreeText: Bool { isSecret || self == .siteName }
 
   fileprivate var isHost: Bool { [.httpHost, .adminHost, .emailHost].contains(self) }
 
-  /// Whether its value is a list separated by commas.
+  /// Whether the value is a list separated by commas.
   fileprivate var isList: Bool {
     switch self {
     case .trustedProxies, .corsAllowedOrigins, .secretKeyFallbacks, .passwordHasherOptions, .emailRateLimit: true

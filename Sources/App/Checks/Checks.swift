@@ -5,136 +5,148 @@ import Mail
 import PasswordReset
 import SQLiteStore
 
-/// What `password-reset check` looks at, beside the faults that reading the settings finds.
+/// What `password-reset check` looks for, in addition to the errors that reading the settings finds.
 enum Checks {
-  /// What may be meant so, but seldom is.
+  /// Returns warnings about settings that are valid but rarely intended.
   static func ofSettings(_ settings: Settings) -> [Finding] {
-    settings.warnings + ofSecrets(settings) + ofMail(settings) + ofEdge(settings)
+    settings.warnings + ofSecrets(settings) + ofMail(settings.mail) + ofLinks(settings.links, settings.mail)
+      + ofRateLimits(settings) + ofHTTP(settings.http)
   }
 
   private static func ofSecrets(_ settings: Settings) -> [Finding] {
     var findings: [Finding] = []
-    let key = settings.secretKey
-    // Django's security.W009.
+    let key = settings.tokens.secretKey
+    // The conditions of Django's security.W009.
     if key.unicodeScalars.count < 50 || Set(key.unicodeScalars).count < 5 || key.hasPrefix("django-insecure-") {
-      findings.append(
-        Finding(
-          .weakSecretKey, "SECRET_KEY has fewer than 50 characters, fewer than 5 different ones, or begins with django-insecure-",
-          hint: "Make one with `openssl rand -base64 48`; keep the old one in SECRET_KEY_FALLBACKS until the links made with it have run out."))
+      let message = "SECRET_KEY is weak: it has fewer than 50 characters or fewer than 5 different ones, or begins with django-insecure-."
+      let hint = """
+        Generate one with `openssl rand -base64 48`. Keep the old one in SECRET_KEY_FALLBACKS until the links that were made with it have expired.
+        """
+      findings.append(Finding(.weakSecretKey, message, hint: hint))
     }
-    var files = settings.secretFiles + [(SettingName.databaseURL.rawValue, settings.databasePath)]
+    var files = settings.secretFiles + [(SettingName.databaseURL.rawValue, settings.database.path)]
     for name in [SettingName.httpSSLKeyfile, .emailSSLKeyfile, .emailOAuth2TokenFile] {
       if let path = settings.effective[name]?.value { files.append((name.rawValue, path)) }
     }
     findings += files.filter { isReadableByOthers($0.path) }.map { name, path in
-      Finding(.readableSecret, "\(name) names a file that every user of this machine can read", hint: "chmod o-rwx \(path)")
-    }
-    if settings.passwordResetTimeout > 86400 {
-      findings.append(Finding(.longTimeout, "PASSWORD_RESET_TIMEOUT is over a day; a link in an old mail is a risk"))
+      Finding(.readableSecret, "\(name) names a file that every user of this machine can read.", hint: "Run `chmod o-rwx \(path)`.")
     }
     return findings
   }
 
   private static func isReadableByOthers(_ path: String) -> Bool {
     let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-    // One that is not there is nobody's to read.
-    guard FileManager.default.fileExists(atPath: target) else { return false }
-    // Nor can anybody read what cannot even be looked at.
+    // If this user may not even look up the file, other users cannot read it either.
     let attributes = try? FileManager.default.attributesOfItem(atPath: target)
     return (attributes?[.posixPermissions] as? Int ?? 0) & 0o004 != 0
   }
 
-  private static func ofMail(_ settings: Settings) -> [Finding] {
-    let backend = settings.email.backend
+  private static func ofMail(_ mail: MailSettings) -> [Finding] {
+    let backend = mail.backend
     guard [.smtp, .sendmail].contains(backend) else {
-      return [Finding(.noMailSent, "EMAIL_BACKEND=\(backend.rawValue) sends no mail to anybody", hint: "Set EMAIL_BACKEND=smtp and EMAIL_HOST.")]
+      let message = "EMAIL_BACKEND=\(backend.rawValue) does not send email to anyone."
+      return [Finding(.noMailSent, message, hint: "Set EMAIL_BACKEND=smtp and EMAIL_HOST.")]
     }
     var findings: [Finding] = []
-    if settings.email.smtp.security == .none, settings.email.smtp.username != nil, backend == .smtp {
+    if mail.smtp.security == .none, mail.smtp.username != nil, backend == .smtp {
       findings.append(
-        Finding(.loginInTheClear, "the login at EMAIL_HOST travels in the clear", hint: "Set EMAIL_USE_TLS or EMAIL_USE_SSL."))
+        Finding(
+          .unencryptedSignIn, "EMAIL_HOST_PASSWORD or the access token is sent unencrypted.", hint: "Set EMAIL_USE_TLS=true or EMAIL_USE_SSL=true."))
     }
-    if settings.email.sender == SettingName.defaultFromEmail.usual {
-      findings.append(Finding(.usualSender, "DEFAULT_FROM_EMAIL is webmaster@localhost, which mail servers refuse"))
-    }
-    if settings.resetURL.isLocal {
-      findings.append(
-        Finding(.localLink, "RESET_URL leads to this machine, where whoever gets the mail is not", hint: "Name the page of your frontend."))
+    if mail.content.sender == SettingName.defaultFromEmail.defaultValue {
+      let message = "DEFAULT_FROM_EMAIL is webmaster@localhost, which mail servers refuse."
+      findings.append(Finding(.defaultSender, message, hint: "Set it to an address of your own domain."))
     }
     return findings
   }
 
-  private static func ofEdge(_ settings: Settings) -> [Finding] {
-    var findings: [Finding] = []
-    let edge = settings.edge
-    if edge.allowedOrigins.hasPlainOriginElsewhere {
-      findings.append(
-        Finding(.plainOrigin, "CORS_ALLOWED_ORIGINS has an http origin on another machine; whoever is between can read and change its pages"))
-    }
-    let limits: [(SettingName, [RateLimit])] = [
-      (.rateLimitRequests, edge.requestLimits), (.rateLimitLinks, edge.linkLimits), (.rateLimitMails, edge.mailLimits),
+  private static func ofRateLimits(_ settings: Settings) -> [Finding] {
+    let limits = [
+      (SettingName.rateLimitRequests, settings.http.requestLimits), (.rateLimitLinks, settings.http.linkLimits),
+      (.rateLimitMails, settings.mail.addressLimits),
     ]
-    findings += limits.filter { $0.1.isEmpty }.map { name, _ in Finding(.noRateLimit, "\(name.rawValue) is off: nothing bounds a flood") }
-    if !Settings.isOfThisMachine(settings.httpHost), edge.certificate == nil, edge.trustedProxies == .none {
-      findings.append(
-        Finding(
-          .noTrustedProxies, "HTTP_HOST can be reached from other machines, in the clear, and TRUSTED_PROXIES names no proxy",
-          hint: "Name the proxy in front, or all clients share one limit; without one, set HTTP_SSL_CERTFILE."))
+    return limits.filter(\.1.isEmpty).map { name, _ in
+      Finding(.noRateLimit, "\(name.rawValue) is off, so nothing limits a flood of requests.", hint: "Set it, unless a proxy limits requests.")
     }
-    if !Settings.isOfThisMachine(settings.adminHost) {
-      findings.append(
-        Finding(
-          .openAdminListener, "ADMIN_HOST can be reached from other machines; metrics have no login",
-          hint: "See to it that only your monitoring can connect."))
+  }
+
+  private static func ofLinks(_ links: LinkSettings, _ mail: MailSettings) -> [Finding] {
+    var findings: [Finding] = []
+    if links.timeout > 86400 {
+      let message = "PASSWORD_RESET_TIMEOUT is longer than a day."
+      findings.append(Finding(.longTimeout, message, hint: "Shorten it: a valid link in an old email is a risk."))
+    }
+    if links.resetURL.isLocal, [.smtp, .sendmail].contains(mail.backend) {
+      let message = "RESET_URL leads to this machine, which people who read the email cannot reach."
+      findings.append(Finding(.localLink, message, hint: "Set it to the page of your frontend."))
     }
     return findings
   }
 
-  /// Of the database, without changing anything in it.
-  /// - Parameter isThorough: whether all of it is read.
+  private static func ofHTTP(_ http: HTTPSettings) -> [Finding] {
+    var findings: [Finding] = []
+    if http.allowedOrigins.hasPlainOriginElsewhere {
+      let message = "CORS_ALLOWED_ORIGINS has an http origin on another machine, whose pages an attacker on the network can change."
+      findings.append(Finding(.plainOrigin, message, hint: "Use its https origin."))
+    }
+    if !HTTPSettings.isLoopback(http.host), http.certificate == nil, http.trustedProxies == .none {
+      let message = "HTTP_HOST can be reached from other machines without TLS, and TRUSTED_PROXIES names no proxy."
+      let hint = "Name the proxy in front of the service; otherwise all clients share one rate limit. Without a proxy, set HTTP_SSL_CERTFILE."
+      findings.append(Finding(.noTrustedProxies, message, hint: hint))
+    }
+    if !HTTPSettings.isLoopback(http.adminHost) {
+      let message = "ADMIN_HOST can be reached from other machines, and metrics have no authentication."
+      findings.append(Finding(.openAdminListener, message, hint: "Let only your monitoring connect to it."))
+    }
+    return findings
+  }
+
+  /// Checks the database without changing it.
+  /// - Parameter isThorough: Whether to read the complete database.
   static func ofDatabase(path: String, isThorough: Bool) -> [Finding] {
     let target = URL(fileURLWithPath: path).resolvingSymlinksInPath()
     guard FileManager.default.fileExists(atPath: target.path) else {
-      let folder = target.deletingLastPathComponent().path
-      guard FileManager.default.isWritableFile(atPath: folder) else {
-        return [Finding(.unusableDatabase, "DATABASE_URL names a folder that is not there, or in which no file can be made")]
+      guard FileManager.default.isWritableFile(atPath: target.deletingLastPathComponent().path) else {
+        let message = "DATABASE_URL names a directory that does not exist or in which no file can be created."
+        return [Finding(.unusableDatabase, message, hint: "Check the path, and whether this user may write to the directory.")]
       }
-      return [Finding(.noDatabase, "there is no database yet", hint: "`password-reset migrate` or the first start makes it.")]
+      let hint = "`password-reset migrate` or the first start creates it. If there should be one, check DATABASE_URL."
+      return [Finding(.noDatabase, "There is no database yet.", hint: hint)]
     }
     do {
       try SQLiteStore.checkWritable(path: path)
-      let hasPending = try SQLiteStore.inspect(path: path, isThorough: isThorough)
-      let hint = "`password-reset migrate` or the next start applies them; `password-reset backup` before."
-      return hasPending ? [Finding(.pendingMigrations, "the database has migrations pending", hint: hint)] : []
+      guard try SQLiteStore.inspect(path: path, isThorough: isThorough) else { return [] }
+      let hint = "Run `password-reset backup`, then `password-reset migrate`. The next start also applies them."
+      return [Finding(.pendingMigrations, "The database has pending migrations.", hint: hint)]
     } catch {
       return [Finding(error)]
     }
   }
 
-  /// Of the certificate and its key.
+  /// Checks the certificate and its key.
   static func ofCertificate(_ settings: Settings) -> [Finding] {
     do {
-      _ = try settings.edge.loadCertificate(logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() })
+      _ = try settings.http.loadCertificate(logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() })
       return []
     } catch {
       return error.findings
     }
   }
 
-  /// Of the way to the mail server: connects and logs in, and sends nothing.
+  /// Connects to the mail server and signs in. Sends nothing.
   static func ofMailServer(_ settings: Settings) async -> [Finding] {
-    guard settings.email.backend == .smtp else { return [] }
+    guard settings.mail.backend == .smtp else { return [] }
     do {
-      try await SMTPBackend(settings.email.smtp).connect()
+      try await SMTPBackend(settings.mail.smtp).connect()
       return []
     } catch {
-      return [Finding(.unusableMailServer, "EMAIL_HOST cannot be used: \(error.reason)")]
+      return [Finding(.unusableMailServer, "EMAIL_HOST names a mail server that cannot be used: \(error.reason)")]
     }
   }
 }
 
 extension Finding {
-  /// A database that cannot be used.
+  /// Creates a finding about a database that cannot be used.
   init(_ error: StoreOpenError) {
     let kind: Kind =
       switch error {

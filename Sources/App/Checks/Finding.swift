@@ -1,6 +1,6 @@
-/// Something that `check` found, and that may stop the start.
+/// An error or a warning about the configuration or the database. An error prevents the start.
 struct Finding: Error, Equatable, Sendable {
-  /// The kinds, as Django's system checks number theirs. A number never comes to mean anything else; docs/errors.md lists them.
+  /// The kinds, numbered like Django's system checks. docs/errors.md lists them. The meaning of a number never changes.
   enum Kind: String, CaseIterable {
     case unknownSetting = "E001"
     case missingSetting = "E002"
@@ -10,7 +10,7 @@ struct Finding: Error, Equatable, Sendable {
     case conflictingSettings = "E006"
     case unreadableFile = "E007"
     case invalidFile = "E008"
-    case invalidWording = "E009"
+    case invalidMailContent = "E009"
     case unusableCertificate = "E010"
     case unusableDatabase = "E011"
     case damagedDatabase = "E012"
@@ -20,14 +20,14 @@ struct Finding: Error, Equatable, Sendable {
     case unusableMailServer = "E016"
     case noMailSent = "W001"
     case longTimeout = "W002"
-    case loginInTheClear = "W003"
+    case unencryptedSignIn = "W003"
     case readableSecret = "W004"
     case plainOrigin = "W005"
     case pendingMigrations = "W006"
     case noDatabase = "W007"
     case noRateLimit = "W008"
     case noTrustedProxies = "W009"
-    case usualSender = "W010"
+    case defaultSender = "W010"
     case localLink = "W011"
     case weakSecretKey = "W012"
     case openAdminListener = "W013"
@@ -39,11 +39,11 @@ struct Finding: Error, Equatable, Sendable {
   }
 
   var kind: Kind
-  /// Names the setting, never its value.
+  /// What is wrong, with the name of the setting but never its value.
   var message: String
-  /// What to do, where the message does not say so.
+  /// What to do, if the message does not say it.
   var hint: String?
-  /// The setting whose value is at fault, if it is one setting's.
+  /// The setting whose value is wrong, if it is a single one.
   var setting: SettingName?
 
   init(_ kind: Kind, _ message: String, hint: String? = nil, setting: SettingName? = nil) {
@@ -53,7 +53,7 @@ struct Finding: Error, Equatable, Sendable {
     self.setting = setting
   }
 
-  /// As Django writes it.
+  /// The number in the form of Django's checks: `password_reset.E003`.
   var id: String { "password_reset.\(kind.rawValue)" }
   var level: String { kind.isError ? "error" : "warning" }
 }

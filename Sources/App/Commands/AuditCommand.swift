@@ -54,8 +54,8 @@ struct AuditCommand: AsyncParsableCommand {
       (filter.event, filter.requestID, filter.since) = (event?.event, requestID, since)
       if let user { filter.userID = try await store.existing(user).id }
       if let identifier {
-        let keys = try Settings.secretKeys(environment: ProcessInfo.processInfo.environment)
-        filter.identifierKeys = keys.map { IdentifierHasher(secretKey: $0).key(for: identifier) }
+        let tokens = try TokenSettings(environment: ProcessInfo.processInfo.environment)
+        filter.identifierKeys = ([tokens.secretKey] + tokens.secretKeyFallbacks).map { IdentifierHasher(secretKey: $0).key(for: identifier) }
       }
       if !json { print(columns("TIME", "EVENT", "USER", "IDENTIFIER", "REQUEST")) }
       for row in try await store.auditRows(filter, limit: limit) { print(json ? try document(row) : line(row)) }

@@ -23,7 +23,7 @@ struct BackupCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.report {
-      let path = try Settings.databasePath(environment: ProcessInfo.processInfo.environment)
+      let path = try DatabaseSettings(environment: ProcessInfo.processInfo.environment).path
       guard FileManager.default.fileExists(atPath: path) else {
         throw CommandError(
           message: "there is no database \(path); check DATABASE_URL, or the folder that you are in", code: CommandError.configuration)

@@ -14,17 +14,17 @@ struct SendTestEmailCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.report {
-      let settings = try Settings(environment: ProcessInfo.processInfo.environment)
+      let mail = try MailSettings(environment: ProcessInfo.processInfo.environment)
       let message = EmailMessage(
-        sender: settings.email.sender, recipient: address, subject: "Test mail from \(settings.siteName)",
+        sender: mail.content.sender, recipient: address, subject: "Test mail from \(mail.content.siteName)",
         body: "This is a test mail of password-reset. If you can read it, mail works.\n", messageID: "\(UUID().uuidString)@password-reset",
         date: Date())
       do {
-        try await settings.email.makeBackend(now: Date()).send(message)
+        try await mail.makeBackend(now: Date()).send(message)
       } catch let error as MailError {
         throw CommandError(message: "the mail was not sent: \(error.reason)")
       }
-      print("The mail backend \(settings.email.backend.rawValue) took the mail.")
+      print("The mail backend \(mail.backend.rawValue) took the mail.")
     }
   }
 }
@@ -63,12 +63,12 @@ struct CheckCommand: AsyncParsableCommand {
     let environment = ProcessInfo.processInfo.environment
     do {
       let settings = try Settings(environment: environment)
-      let database = Checks.ofDatabase(path: settings.databasePath, isThorough: true)
+      let database = Checks.ofDatabase(path: settings.database.path, isThorough: true)
       let mailServer = connect ? await Checks.ofMailServer(settings) : []
       return Checks.ofCertificate(settings) + database + mailServer + Checks.ofSettings(settings)
     } catch {
       // The database is worth a look if it can be found at all; if not, that is among the faults.
-      let path = try? Settings.databasePath(environment: environment)
+      let path = try? DatabaseSettings(environment: environment).path
       return error.findings + (path.map { Checks.ofDatabase(path: $0, isThorough: true) } ?? [])
     }
   }

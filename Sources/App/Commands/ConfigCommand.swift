@@ -19,7 +19,7 @@ struct ConfigCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.report {
-      let effective = try Settings(environment: ProcessInfo.processInfo.environment, dev: dev, keepsKey: false).effective
+      let effective = try Settings(environment: ProcessInfo.processInfo.environment, dev: dev, storesKey: false).effective
       let rows = SettingName.allCases.map { Row(name: $0.rawValue, value: effective[$0]?.value, source: effective[$0]?.source ?? "default") }
       print(json ? try document(rows) : table(rows))
     }

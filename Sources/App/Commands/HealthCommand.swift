@@ -15,7 +15,8 @@ struct HealthCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.report {
-      let (host, port, isTLS) = try Settings.publicAddress(environment: ProcessInfo.processInfo.environment)
+      let http = try HTTPSettings(environment: ProcessInfo.processInfo.environment)
+      let (host, port, isTLS) = (http.host, http.port, http.certificate != nil)
       guard port > 0 else { throw CommandError(message: "HTTP_PORT is 0, which has the service pick a port that is known to nobody else; set one") }
       let url = Self.url(host: host, port: port, isTLS: isTLS)
       let status = try Self.status(of: url)

@@ -49,11 +49,12 @@ struct MailPreviewCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.report {
-      let (languages, templates, resetURL, timeout) = try Settings.mailPreview(environment: ProcessInfo.processInfo.environment)
+      let links = try LinkSettings(environment: ProcessInfo.processInfo.environment)
+      let (languages, templates) = try MailContentSettings(environment: ProcessInfo.processInfo.environment).load()
       if let language, languages.match(language) == nil {
         throw CommandError(message: "there is no language \(language); there are \(languages.all.map(\.tag).joined(separator: ", "))", code: 64)
       }
-      let message = templates.compose(.sample(mail.kind, locale: language, resetURL: resetURL, lifetime: timeout, at: Date()))
+      let message = templates.compose(.sample(mail.kind, locale: language, resetURL: links.resetURL, lifetime: links.timeout, at: Date()))
       guard let html else {
         print("From: \(message.sender)\nTo: \(message.recipient)\nSubject: \(message.subject)\n\n\(message.body)", terminator: "")
         return

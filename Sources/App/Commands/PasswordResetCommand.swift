@@ -80,7 +80,7 @@ func printError(_ message: String) { try? FileHandle.standardError.write(content
 /// The database that the environment names, with its schema up to date.
 /// - Parameter isMade: whether it is made if there is none.
 func openStore(isMade: Bool = true) throws -> SQLiteStore {
-  let path = try Settings.databasePath(environment: ProcessInfo.processInfo.environment)
+  let path = try DatabaseSettings(environment: ProcessInfo.processInfo.environment).path
   guard isMade || FileManager.default.fileExists(atPath: path) else {
     throw CommandError(message: "there is no database \(path); check DATABASE_URL, or the folder that you are in", code: CommandError.configuration)
   }

@@ -54,7 +54,7 @@ struct ServeCommand: AsyncParsableCommand {
         if dev { printError(DemoUser.welcome(settings, port: port)) }
       }
       dependencies.onAdminListening = { [dev] port in
-        if dev, settings.email.backend == .memory { printError(AdminListener.welcome(settings, port: port)) }
+        if dev, settings.mail.backend == .memory { printError(AdminListener.welcome(settings, port: port)) }
       }
       if settings.log.level == .trace {
         dependencies.onStatement = { logger.trace("SQL", metadata: ["statement": "\($0)"]) }
@@ -65,7 +65,7 @@ struct ServeCommand: AsyncParsableCommand {
         gracefulShutdownSignals: [.sigterm, .sigint],
         logger: logger)
       configuration.maximumGracefulShutdownDuration = Self.shutdownLimit
-      try await CommandError.ofListening(host: settings.httpHost, port: settings.httpPort, names: "HTTP_HOST or HTTP_PORT") {
+      try await CommandError.ofListening(host: settings.http.host, port: settings.http.port, names: "HTTP_HOST or HTTP_PORT") {
         try await ServiceGroup(configuration: configuration).run()
       }
     }
@@ -148,7 +148,7 @@ private enum DemoUser {
   private static let email = "demo@example.com"
 
   static func add(to settings: Settings) async throws {
-    let store = try SQLiteStore(path: settings.databasePath)
+    let store = try SQLiteStore(path: settings.database.path)
     try store.migrate()
     guard try await !store.hasUsers() else { return }
     // A password that nobody knows, made at little cost: it is there to be reset.
@@ -159,9 +159,9 @@ private enum DemoUser {
   static func welcome(_ settings: Settings, port: Int) -> String {
     """
 
-    password-reset is ready, for development. Ask for a reset in another terminal; \(settings.email.backend == .memory ? "read the mail over HTTP:" : "the mail appears here:")
+    password-reset is ready, for development. Ask for a reset in another terminal; \(settings.mail.backend == .memory ? "read the mail over HTTP:" : "the mail appears here:")
 
-      curl -i http://\(settings.httpHost):\(port)/password-reset --json '{"email": "\(email)"}'
+      curl -i http://\(settings.http.host):\(port)/password-reset --json '{"email": "\(email)"}'
 
     """
   }

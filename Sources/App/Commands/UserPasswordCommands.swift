@@ -130,16 +130,17 @@ struct UsersLinkCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.report {
-      let settings = try Settings(environment: ProcessInfo.processInfo.environment)
+      let tokens = try TokenSettings(environment: ProcessInfo.processInfo.environment)
+      let links = try LinkSettings(environment: ProcessInfo.processInfo.environment)
       let store = try openStore()
       let record = try await store.existing(username)
       guard record.isActive else { throw CommandError(message: "the user is inactive; see `password-reset users activate`") }
       guard let id = record.id, let user = try await store.user(id: id) else { throw CommandError.noUser }
       let now = Date()
-      let token = settings.tokenGenerator.makeToken(for: user.tokenSubject, at: now)
+      let token = tokens.generator(for: links).makeToken(for: user.tokenSubject, at: now)
       try await store.record(AuditRecord(.linkPrinted, userID: id), requestID: "users link", at: now)
-      print(settings.resetURL.link(uid: UIDB64.encode(id), token: token))
-      printError("It is valid until \(now.addingTimeInterval(TimeInterval(settings.passwordResetTimeout)).ISO8601Format()).")
+      print(links.resetURL.link(uid: UIDB64.encode(id), token: token))
+      printError("It is valid until \(now.addingTimeInterval(TimeInterval(links.timeout)).ISO8601Format()).")
     }
   }
 }
@@ -165,9 +166,7 @@ private enum PasswordInput {
 
   /// The encoding of a new password. Throws ``CommandError`` with the rules that it breaks.
   static func encode(_ password: String, for record: UserRow) throws -> String {
-    let (hasher, rules) = try Settings.passwordPolicy(environment: ProcessInfo.processInfo.environment)
-    let policy = PasswordPolicy(
-      hashers: PasswordHashers(preferred: hasher), validators: rules.validators, refusesCurrentPassword: rules.refusesCurrentPassword)
+    let policy = try PasswordPolicySettings(environment: ProcessInfo.processInfo.environment).policy()
     let attributes = UserAttributes(username: record.username, firstName: record.firstName, lastName: record.lastName, email: record.email)
     let broken = password.unicodeScalars.contains("\0") ? [.nullCharacters] : policy.errors(in: password, for: attributes)
     guard broken.isEmpty else { throw CommandError(message: broken.map(\.message).joined(separator: "\n")) }

@@ -2,78 +2,77 @@ import Foundation
 import Localization
 import Mail
 
-/// What mails and messages say, and in which languages.
-struct MailContentSettings: Sendable {
+/// What emails contain: sender, site name, languages and templates.
+struct MailContentSettings: SettingsGroup, Sendable {
   let siteName: String
-  /// `DEFAULT_FROM_EMAIL`.
   let sender: String
   private let languageCode: String
-  private let folder: String?
+  private let directory: String?
   private let extraContext: [String: MailTemplates.Value]
   private let timeZone: TimeZone
 
-  init(_ reader: inout SettingsReader, timeZone: TimeZone) {
-    siteName = reader.defaultText(.siteName)
-    sender = reader.parsed(.defaultFromEmail, remedy: "must be one mailbox such as noreply@example.com") {
+  init(from reader: inout SettingsReader) {
+    siteName = reader.string(.siteName)
+    sender = reader.value(.defaultFromEmail, message: "must be one email address, such as noreply@example.com or Example <noreply@example.com>.") {
       Sender.accepts($0) ? $0 : nil
     }
-    languageCode = reader.defaultText(.languageCode)
-    folder = reader.text(.emailTemplatesDir)
-    extraContext = Self.extraContext(&reader)
-    self.timeZone = timeZone
+    languageCode = reader.string(.languageCode)
+    directory = reader.optionalString(.emailTemplatesDir)
+    extraContext = Self.extraContext(from: &reader)
+    timeZone = LinkSettings.timeZone(from: &reader)
   }
 
-  /// The languages and the templates, read and checked. Throws ``SettingsError`` with the place of the first mistake.
+  /// Loads the languages and the templates. Throws ``SettingsError`` with the location of the first error.
   func load() throws(SettingsError) -> (Languages, MailTemplates) {
-    let ownTemplates: TemplateFolder
+    let folder: TemplateFolder
     do {
-      ownTemplates = try folder.map { path throws(MailTemplates.Invalid) in try TemplateFolder(path: path) } ?? .none
+      folder = try directory.map { path throws(MailTemplates.Invalid) in try TemplateFolder(path: path) } ?? .none
     } catch {
-      throw Self.fault(error)
+      throw Self.templateError(error)
     }
     let languages: Languages
     do {
-      languages = try Languages(default: languageCode, others: ownTemplates.languages)
+      languages = try Languages(default: languageCode, others: folder.languages)
     } catch {
-      let known = Languages.builtIn + ownTemplates.languages
-      throw SettingsError(.languageCode, "must be one of \(known.joined(separator: ", "))", .invalidWording)
+      let known = Languages.builtIn + folder.languages
+      throw SettingsError(.invalidMailContent, .languageCode, "must be one of \(known.joined(separator: ", ")).")
     }
     do {
       let templates = try MailTemplates(
-        languages: languages, siteName: siteName, sender: sender, folder: ownTemplates, extraContext: extraContext, timeZone: timeZone)
+        languages: languages, siteName: siteName, sender: sender, folder: folder, extraContext: extraContext, timeZone: timeZone)
       return (languages, templates)
     } catch {
-      throw Self.fault(error)
+      throw Self.templateError(error)
     }
   }
 
-  private static func fault(_ error: MailTemplates.Invalid) -> SettingsError {
-    SettingsError([Finding(.invalidWording, "\(SettingName.emailTemplatesDir.rawValue): \(error)")])
+  private static func templateError(_ error: MailTemplates.Invalid) -> SettingsError {
+    SettingsError([Finding(.invalidMailContent, "\(SettingName.emailTemplatesDir.rawValue): \(error)")])
   }
 
-  private static func extraContext(_ reader: inout SettingsReader) -> [String: MailTemplates.Value] {
-    guard let json = reader.text(.emailExtraContext) else { return [:] }
-    // What the decoder finds wrong may show the value, which is not printed.
+  private static func extraContext(from reader: inout SettingsReader) -> [String: MailTemplates.Value] {
+    guard let json = reader.optionalString(.emailExtraContext) else { return [:] }
+    // The decoder's own error is not shown, because it may contain a part of the value.
     guard let object = try? JSONDecoder().decode([String: Value].self, from: Data(json.utf8)) else {
-      reader.fault(.emailExtraContext, #"must be a JSON object of texts, numbers and booleans, such as {"support": "help@example.com"}"#)
+      let message = #"must be a JSON object of strings, numbers and booleans, such as {"support": "help@example.com"}."#
+      reader.addError(.emailExtraContext, message)
       return [:]
     }
     if let name = object.keys.sorted().first(where: MailTemplates.reserved.contains) {
-      reader.fault(.emailExtraContext, "cannot replace \(name), which belongs to the mail; choose another name")
+      reader.addError(.emailExtraContext, "cannot replace \(name), which is a variable of every email. Choose another name.")
     }
     if object.keys.contains(where: { $0.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]*/) == nil }) {
-      reader.fault(.emailExtraContext, "must have names of letters, digits and _ alone")
+      reader.addError(.emailExtraContext, "must have names that consist of letters, digits and underscores, and do not begin with a digit.")
     }
     return object.mapValues(\.value)
   }
 
-  /// What JSON may hold here.
+  /// The JSON values that a variable may have.
   private struct Value: Decodable {
-    var value: MailTemplates.Value
+    let value: MailTemplates.Value
 
     init(from decoder: any Decoder) throws {
       let container = try decoder.singleValueContainer()
-      // Each try that fails only says that it is another kind of value.
       if let flag = try? container.decode(Bool.self) {
         value = .flag(flag)
       } else if let number = try? container.decode(Double.self) {

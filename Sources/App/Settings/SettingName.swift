@@ -1,4 +1,4 @@
-/// Every setting there is, by its name in the environment; `docs/configuration.md` describes each.
+/// Every setting, with its name in the environment. `docs/configuration.md` describes each of them.
 enum SettingName: String, CaseIterable {
   case config = "PASSWORD_RESET_CONFIG"
   case httpHost = "HTTP_HOST"
@@ -50,7 +50,7 @@ enum SettingName: String, CaseIterable {
   case logLevel = "LOG_LEVEL"
   case logFormat = "LOG_FORMAT"
 
-  /// Never printed; may also be given by a file, whose name stands in `<NAME>_FILE`.
+  /// Whether the value is a secret. No output shows a secret, and ``fileVariable`` can name a file that contains it.
   var isSecret: Bool {
     switch self {
     case .secretKey, .secretKeyFallbacks, .emailHostPassword: true
@@ -58,8 +58,11 @@ enum SettingName: String, CaseIterable {
     }
   }
 
-  /// What it is, as text, when nothing sets it. Nil for one that is required, may be absent, or depends on what is around it.
-  var usual: String? {
+  /// Whether the value is JSON. The settings file can contain such a value as plain YAML.
+  var isJSON: Bool { self == .authPasswordValidators || self == .emailExtraContext }
+
+  /// The default value as text, or `nil` if the setting is required, optional, or has a default that depends on others.
+  var defaultValue: String? {
     switch self {
     case .httpHost, .adminHost: "127.0.0.1"
     case .httpPort: "8080"
@@ -90,7 +93,7 @@ enum SettingName: String, CaseIterable {
     }
   }
 
-  /// What it is with `--dev` when nothing sets it, where that is something else.
+  /// The default value with `serve --dev`, or `nil` if it is the same as without.
   var developmentDefault: String? {
     switch self {
     case .emailBackend: "console"
@@ -100,31 +103,30 @@ enum SettingName: String, CaseIterable {
     }
   }
 
-  /// Whether its value is JSON, which a file may spell out.
-  var isJSON: Bool { self == .authPasswordValidators || self == .emailExtraContext }
+  /// The variable that names a file with the secret: `SECRET_KEY_FILE`.
+  var fileVariable: String { rawValue + "_FILE" }
 
-  /// A name that starts so is meant for us: if we do not know it, it is a slip, and a slip in a setting must not pass unseen.
-  static let prefixes = [
+  /// The names of all variables that the service reads.
+  static let variables = Set(allCases.map(\.rawValue) + allCases.filter(\.isSecret).map(\.fileVariable))
+
+  /// The prefixes of the service's variables. An unknown name with such a prefix is an error, because a misspelled
+  /// setting would otherwise have no effect and no one would notice.
+  private static let prefixes = [
     "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_", "TRUSTED_PROXIES",
     "HTTP_SSL_", "AUDIT_DAYS",
   ]
 
-  /// Kubernetes tells every pod of every service so; one called password-reset must not stop us.
-  private static func isOfKubernetes(_ name: String, _ value: String) -> Bool {
-    name.contains(/_SERVICE_(HOST|PORT)(_|$)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/)
-      || name.hasSuffix("_PORT") && value.contains(/^(tcp|udp|sctp):\/\//)
+  /// Returns the unknown names in `environment` that begin like the service's variables, sorted.
+  static func unknownVariables(in environment: [String: String]) -> [String] {
+    environment.filter { name, value in
+      !variables.contains(name) && prefixes.contains { name.hasPrefix($0) } && !isSetByKubernetes(name, value)
+    }.keys.sorted()
   }
 
-  /// Every name that sets something.
-  static let variables = Set(allCases.map(\.rawValue) + allCases.filter(\.isSecret).map(\.file))
-
-  /// The name that a file with the secret is named by.
-  var file: String { rawValue + "_FILE" }
-
-  /// The names in `environment` that are meant for us and unknown, sorted.
-  static func unknown(among environment: [String: String]) -> [String] {
-    environment.filter { name, value in
-      !variables.contains(name) && prefixes.contains { name.hasPrefix($0) } && !isOfKubernetes(name, value)
-    }.keys.sorted()
+  /// Whether Kubernetes set the variable. It adds such variables to every pod for each service of the namespace, so a
+  /// service named `password-reset` leads to names that begin like ours.
+  private static func isSetByKubernetes(_ name: String, _ value: String) -> Bool {
+    name.contains(/_SERVICE_(HOST|PORT)(_|$)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/)
+      || name.hasSuffix("_PORT") && value.contains(/^(tcp|udp|sctp):\/\//)
   }
 }

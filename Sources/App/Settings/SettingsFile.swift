@@ -1,14 +1,14 @@
 import Foundation
 import Yams
 
-/// The file that `PASSWORD_RESET_CONFIG` names: settings by their names, in YAML, or in JSON, which is YAML too.
+/// The file that `PASSWORD_RESET_CONFIG` names: a YAML mapping of settings to values. JSON is a subset of YAML.
 struct SettingsFile {
-  /// The values as the environment would hold them, by name.
-  private(set) var texts: [String: String] = [:]
-  /// What is wrong with it: it must be one flat mapping in which each name is a setting of ours. Shows nothing of what it holds but names of settings.
+  /// The values, in the form that the environment uses.
+  private(set) var values: [String: String] = [:]
+  /// The errors in the file. They contain names of settings, but no other text of the file, because that may be a secret.
   private(set) var findings: [Finding] = []
 
-  static let none = SettingsFile()
+  static let empty = SettingsFile()
 
   private init() {}
 
@@ -23,38 +23,39 @@ struct SettingsFile {
   }
 
   private static func mapping(_ path: String) throws(Finding) -> Node.Mapping {
-    let hint = "Check the path, its permissions and its contents; docs/configuration.md shows an example."
+    let hint = "docs/configuration.md shows an example."
     guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8) else {
-      throw Finding(.unreadableFile, "\(SettingName.config.rawValue) names a file that cannot be read, or is not UTF-8", hint: hint)
+      let message = "\(SettingName.config.rawValue) names a file that cannot be read or is not UTF-8."
+      throw Finding(.unreadableFile, message, hint: "Check the path and its permissions.")
     }
     let node: Node?
-    do { node = try Yams.compose(yaml: text) } catch { throw Finding(.invalidFile, reason(error, text), hint: hint) }
+    do { node = try Yams.compose(yaml: text) } catch { throw Finding(.invalidFile, description(of: error, in: text), hint: hint) }
     guard let node, node.null == nil else { return [:] }
-    guard let mapping = node.mapping else { throw Finding(.invalidFile, "\(name) is no mapping of settings to values", hint: hint) }
+    guard let mapping = node.mapping else { throw Finding(.invalidFile, "The \(name) is not a mapping of settings to values.", hint: hint) }
     return mapping
   }
 
   private mutating func add(_ key: Node, _ value: Node) throws(Finding) {
-    let place = key.mark.map { " (line \($0.line), column \($0.column))" } ?? ""
-    // What does not look like a name may be a value that slipped out of its place.
+    let location = key.mark.map { " at line \($0.line), column \($0.column)" } ?? ""
+    // A name that does not look like a setting is not shown, because it may be a misplaced secret.
     guard let name = key.string, name.wholeMatch(of: /[A-Z][A-Z0-9_]{0,63}/) != nil else {
-      throw Finding(.invalidFile, "\(Self.name) has a name in it that no setting can have\(place)")
+      throw Finding(.invalidFile, "The \(Self.name) contains a name that no setting can have\(location).")
     }
     guard SettingName.variables.contains(name), name != SettingName.config.rawValue else {
-      throw Finding(.unknownSetting, "\(name) in \(Self.name)\(place) is not a setting", hint: "See docs/configuration.md for those there are.")
+      throw Finding(.unknownSetting, "\(name)\(location) of the \(Self.name) is not a setting.", hint: "docs/configuration.md lists all settings.")
     }
     guard value.null == nil else { return }
     guard let text = SettingName(rawValue: name)?.isJSON == true ? Self.json(value) : Self.flat(value) else {
       throw Finding(
-        .invalidFile, "\(name) in \(Self.name)\(place) has a value that cannot be written as a text",
-        hint: "Put all of it in quotes, as it would stand in the environment.")
+        .invalidFile, "\(name)\(location) of the \(Self.name) has a value that cannot be converted to text.",
+        hint: "Write it in quotation marks, in the form that the environment uses.")
     }
-    texts[name] = text
+    values[name] = text
   }
 
-  private static let name = "the file of \(SettingName.config.rawValue)"
+  private static let name = "\(SettingName.config.rawValue) file"
 
-  /// `a,b` of a list, `a=1,b=2` of a mapping; scalars as they stand there.
+  /// Converts a list to `a,b` and a mapping to `a=1,b=2`. A scalar is unchanged.
   private static func flat(_ node: Node) -> String? {
     switch node {
     case .scalar(let scalar): return scalar.string
@@ -70,18 +71,19 @@ struct SettingsFile {
     return known.count == parts.count && !known.contains { $0.contains(",") } ? known.joined(separator: ",") : nil
   }
 
+  /// Converts a node to JSON. A scalar is unchanged, because it may be JSON already.
   private static func json(_ node: Node) -> String? {
     if let scalar = node.scalar { return scalar.string }
-    // Names for parts that are used again (aliases) can make a small file a large value.
+    // Limits the number of nodes, because aliases can turn a small file into an enormous value.
     var budget = 10_000
-    // What JSON has no place for, such as an infinite number, is no value either.
+    // Serialization fails for values that JSON does not have, such as infinity.
     guard let value = plain(node, &budget),
       let data = try? JSONSerialization.data(withJSONObject: value, options: [.sortedKeys, .withoutEscapingSlashes])
     else { return nil }
     return String(decoding: data, as: UTF8.self)
   }
 
-  /// As JSON has it: texts, numbers, booleans, null, lists and mappings. Yams' own conversion stops the process at a name that is no text.
+  /// Converts a node to the types that `JSONSerialization` accepts. The conversion of Yams crashes if a key is not a string.
   private static func plain(_ node: Node, _ budget: inout Int) -> Any? {
     budget -= 1
     guard budget > 0 else { return nil }
@@ -106,20 +108,20 @@ struct SettingsFile {
     }
   }
 
-  /// The parser's own texts show the line, and so perhaps a secret.
-  private static func reason(_ error: any Error, _ text: String) -> String {
+  /// Describes a parser error. The parser's own description is not used, because it quotes the line, which may contain a secret.
+  private static func description(of error: any Error, in text: String) -> String {
     switch error as? YamlError {
     case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _):
-      "\(name) is not valid at line \(mark.line), column \(mark.column)"
+      "The \(name) has a syntax error at line \(mark.line), column \(mark.column)."
     case .duplicatedKeysInMapping(let names, _):
-      "\(name) has more than once: \(Set(names.map { duplicate($0, text) }).sorted().joined(separator: ", "))"
-    default: "\(name) is no YAML or JSON"
+      "The \(name) contains more than once: \(Set(names.map { duplicate($0, in: text) }).sorted().joined(separator: ", "))."
+    default: "The \(name) is neither YAML nor JSON."
     }
   }
 
-  /// The setting and the lines that name it. What is no setting may be a value that slipped out of its place.
-  private static func duplicate(_ name: String, _ text: String) -> String {
-    guard SettingName.variables.contains(name) else { return "a name that is no setting" }
+  /// Describes a duplicate name and its lines. An unknown name is not shown, because it may be a misplaced secret.
+  private static func duplicate(_ name: String, in text: String) -> String {
+    guard SettingName.variables.contains(name) else { return "a name that is not a setting" }
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().filter { $0.element.contains(name) }
     return "\(name) (\(lines.map { "line \($0.offset + 1)" }.joined(separator: ", ")))"
   }

@@ -1,117 +1,107 @@
-import Configuration
 import Foundation
 
-/// What is wrong with the configuration: for each fault the setting and the remedy, never the value.
-struct SettingsError: Error, CustomStringConvertible, Equatable {
-  var findings: [Finding]
-
-  init(_ findings: [Finding]) { self.findings = findings }
-
-  init(_ name: SettingName, _ remedy: String, _ kind: Finding.Kind) {
-    findings = [Finding(kind, "\(name.rawValue) \(remedy)", setting: name)]
-  }
-
-  var faults: [String] { findings.map(\.message) }
-  var description: String { findings.map { "configuration: \($0.message)\($0.hint.map { ". \($0)" } ?? "")" }.joined(separator: "\n") }
-}
-
-/// A setting as it is in force, for `password-reset config`.
-struct EffectiveSetting: Sendable, Equatable {
-  /// Nil if there is none; a secret's is hidden.
-  var value: String?
-  /// `environment`, `file`, `development`, `default`, or the name of the variable that names a secret's file.
-  var source: String
-}
-
-/// Reads settings strictly and gathers every fault, so that the operator mends them in one go.
+/// Reads settings from the environment and the settings file.
 ///
-/// swift-configuration's typed getters take a value that does not parse for one that is absent; so only texts are read from it, and parsed here.
+/// It collects all errors, so that the operator can fix them at once. A value that cannot be parsed is an error and does
+/// not count as absent, unlike in most configuration libraries. Two groups may read the same setting; its errors are
+/// reported once.
 struct SettingsReader {
-  private(set) var findings: [Finding] = []
-  /// Values that are used, although their form suggests that they are not meant so.
+  private(set) var findings: [Finding]
+  /// Warnings about values that are used but look wrong.
   private(set) var warnings: [Finding] = []
-  /// The settings whose value is refused for its form. They count as absent, and get no second finding.
-  private var refused: Set<SettingName> = []
   private(set) var effective: [SettingName: EffectiveSetting] = [:]
-  /// Whether development's defaults hold.
-  let isDevelopment: Bool
-  /// The files that hold secrets, as far as they were read, with the setting that names each.
+  /// The files that contain secrets, each with the variable that names it.
   private(set) var secretFiles: [(name: String, path: String)] = []
-  /// Bytes; a device might never end.
-  private static let secretLimit = 1 << 16
+  /// Whether the development defaults apply.
+  let isDevelopment: Bool
+  /// Whether a secret key that is generated for development is stored.
+  let storesKey: Bool
 
-  private let config: ConfigReader
   private let environment: [String: String]
-  private var file = SettingsFile.none
+  private let file: SettingsFile
+  /// Development defaults that are known only at runtime.
+  private var developmentDefaults: [SettingName: String] = [:]
+  /// The settings whose form is wrong. They count as absent and get no second finding.
+  private var malformed: Set<SettingName> = []
 
-  init(environment: [String: String], dev: Bool = false) {
+  init(environment: [String: String], dev: Bool = false, storesKey: Bool = true) {
     self.environment = environment
-    isDevelopment = dev
-    findings = SettingName.unknown(among: environment).map {
-      Finding(.unknownSetting, "\($0) is not a setting", hint: "See docs/configuration.md for those there are, or unset it.")
+    (isDevelopment, self.storesKey) = (dev, storesKey)
+    findings = SettingName.unknownVariables(in: environment).map {
+      Finding(.unknownSetting, "\($0) is not a setting.", hint: "Correct the name (see docs/configuration.md), or unset the variable.")
     }
     let path = environment[SettingName.config.rawValue] ?? ""
-    if case .refused(let remedy) = ValueForm(of: path, for: .config) {
-      findings.append(Finding(.invalidSetting, "\(SettingName.config.rawValue) \(remedy)", setting: .config))
+    var file = SettingsFile.empty
+    if case .refused(let message) = ValueForm(of: path, for: .config) {
+      findings.append(Finding(.invalidSetting, "\(SettingName.config.rawValue) \(message)", setting: .config))
     } else if !path.isEmpty {
       file = SettingsFile(path: path)
     }
+    self.file = file
     findings += file.findings
-    // The environment goes before the file.
-    config = ConfigReader(providers: [
-      EnvironmentVariablesProvider(environmentVariables: environment.filter { !$0.value.isEmpty }),
-      EnvironmentVariablesProvider(environmentVariables: file.texts),
-    ])
     effective[.config] = EffectiveSetting(value: path.isEmpty ? nil : path, source: path.isEmpty ? "default" : "environment")
-    let holdsSecrets = SettingName.allCases.contains { $0.isSecret && file.texts[$0.rawValue] != nil }
-    if holdsSecrets { secretFiles = [(SettingName.config.rawValue, path)] }
+    let hasSecret = SettingName.allCases.contains { $0.isSecret && file.values[$0.rawValue] != nil }
+    if hasSecret { secretFiles = [(SettingName.config.rawValue, path)] }
   }
 
-  mutating func fault(_ name: SettingName, _ remedy: String, _ kind: Finding.Kind = .invalidSetting) {
-    guard !refused.contains(name) else { return }
-    findings.append(Finding(kind, "\(name.rawValue) \(remedy)", setting: name))
-  }
-
-  /// Throws if anything read so far was at fault.
-  func check() throws(SettingsError) {
+  /// Throws if there is an error in what was read so far.
+  func throwErrors() throws(SettingsError) {
     if !findings.isEmpty { throw SettingsError(findings) }
   }
 
-  /// The text of a setting, or of its default; an empty one counts as absent.
-  mutating func text(_ name: SettingName) -> String? { setText(name) ?? defaultText(name, nil) }
+  /// - Parameter message: The rest of a sentence that begins with the name of the setting.
+  mutating func addError(_ name: SettingName, _ message: String, kind: Finding.Kind = .invalidSetting, hint: String? = nil) {
+    guard !malformed.contains(name) else { return }
+    add(Finding(kind, "\(name.rawValue) \(message)", hint: hint, setting: name))
+  }
 
-  /// The text of a setting that has a default.
-  mutating func defaultText(_ name: SettingName) -> String { parsed(name, remedy: "") { $0 } }
+  func hasError(_ name: SettingName) -> Bool { findings.contains { $0.setting == name } }
 
-  /// The setting as `parse` reads it; the default if it is absent, and, with a fault, if it does not parse.
-  /// - Parameter fallback: the default where it depends on what is around it.
-  mutating func parsed<Value>(_ name: SettingName, default fallback: String? = nil, remedy: String, _ parse: (String) -> Value?) -> Value {
+  /// Whether a value is set, valid or not.
+  func isSet(_ name: SettingName) -> Bool { variable(name.rawValue) != nil || variable(name.fileVariable) != nil }
+
+  mutating func setDevelopmentDefault(_ name: SettingName, _ value: String) { developmentDefaults[name] = value }
+
+  /// Returns the text of a setting that has a default value.
+  mutating func string(_ name: SettingName) -> String { value(name, message: "") { $0 } }
+
+  /// Returns the text of a setting, or `nil` if it is not set or empty.
+  mutating func optionalString(_ name: SettingName) -> String? { setText(name) ?? defaultText(name) }
+
+  /// Returns the parsed value of a setting. Adds an error and returns the default value if it cannot be parsed.
+  /// - Parameters:
+  ///   - defaultValue: The default value if it depends on other settings.
+  ///   - message: The rest of a sentence that begins with the name of the setting and says what the value must be.
+  mutating func value<Value>(
+    _ name: SettingName, default defaultValue: String? = nil, message: String, hint: String? = nil, _ parse: (String) -> Value?
+  ) -> Value {
     if let text = setText(name) {
       if let value = parse(text) { return value }
-      fault(name, remedy)
+      addError(name, message, hint: hint)
     }
-    guard let text = defaultText(name, fallback), let value = parse(text) else {
-      preconditionFailure("the default of \(name.rawValue) does not parse")
+    guard let text = defaultText(name, defaultValue), let value = parse(text) else {
+      preconditionFailure("the default value of \(name.rawValue) cannot be parsed")
     }
     return value
   }
 
-  /// The setting as `parse` reads it; nil if it is absent, and, with a fault, if it does not parse.
-  mutating func optional<Value>(_ name: SettingName, remedy: String, _ parse: (String) -> Value?) -> Value? {
-    guard let text = text(name) else { return nil }
+  /// Returns the parsed value of a setting, or `nil` if it is not set. Adds an error if it cannot be parsed.
+  mutating func optionalValue<Value>(_ name: SettingName, message: String, hint: String? = nil, _ parse: (String) -> Value?) -> Value? {
+    guard let text = optionalString(name) else { return nil }
     if let value = parse(text) { return value }
-    fault(name, remedy)
+    addError(name, message, hint: hint)
     return nil
   }
 
-  mutating func integer(_ name: SettingName, default fallback: Int? = nil, in range: ClosedRange<Int>) -> Int {
-    parsed(name, default: fallback.map(String.init), remedy: "must be a whole number from \(range.lowerBound) to \(range.upperBound)") { text in
+  mutating func integer(_ name: SettingName, default defaultValue: Int? = nil, in range: ClosedRange<Int>) -> Int {
+    let message = "must be a whole number between \(range.lowerBound) and \(range.upperBound)."
+    return value(name, default: defaultValue.map(String.init), message: message) { text in
       Int(text).flatMap { range.contains($0) ? $0 : nil }
     }
   }
 
   mutating func boolean(_ name: SettingName) -> Bool {
-    parsed(name, remedy: "must be true or false") { text in
+    value(name, message: "must be true or false.") { text in
       switch text.lowercased() {
       case "true", "1", "yes", "on": true
       case "false", "0", "no", "off": false
@@ -120,125 +110,132 @@ struct SettingsReader {
     }
   }
 
-  /// One of the values of an enumeration.
-  mutating func choice<Value: CaseIterable & RawRepresentable<String>>(_ name: SettingName, default fallback: Value? = nil) -> Value {
-    parsed(name, default: fallback?.rawValue, remedy: choices(of: Value.self), Value.init)
+  /// Returns the case of an enumeration that the setting names.
+  mutating func choice<Value: CaseIterable & RawRepresentable<String>>(_ name: SettingName, default defaultValue: Value? = nil) -> Value {
+    value(name, default: defaultValue?.rawValue, message: Self.choices(of: Value.self), Value.init)
   }
 
-  /// One of the values of an enumeration; nil if it is absent or at fault.
+  /// Returns the case of an enumeration that the setting names, or `nil` if it is not set or invalid.
   mutating func optionalChoice<Value: CaseIterable & RawRepresentable<String>>(_ name: SettingName) -> Value? {
-    optional(name, remedy: choices(of: Value.self), Value.init)
+    optionalValue(name, message: Self.choices(of: Value.self), Value.init)
   }
 
-  private func choices<Value: CaseIterable & RawRepresentable<String>>(of type: Value.Type) -> String {
-    "must be one of \(type.allCases.map(\.rawValue).joined(separator: ", "))"
+  private static func choices<Value: CaseIterable & RawRepresentable<String>>(of type: Value.Type) -> String {
+    "must be one of \(type.allCases.map(\.rawValue).joined(separator: ", "))."
   }
 
-  /// The path in a setting, of a file that can be read.
+  /// Returns the path in a setting. Adds an error if the file cannot be read.
   mutating func readableFile(_ name: SettingName) -> String? {
-    guard let path = text(name) else { return nil }
+    guard let path = optionalString(name) else { return nil }
     if !FileManager.default.isReadableFile(atPath: path) {
-      fault(name, "names a file that cannot be read; check the path and its permissions", .unreadableFile)
+      addError(name, "names a file that cannot be read.", kind: .unreadableFile, hint: Self.pathHint)
     }
     return path
   }
 
-  /// Whether the setting is there, however wrong.
-  func isSet(_ name: SettingName) -> Bool { value(name.rawValue) != nil || value(name.file) != nil }
-
-  /// Notes a value that was found elsewhere.
-  mutating func note(_ name: SettingName, _ value: String?, from source: String) {
-    effective[name] = EffectiveSetting(value: name.isSecret ? value.map { _ in "********" } : value, source: source)
-  }
-
-  /// OpenSSL's own setting, heeded though not ours.
+  /// Returns the path in OpenSSL's own variable, which the service honors.
   mutating func certificateAuthoritiesFile() -> String? {
     guard let path = environment["SSL_CERT_FILE"], !path.isEmpty else { return nil }
     if !FileManager.default.isReadableFile(atPath: path) {
-      findings.append(Finding(.unreadableFile, "SSL_CERT_FILE names a file that cannot be read; check the path and its permissions"))
+      add(Finding(.unreadableFile, "SSL_CERT_FILE names a file that cannot be read.", hint: Self.pathHint))
     }
     return path
   }
 
-  /// What the environment or the file sets.
-  private mutating func setText(_ name: SettingName) -> String? {
-    if name.isSecret, value(name.file) != nil { return secret(name) }
-    guard let text = value(name.rawValue) else { return nil }
-    return accept(text, for: name, from: source(name.rawValue))
+  private static let pathHint = "Check the path and its permissions."
+
+  private mutating func add(_ finding: Finding) {
+    if !findings.contains(finding) { findings.append(finding) }
   }
 
-  /// Returns `text`, or nil with a finding if its form is refused.
-  /// - Parameter path: the file that holds the text, for a secret in a file.
-  private mutating func accept(_ text: String, for name: SettingName, from source: String, path: String? = nil) -> String? {
-    let subject = path == nil ? name.rawValue : "\(name.file) names a file whose content"
-    let place = path.map { " The file is \($0)." } ?? ""
-    switch ValueForm(of: text, for: name) {
-    case .plain: break
-    case .refused(let remedy):
-      let hint = path.map { "Write the value alone, on one line, into \($0)." }
-      refuse(name, Finding(.invalidSetting, "\(subject) \(remedy)", hint: hint, setting: name))
-      return nil
-    case .doubtful(let reason):
-      let hint = "Remove it, unless the same value has it elsewhere, as in the Django site or the mail server.\(place)"
-      warnings.append(Finding(.doubtfulValue, "\(subject) \(reason)", hint: hint, setting: name))
+  /// Adds an error about the form of a value, which then counts as absent.
+  private mutating func refuse(_ name: SettingName, _ message: String, hint: String? = nil) {
+    guard malformed.insert(name).inserted else { return }
+    findings.append(Finding(.invalidSetting, message, hint: hint, setting: name))
+  }
+
+  private mutating func recordSource(_ name: SettingName, _ value: String?, _ source: String) {
+    effective[name] = EffectiveSetting(value: name.isSecret ? value.map { _ in "********" } : value, source: source)
+  }
+
+  private mutating func defaultText(_ name: SettingName, _ defaultValue: String? = nil) -> String? {
+    if isDevelopment, let text = developmentDefaults[name] ?? name.developmentDefault {
+      recordSource(name, text, "development")
+      return text
     }
-    note(name, text, from: source)
+    let text = defaultValue ?? name.defaultValue
+    recordSource(name, text, "default")
     return text
   }
+}
 
-  private mutating func refuse(_ name: SettingName, _ finding: Finding) {
-    guard refused.insert(name).inserted else { return }
-    findings.append(finding)
+// Values from the environment, the settings file and files with secrets
+extension SettingsReader {
+  /// The greatest size of a secret, in bytes. Without a limit, reading a device might never end.
+  private static let secretLimit = 1 << 16
+
+  /// The value of a variable. The environment overrides the file, and an empty value counts as absent.
+  private func variable(_ name: String) -> String? {
+    let text = isInEnvironment(name) ? environment[name] : file.values[name]
+    return text?.isEmpty == true ? nil : text
   }
 
-  private mutating func secret(_ name: SettingName) -> String? {
-    guard let path = value(name.file) else { return nil }
-    // The environment's own value goes before a file that the configuration file names, and the other way round.
-    if value(name.rawValue) != nil, source(name.rawValue) == source(name.file) {
-      fault(name, "and \(name.file) are both set; unset one of them", .conflictingSettings)
+  private func isInEnvironment(_ variable: String) -> Bool { environment[variable]?.isEmpty == false }
+
+  /// The text of a setting, or `nil` if it is not set or refused.
+  private mutating func setText(_ name: SettingName) -> String? {
+    if name.isSecret, let path = variable(name.fileVariable) { return secret(name, path) }
+    guard let text = variable(name.rawValue) else { return nil }
+    return accept(text, for: name, from: isInEnvironment(name.rawValue) ? "environment" : "file")
+  }
+
+  private mutating func secret(_ name: SettingName, _ path: String) -> String? {
+    if let text = variable(name.rawValue) {
+      guard isInEnvironment(name.rawValue) != isInEnvironment(name.fileVariable) else {
+        addError(name, "and \(name.fileVariable) are both set. Unset one of them.", kind: .conflictingSettings)
+        return nil
+      }
+      // If one of them is in the environment and the other in the settings file, the environment overrides the file.
+      if isInEnvironment(name.rawValue) { return accept(text, for: name, from: "environment") }
+    }
+    if case .refused(let message) = ValueForm(of: path, for: .config) {
+      refuse(name, "\(name.fileVariable) \(message)")
       return nil
     }
-    if let text = value(name.rawValue), source(name.rawValue) == "environment" {
-      return accept(text, for: name, from: "environment")
-    }
-    if case .refused(let remedy) = ValueForm(of: path, for: .config) {
-      refuse(name, Finding(.invalidSetting, "\(name.file) \(remedy)", setting: name))
-      return nil
-    }
-    // Not only of a regular file: a shell's `<(…)` is a pipe. Why it cannot be read would name the path, which may be a secret put in the wrong place.
+    // A file handle can also read the pipe of a shell's `<(…)`. The reason of a failure is not shown, because it
+    // contains the path, and the path may be a secret that was put into the wrong variable.
     guard let data = try? FileHandle(forReadingFrom: URL(fileURLWithPath: path)).read(upToCount: Self.secretLimit) ?? Data(),
       let text = String(data: data, encoding: .utf8)
     else {
-      let message = "\(name.file) names a file that cannot be read; check the path and its permissions"
-      findings.append(Finding(.unreadableFile, message, setting: name))
+      add(Finding(.unreadableFile, "\(name.fileVariable) names a file that cannot be read.", hint: Self.pathHint, setting: name))
       return nil
     }
-    secretFiles.append((name.file, path))
+    secretFiles.append((name.fileVariable, path))
     guard data.count < Self.secretLimit else {
-      let message = "\(name.file) names a file that is too long to hold the value alone"
-      refuse(name, Finding(.invalidSetting, message, hint: "Check what is in \(path).", setting: name))
+      refuse(name, "\(name.fileVariable) names a file that is too long to contain only a secret.", hint: "Check the content of \(path).")
       return nil
     }
-    // Editors and `echo` end the file with a line end, which is never part of the value.
+    // Editors and `echo` add a line end, which is never part of the secret.
     let secret = text.trimmingCharacters(in: .newlines)
-    guard !secret.isEmpty else { return nil }
-    return accept(secret, for: name, from: name.file, path: path)
+    return secret.isEmpty ? nil : accept(secret, for: name, from: name.fileVariable, path: path)
   }
 
-  private mutating func defaultText(_ name: SettingName, _ fallback: String?) -> String? {
-    if isDevelopment, let text = name.developmentDefault {
-      note(name, text, from: "development")
-      return text
+  /// Returns `text`, or adds an error and returns `nil` if the form of the text is wrong.
+  /// - Parameter path: The file that contains the text, for a secret in a file.
+  private mutating func accept(_ text: String, for name: SettingName, from source: String, path: String? = nil) -> String? {
+    let subject = path == nil ? name.rawValue : "\(name.fileVariable) names a file whose content"
+    switch ValueForm(of: text, for: name) {
+    case .plain: break
+    case .refused(let message):
+      refuse(name, "\(subject) \(message)", hint: path.map { "Write only the value, on one line, into \($0)." })
+      return nil
+    case .doubtful(let message):
+      let location = path.map { " The file is \($0)." } ?? ""
+      let hint = "Remove it, unless the Django site or the mail server uses exactly the same value.\(location)"
+      let warning = Finding(.doubtfulValue, "\(subject) \(message)", hint: hint, setting: name)
+      if !warnings.contains(warning) { warnings.append(warning) }
     }
-    let text = fallback ?? name.usual
-    note(name, text, from: "default")
+    recordSource(name, text, source)
     return text
-  }
-
-  private func source(_ variable: String) -> String { environment[variable]?.isEmpty == false ? "environment" : "file" }
-
-  private func value(_ name: String) -> String? {
-    let text = config.string(forKey: ConfigKey(name.lowercased().split(separator: "_").map(String.init)))
-    return text?.isEmpty == true ? nil : text
   }
 }

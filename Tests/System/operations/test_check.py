@@ -468,7 +468,7 @@ def test_findings_are_printed_like_those_of_django(site: Site) -> None:
     done = site.run("check")
     assert done.returncode == 78
     *lines, last = done.stdout.splitlines()
-    assert "password_reset.E003 error: HTTP_PORT must be a whole number from 0 to 65535" in lines
+    assert "password_reset.E003 error: HTTP_PORT must be a whole number between 0 and 65535." in lines
     assert last == "3 errors, 0 warnings." or last == "3 errors."
     for line in lines:
         assert line.startswith(("password_reset.", "    hint: ", "  hint: ", "\thint: ")), line

@@ -42,15 +42,15 @@ def bad(key: str, value: str, remedy: str, *, canary: str = CANARY, **others: st
     return Bad(key, remedy, {key: value} | others, canary)
 
 
-WHOLE = "must be a whole number from"
+WHOLE = "must be a whole number between"
 FLAG = "must be true or false"
 FILE = "names a file that cannot be read"
-LIMITS = "must be limits such as"
+LIMITS = "must be rate limits separated by commas"
 LINE = "must be one line, without line ends"
 BLANKS = "must not begin or end with white space"
 QUOTES = "must not begin and end with a quotation mark"
 LIST = "must be separated by commas, not a JSON list"
-ALONE = "must be the value alone"
+ALONE = "must be only the value"
 
 BAD = [
     bad("HTTP_PORT", "canary-8080", WHOLE),
@@ -63,7 +63,7 @@ BAD = [
     bad("SECRET_KEY", "", "is required"),
     bad("SECRET_KEY", "canary-too-short", "at least 32 characters"),
     bad("SECRET_KEY_FALLBACKS", f"{KEY},canary-too-short", "at least 32 characters"),
-    bad("SECRET_KEY_FALLBACKS", f"{KEY}, {KEY}", "without blanks"),
+    bad("SECRET_KEY_FALLBACKS", f"{KEY}, {KEY}", "without spaces"),
     bad("SECRET_KEY_FILE", NOWHERE, FILE, SECRET_KEY=""),
     bad("SECRET_KEY_FILE", NOWHERE, "both set"),
     bad("PASSWORD_RESET_TIMEOUT", "3600canary", WHOLE),
@@ -73,27 +73,27 @@ BAD = [
     bad("RESET_URL", "http://canary.example.com/{uid}/{token}", "must begin with https://"),
     bad("SITE_NAME", "canary\ncanary", "must be one line"),
     bad("LANGUAGE_CODE", "tlh-canary", "must be one of"),
-    bad("DEFAULT_FROM_EMAIL", "canary@@example.com", "must be one mailbox"),
-    bad("DEFAULT_FROM_EMAIL", "a@example.com, canary@example.com", "must be one mailbox"),
+    bad("DEFAULT_FROM_EMAIL", "canary@@example.com", "must be one email address"),
+    bad("DEFAULT_FROM_EMAIL", "a@example.com, canary@example.com", "must be one email address"),
     bad("EMAIL_BACKEND", "", "is required"),
     bad("EMAIL_BACKEND", "canary", "must be one of"),
-    bad("EMAIL_HOST", "smtp://canary.example.com", "the port goes into EMAIL_PORT"),
-    bad("EMAIL_HOST", "canary.example.com:25", "the port goes into EMAIL_PORT"),
+    bad("EMAIL_HOST", "smtp://canary.example.com", "The port must be in EMAIL_PORT."),
+    bad("EMAIL_HOST", "canary.example.com:25", "The port must be in EMAIL_PORT."),
     bad("EMAIL_PORT", "25canary", WHOLE),
-    bad("EMAIL_HOST_USER", "", "is required with EMAIL_HOST_PASSWORD", EMAIL_HOST_PASSWORD="canary-password"),
-    bad("EMAIL_HOST_PASSWORD", "", "is required with EMAIL_HOST_USER", EMAIL_HOST_USER="canary"),
+    bad("EMAIL_HOST_USER", "", "is required because EMAIL_HOST_PASSWORD is set", EMAIL_HOST_PASSWORD="canary-password"),
+    bad("EMAIL_HOST_PASSWORD", "", "is required because EMAIL_HOST_USER is set", EMAIL_HOST_USER="canary"),
     bad("EMAIL_HOST_PASSWORD_FILE", NOWHERE, FILE, EMAIL_HOST_USER="canary"),
     bad("EMAIL_OAUTH2_TOKEN_FILE", NOWHERE, FILE, EMAIL_HOST_USER="canary"),
-    bad("EMAIL_OAUTH2_TOKEN_FILE", __file__, "exclude each other", EMAIL_HOST_USER="canary", EMAIL_HOST_PASSWORD="canary-password"),
+    bad("EMAIL_OAUTH2_TOKEN_FILE", __file__, "are both set", EMAIL_HOST_USER="canary", EMAIL_HOST_PASSWORD="canary-password"),
     bad("EMAIL_USE_TLS", "canary", FLAG),
-    bad("EMAIL_USE_TLS", "true", "exclude each other", EMAIL_USE_SSL="true"),
+    bad("EMAIL_USE_TLS", "true", "are both true", EMAIL_USE_SSL="true"),
     bad("EMAIL_TIMEOUT", "30canary", WHOLE),
     bad("EMAIL_SSL_CERTFILE", NOWHERE, FILE),
     bad("EMAIL_FILE_PATH", "", "is required by EMAIL_BACKEND=file", EMAIL_BACKEND="file"),
-    bad("EMAIL_SENDMAIL_COMMAND", "/bin/true 'canary", "without quotes", EMAIL_BACKEND="sendmail"),
-    bad("EMAIL_SENDMAIL_COMMAND", f"{NOWHERE} -i", "names no program", EMAIL_BACKEND="sendmail"),
+    bad("EMAIL_SENDMAIL_COMMAND", "/bin/true 'canary", "without quotation marks", EMAIL_BACKEND="sendmail"),
+    bad("EMAIL_SENDMAIL_COMMAND", f"{NOWHERE} -i", "names a program that does not exist", EMAIL_BACKEND="sendmail"),
     bad("EMAIL_CONNECTIONS", "6500", WHOLE, canary="6500"),
-    bad("EMAIL_RATE_LIMIT", "14/canary", "must be one limit"),
+    bad("EMAIL_RATE_LIMIT", "14/canary", "must be one rate limit"),
     bad("EMAIL_TEMPLATES_DIR", NOWHERE, "there is no such folder"),
     bad("EMAIL_EXTRA_CONTEXT", '{"support": canary', "must be a JSON object"),
     bad("EMAIL_EXTRA_CONTEXT", '{"support": ["canary"]}', "must be a JSON object"),
@@ -104,10 +104,10 @@ BAD = [
     bad("AUDIT_DAYS", "canary", WHOLE),
     bad("AUDIT_DAYS", "3651", WHOLE, canary="3651"),
     bad("PASSWORD_HASHER", "md5-canary", "must be one of"),
-    bad("PASSWORD_HASHER_OPTIONS", "canary=1", "has an option that"),
+    bad("PASSWORD_HASHER_OPTIONS", "canary=1", "has an unknown option"),
     bad("PASSWORD_HASHER_OPTIONS", "iterations=10000001", "cost that is too high", canary="10000001"),
     bad("PASSWORD_HASHER_CONCURRENCY", "canary", WHOLE),
-    bad("AUTH_PASSWORD_VALIDATORS", '[{"NAME": "canary"}]', "names a validator that there is not"),
+    bad("AUTH_PASSWORD_VALIDATORS", '[{"NAME": "canary"}]', "names an unknown validator"),
     bad("AUTH_PASSWORD_VALIDATORS", "canary", "must be JSON"),
     bad("RATE_LIMIT_REQUESTS", "20/canary", LIMITS),
     bad("RATE_LIMIT_LINKS", "canary", LIMITS),
@@ -115,8 +115,8 @@ BAD = [
     bad("RATE_LIMIT_MAILS_TOTAL", "canary/d", LIMITS),
     bad("TRUSTED_PROXIES", "10.0.0.0/8,canary", "must be addresses or networks"),
     bad("CORS_ALLOWED_ORIGINS", "https://canary.example.com/path", "must be origins"),
-    bad("HTTP_SSL_CERTFILE", NOWHERE, "must name a file", HTTP_SSL_KEYFILE=NOWHERE),
-    bad("HTTP_SSL_KEYFILE", "", "is required by HTTP_SSL_CERTFILE", HTTP_SSL_CERTFILE=NOWHERE),
+    bad("HTTP_SSL_CERTFILE", NOWHERE, "must name a readable file", HTTP_SSL_KEYFILE=NOWHERE),
+    bad("HTTP_SSL_KEYFILE", "", "is required because HTTP_SSL_CERTFILE is set", HTTP_SSL_CERTFILE=NOWHERE),
     bad("LOG_LEVEL", "canary", "must be one of"),
     bad("LOG_FORMAT", "canary", "must be one of"),
     bad("RATE_LIMIT_REQUESTS", "7 77/m", LIMITS, canary="7 77"),
@@ -140,8 +140,8 @@ BAD = [
     bad("HTTP_HOST", '"canary.example.com', "without quotation marks"),
     bad("DEFAULT_FROM_EMAIL", '"Canary <canary@example.com>"', QUOTES),
     bad("DEFAULT_FROM_EMAIL", "'canary@example.com'", QUOTES),
-    bad("DEFAULT_FROM_EMAIL", '"Canary <canary@example.com>', "must be one mailbox"),
-    bad("DEFAULT_FROM_EMAIL", "Canary <'canary@example.com'>", "must be one mailbox"),
+    bad("DEFAULT_FROM_EMAIL", '"Canary <canary@example.com>', "must be one email address"),
+    bad("DEFAULT_FROM_EMAIL", "Canary <'canary@example.com'>", "must be one email address"),
     bad("CORS_ALLOWED_ORIGINS", '["https://canary.example.com"]', LIST),
     bad("EMAIL_HOSTS", "canary", "is not a setting"),
     bad("SECRET_KEYS", "canary", "is not a setting"),

@@ -1,0 +1,59 @@
+import Foundation
+import Mail
+
+extension SMTPSettings: SettingsGroup {
+  init(from reader: inout SettingsReader) {
+    let security = Self.security(from: &reader)
+    let username = reader.optionalString(.emailHostUser)
+    self.init(
+      host: reader.value(
+        .emailHost, message: "must be only a host name or an address.", hint: "The port must be in EMAIL_PORT.", Self.host(in:)),
+      port: reader.integer(.emailPort, default: Self.defaultPort(for: security), in: 1...65535),
+      security: security,
+      username: username, credential: Self.credential(of: username, from: &reader),
+      timeout: reader.integer(.emailTimeout, in: 1...3600),
+      certificateFile: reader.readableFile(.emailSSLCertfile), keyFile: reader.readableFile(.emailSSLKeyfile),
+      authoritiesFile: reader.certificateAuthoritiesFile())
+  }
+
+  private static func security(from reader: inout SettingsReader) -> Security {
+    let startTLS = reader.boolean(.emailUseTLS)
+    let implicitTLS = reader.boolean(.emailUseSSL)
+    if startTLS, implicitTLS {
+      reader.addError(.emailUseTLS, "and EMAIL_USE_SSL are both true. Set only one of them.", kind: .conflictingSettings)
+    }
+    return implicitTLS ? .implicitTLS : startTLS ? .startTLS : .none
+  }
+
+  private static func defaultPort(for security: Security) -> Int {
+    switch security {
+    case .none: 25
+    case .startTLS: 587
+    case .implicitTLS: 465
+    }
+  }
+
+  /// Returns `text` unless it is a URL or contains a port.
+  private static func host(in text: String) -> String? {
+    var address = in6_addr()
+    let isIPv6 = inet_pton(AF_INET6, text, &address) == 1
+    return text.contains(where: { "/@ ".contains($0) }) || text.contains(":") && !isIPv6 ? nil : text
+  }
+
+  private static func credential(of username: String?, from reader: inout SettingsReader) -> Credential? {
+    let password = reader.optionalString(.emailHostPassword)
+    let tokenFile = reader.readableFile(.emailOAuth2TokenFile)
+    if password != nil, tokenFile != nil {
+      reader.addError(.emailOAuth2TokenFile, "and EMAIL_HOST_PASSWORD are both set. Set only one of them.", kind: .conflictingSettings)
+    }
+    if username != nil, password == nil, tokenFile == nil {
+      let message = "is required because EMAIL_HOST_USER is set. Set it, or EMAIL_OAUTH2_TOKEN_FILE."
+      reader.addError(.emailHostPassword, message, kind: .conflictingSettings)
+    }
+    for (name, isSet) in [(SettingName.emailHostPassword, password != nil), (.emailOAuth2TokenFile, tokenFile != nil)] {
+      guard username == nil, isSet else { continue }
+      reader.addError(.emailHostUser, "is required because \(name.rawValue) is set.", kind: .conflictingSettings)
+    }
+    return tokenFile.map { .tokenFile($0) } ?? password.map { .password($0) }
+  }
+}

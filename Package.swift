@@ -30,7 +30,6 @@ let package = Package(
   products: [.executable(name: "password-reset", targets: ["App"])],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -139,7 +138,6 @@ let package = Package(
       dependencies: [
         "CCurl", "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "Text",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),

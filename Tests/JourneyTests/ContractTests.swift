@@ -32,8 +32,11 @@ import Yams
   }
 
   @Test func `names all routes of the server and no others`() async throws {
+    let harness = try Harness()
+    // The harness deletes its database when it is released.
+    defer { withExtendedLifetime(harness) {} }
     let settings = try Settings(environment: [
-      "DATABASE_URL": "sqlite:\(Harness().path)", "SECRET_KEY": Harness.secretKey, "EMAIL_BACKEND": "memory", "SITE_NAME": "Example",
+      "DATABASE_URL": "sqlite:\(harness.path)", "SECRET_KEY": Harness.secretKey, "EMAIL_BACKEND": "memory", "SITE_NAME": "Example",
       "RESET_URL": "https://example.com/reset/{uid}/{token}",
     ])
     let application = try buildApplication(settings, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })

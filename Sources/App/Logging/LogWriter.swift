@@ -1,96 +1,84 @@
 import Foundation
-import Synchronization
 
-/// Writes log lines to standard error on a thread of its own: a reader that stalls keeps nobody waiting who logs.
+/// Writes log lines to standard error on a separate thread, so that a log reader that stalls blocks no request.
 ///
-/// What a reader does not take in time is lost, and counted; the line that follows says so.
+/// Lines that do not fit into the buffer while the reader stalls are lost. They are counted, and a log line reports how many.
 final class LogWriter: Sendable {
-  /// Bytes that may wait.
+  /// The most bytes that may wait. As many may be in the batch that the thread is writing.
   private static let limit = 4 << 20
-  /// Microseconds.
+  /// Microseconds between two writes, in which lines collect. Waking the thread for each line would cost more than the line.
   private static let pause: UInt32 = 5000
 
-  private struct State {
-    var pending: [UInt8] = []
-    /// Lines lost since the last that was written.
-    var lost = 0
-    var isWriting = false
-    /// Whether the thread waits to be woken.
-    var isAsleep = true
-  }
+  private let condition = NSCondition()
+  // These are safe because they are only used while `condition` is locked.
+  private nonisolated(unsafe) var pending: [UInt8] = []
+  private nonisolated(unsafe) var isWriting = false
+  private nonisolated(unsafe) var unreportedLosses = 0
+  private nonisolated(unsafe) var losses = 0
 
-  private let state = Mutex(State())
-  private let lines = DispatchSemaphore(value: 0)
-  private let lostInAll = Atomic(0)
-  private let lostLine: @Sendable (Int) -> [UInt8]
+  private let lossNotice: @Sendable (Int) -> [UInt8]
 
-  /// - Parameter lostLine: the line that tells how many were lost.
-  init(lostLine: @escaping @Sendable (Int) -> [UInt8]) {
-    self.lostLine = lostLine
-    Thread.detachNewThread { [weak self, lines] in
+  /// - Parameter lossNotice: makes the log line that reports how many lines were lost.
+  init(lossNotice: @escaping @Sendable (Int) -> [UInt8]) {
+    self.lossNotice = lossNotice
+    // The thread and this object live as long as the process.
+    Thread.detachNewThread { [self] in
       while true {
-        lines.wait()
-        while self?.writePending() == true {
-          // What comes meanwhile is written at once: to be woken for each line would cost more than the line.
-          usleep(Self.pause)
-        }
-        if self == nil { return }
+        let rest = Self.write(nextBatch())
+        finishBatch(lost: rest.count { $0 == UInt8(ascii: "\n") })
+        usleep(Self.pause)
       }
     }
   }
 
-  deinit { lines.signal() }
+  /// The number of lines that were lost since the start.
+  var lost: Int { condition.withLock { losses } }
 
-  /// How many lines were lost since the start.
-  var lost: Int { lostInAll.load(ordering: .relaxed) }
-
-  /// Returns at once.
+  /// Adds a line to the buffer, and returns at once.
   func write(_ line: [UInt8]) {
-    let (isKept, wakes) = state.withLock { state in
-      guard state.pending.count + line.count <= Self.limit else {
-        state.lost += 1
-        return (false, false)
-      }
-      state.pending += line
-      defer { state.isAsleep = false }
-      return (true, state.isAsleep)
+    condition.withLock {
+      guard pending.count + line.count <= Self.limit else { return lose(1) }
+      if pending.isEmpty { condition.broadcast() }
+      pending += line
     }
-    if !isKept { lostInAll.add(1, ordering: .relaxed) }
-    if wakes { lines.signal() }
   }
 
-  /// Waits until all is written, but no longer than `limit`: an end must not wait for a reader either.
+  /// Waits until all lines are written, but no longer than `limit`, so that a reader that stalls cannot delay the shutdown.
   func flush(within limit: Duration) {
-    let deadline = ContinuousClock.now + limit
-    while state.withLock({ $0.isWriting || !$0.pending.isEmpty }), ContinuousClock.now < deadline { usleep(2000) }
+    let deadline = Date(timeIntervalSinceNow: limit / .seconds(1))
+    condition.withLock {
+      while isWriting || !pending.isEmpty, condition.wait(until: deadline) {}
+    }
   }
 
-  /// False if there was nothing to write: from then on it must be woken.
-  private func writePending() -> Bool {
-    let batch = state.withLock { state in
-      var batch = state.pending
-      if state.lost > 0 { batch += lostLine(state.lost) }
-      state.pending = []
-      state.lost = 0
-      state.isWriting = !batch.isEmpty
-      state.isAsleep = batch.isEmpty
+  /// Waits for lines and takes them all, with a notice about the lines that were lost since the last one.
+  private func nextBatch() -> [UInt8] {
+    condition.withLock {
+      while pending.isEmpty { condition.wait() }
+      var batch: [UInt8] = []
+      swap(&batch, &pending)
+      if unreportedLosses > 0 { batch += lossNotice(unreportedLosses) }
+      unreportedLosses = 0
+      isWriting = true
       return batch
     }
-    guard !batch.isEmpty else { return false }
-    let rest = Self.write(batch)
-    // Nothing else can be done about a log that cannot be written.
-    let count = rest.count { $0 == UInt8(ascii: "\n") }
-    lostInAll.add(count, ordering: .relaxed)
-    return state.withLock { state in
-      state.isWriting = false
-      state.lost += count
-      // What fails is not tried again and again only to say that it failed.
-      state.isAsleep = !rest.isEmpty && state.pending.isEmpty
-      return !state.isAsleep
+  }
+
+  /// Lines that cannot be written, for instance because the reader has closed the pipe, are lost as well.
+  private func finishBatch(lost count: Int) {
+    condition.withLock {
+      isWriting = false
+      lose(count)
+      condition.broadcast()
     }
   }
 
-  /// Writes as much as can be written, however long that takes; what is left when it fails.
+  private func lose(_ count: Int) {
+    losses += count
+    unreportedLosses += count
+  }
+
+  /// Writes as much as possible, however long that takes. Returns the bytes that could not be written.
   private static func write(_ batch: [UInt8]) -> ArraySlice<UInt8> {
     var rest = batch[...]
     while !rest.isEmpty {
@@ -98,7 +86,7 @@ final class LogWriter: Sendable {
       if count >= 0 {
         rest = rest.dropFirst(count)
       } else if errno == EAGAIN {
-        // Somebody we share it with does not wait; we do.
+        // Another process that shares the stream has made it non-blocking. Wait until it accepts bytes again.
         var descriptor = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
         poll(&descriptor, 1, -1)
       } else if errno != EINTR {

@@ -7,9 +7,9 @@ import PasswordReset
 import Prometheus
 import ServiceLifecycle
 
-/// The listener for the operator's own machines, beside the public one.
+/// The second listener, with health, metrics and the mailbox, for the operator's machines only.
 final class AdminListener: Service {
-  /// Those who look at metrics are few.
+  /// Enough for a few metrics collectors and health checks.
   private static let connections = 64
 
   private let host: String
@@ -40,23 +40,23 @@ final class AdminListener: Service {
     try await CommandError.ofListening(host: host, port: port, names: "ADMIN_HOST or ADMIN_PORT") { try await application.run() }
   }
 
-  /// Whether it is bound to this machine alone, however that is spelled.
+  /// Whether `host` can be reached from this machine only: a loopback address, or a name that resolves to one.
   private static func isLoopback(_ host: String) -> Bool {
-    // A host that is not known cannot be listened on either, which the start says better.
+    // Listening on an unknown host fails, and that error explains it better.
     guard let address = (try? SocketAddress.makeAddressResolvingHost(host, port: 0))?.ipAddress else { return true }
     return address == "::1" || address.hasPrefix("127.") || address.hasPrefix("::ffff:127.")
   }
 
-  /// As it stands in a URL.
+  /// The host as a URL contains it.
   private static func name(of host: String) -> String { host.contains(":") ? "[\(host)]" : host }
 
   static func welcome(_ settings: Settings, port: Int) -> String {
     let mailbox = "http://\(name(of: settings.http.adminHost)):\(port)/mailbox"
     return """
 
-      Mails can be read over HTTP, by tests and by hand:
+      Emails can be read over HTTP:
 
-        curl '\(mailbox)/newest?wait=5'        # ?to=demo@example.com for one address
+        curl '\(mailbox)/newest?wait=5'        # ?to=demo@example.com selects one recipient
         curl '\(mailbox)'
         curl -X DELETE '\(mailbox)'
 

@@ -1,16 +1,16 @@
 import Foundation
 import Prometheus
 
-/// What Prometheus' own clients tell of their process, under the same names.
+/// Metrics of the process, under the names that Prometheus' client libraries use.
 enum ProcessMetrics {
-  /// - Parameter start: when the process began.
+  /// - Parameter start: the time at which the process started.
   static func add(to registry: Registry, start: Date) {
-    registry.gauge("password_reset_build_info", "Which release this is.", labels: ["version"]) { [([BuildInfo.version], 1)] }
-    registry.gauge("process_start_time_seconds", "When the process began, in seconds since 1970.") { start.timeIntervalSince1970 }
+    registry.gauge("password_reset_build_info", "The running release, in the label version.", labels: ["version"]) { [([BuildInfo.version], 1)] }
+    registry.gauge("process_start_time_seconds", "Start time of the process, in seconds since 1970.") { start.timeIntervalSince1970 }
     registry.gauge("process_cpu_seconds_total", "Seconds of processor time used.", labels: [], kind: .counter) { [([], processorTime())] }
-    registry.gauge("process_resident_memory_bytes", "Memory in use.") { residentMemory() }
-    registry.gauge("process_open_fds", "Files and connections that are open.") { openDescriptors() }
-    registry.gauge("process_max_fds", "How many may be open at once.") { Double(descriptorLimit()) }
+    registry.gauge("process_resident_memory_bytes", "Resident memory in bytes.") { residentMemory() }
+    registry.gauge("process_open_fds", "Open files and connections.") { openDescriptors() }
+    registry.gauge("process_max_fds", "The highest possible number of open files and connections.") { Double(DescriptorLimit.current) }
   }
 
   private static func processorTime() -> Double {
@@ -20,7 +20,7 @@ enum ProcessMetrics {
   }
 
   private static func residentMemory() -> Double? {
-    // Left out where there is no /proc.
+    // Without /proc, the metric is left out.
     guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8), let pages = text.split(separator: " ").dropFirst().first else {
       return nil
     }
@@ -28,18 +28,7 @@ enum ProcessMetrics {
   }
 
   private static func openDescriptors() -> Double? {
-    // One of them is open to list them. Left out where there is no /proc, or no descriptor to look there with.
+    // Listing the folder opens one of them itself. Without /proc, or without a free descriptor, the metric is left out.
     (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")).map { Double($0.count - 1) }
   }
-
-  static func descriptorLimit() -> Int {
-    var limit = rlimit()
-    getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    return Int(clamping: limit.rlim_cur)
-  }
-}
-
-/// What this release is called.
-enum BuildInfo {
-  static let version = "0.1.0"
 }

@@ -6,16 +6,16 @@ import ServiceLifecycle
 import Synchronization
 import UnixSignals
 
-/// Reads the mail templates anew on SIGHUP.
+/// Reloads the email templates on SIGHUP.
 ///
-/// A class, as all services here: their names are logged when they start, and a structure's would be all that it holds.
+/// A class, like all services here: they are logged when they start, and a structure would be logged with all its contents.
 final class TemplateReloader: Service {
   private let content: MailContentSettings
   private let languages: Languages
   private let current: CurrentTemplates
   private let logger: Logger
 
-  /// - Parameter current: has the templates of the start, and is given those that are read later.
+  /// - Parameter current: holds the templates that were loaded at startup; a reload replaces them.
   init(_ settings: Settings, current: CurrentTemplates, logger: Logger) {
     content = settings.mail.content
     languages = settings.languages
@@ -31,18 +31,18 @@ final class TemplateReloader: Service {
     do {
       let (languages, templates) = try content.load()
       current.replace(by: templates)
-      logger.notice("The mail templates were read anew")
-      // Requests choose among the languages of the start.
+      logger.notice("Reloaded the email templates")
+      // Requests choose among the languages that were loaded at startup.
       if languages.all.map(\.tag) != self.languages.all.map(\.tag) {
-        logger.warning("EMAIL_TEMPLATES_DIR has other languages than at the start; restart the service to use them")
+        logger.warning("The languages in EMAIL_TEMPLATES_DIR have changed; restart the service to use them")
       }
     } catch {
-      logger.error("The new mail templates cannot be used, the old ones stay", metadata: ["reason": "\(error)"])
+      logger.error("Cannot reload the email templates; the previous ones stay in use", metadata: ["reason": "\(error)"])
     }
   }
 }
 
-/// The templates that mails are written with.
+/// The email templates in use. A reload replaces them.
 final class CurrentTemplates: EmailComposer {
   private let templates: Mutex<MailTemplates>
 

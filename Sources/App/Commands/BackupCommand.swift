@@ -4,17 +4,17 @@ import SQLiteStore
 
 struct BackupCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "backup", abstract: "Copy the database to a file, while the service runs.",
+    commandName: "backup", abstract: "Copy the database to a file. The service may be running.",
     discussion: """
-      The file appears when it is whole, checked and on disk. It holds password hashes, so its owner alone may read it. SECRET_KEY is not in it, and
-      is best kept elsewhere. A backup that was killed may leave FILE.partial-… behind, which can be deleted.
+      The file appears once it is complete, checked and on disk. It contains password hashes, so only its owner may read it. It does not contain \
+      SECRET_KEY; keep that elsewhere. If a backup is killed, it may leave FILE.partial-… behind, which you can delete.
 
-      To restore one, stop the service, remove the database with its -wal and -shm files, and put the copy in its place.
+      To restore a backup, stop the service, remove the database with its -wal and -shm files, and copy the backup to the path of the database.
 
         password-reset backup "backup-$(date +%F).sqlite3"
       """)
 
-  @Argument(help: "The new file; one that is there is not written over.")
+  @Argument(help: "The new file. An existing file is never overwritten.")
   var file: String
 
   func validate() throws {
@@ -22,18 +22,13 @@ struct BackupCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    try await CommandError.report {
-      let path = try DatabaseSettings(environment: ProcessInfo.processInfo.environment).path
-      guard FileManager.default.fileExists(atPath: path) else {
-        throw CommandError(
-          message: "there is no database \(path); check DATABASE_URL, or the folder that you are in", code: CommandError.configuration)
-      }
-      let backup = try backUp(path)
+    try await CommandError.withExitCodes {
+      let backup = try backUp(existingDatabasePath())
       print("Backed up \(backup.users) users to \(printable(file)) (\(backup.bytes) bytes).")
     }
   }
 
-  /// Shows on a terminal how far it has come.
+  /// Backs up the database, and shows the progress if standard error is a terminal.
   private func backUp(_ path: String) throws -> (users: Int, bytes: Int) {
     let isShown = isatty(STDERR_FILENO) == 1
     defer { if isShown { Self.write("\r\u{1B}[2K") } }
@@ -47,6 +42,6 @@ struct BackupCommand: AsyncParsableCommand {
     }
   }
 
-  /// A backup does not fail because nobody can be told how far it is.
+  /// Writes to standard error. A backup does not fail when standard error is closed.
   private static func write(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 }

@@ -6,25 +6,25 @@ import PasswordReset
 struct SendTestEmailCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "send-test-email",
-    abstract: "Send a mail by the configured backend, and say what is wrong if it does not go."
+    abstract: "Send a test email with the configured backend, and explain the error if that fails."
   )
 
-  @Argument(help: "Whom to send it to.")
+  @Argument(help: "The address to send it to.")
   var address: String
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let mail = try MailSettings(environment: ProcessInfo.processInfo.environment)
       let message = EmailMessage(
-        sender: mail.content.sender, recipient: address, subject: "Test mail from \(mail.content.siteName)",
-        body: "This is a test mail of password-reset. If you can read it, mail works.\n", messageID: "\(UUID().uuidString)@password-reset",
-        date: Date())
+        sender: mail.content.sender, recipient: address, subject: "Test email from \(mail.content.siteName)",
+        body: "This is a test email from password-reset. If you can read it, sending email works.\n",
+        messageID: "\(UUID().uuidString)@password-reset", date: Date())
       do {
         try await mail.makeBackend(now: Date()).send(message)
       } catch let error as MailError {
-        throw CommandError(message: "the mail was not sent: \(error.reason)")
+        throw CommandError(message: "The email was not sent: \(error.reason)")
       }
-      print("The mail backend \(mail.backend.rawValue) took the mail.")
+      print("The email backend \(mail.backend.rawValue) accepted the email.")
     }
   }
 }
@@ -32,30 +32,30 @@ struct SendTestEmailCommand: AsyncParsableCommand {
 struct CheckCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
-    abstract: "Check the configuration and the database, without changing anything that is there.",
+    abstract: "Check the configuration and the database. Changes nothing.",
     discussion: """
-      Prints what it finds with a number, which docs/errors.md explains, and a hint. `serve` does not start while there is an error. Exits 78 if there
-      is one, else 0.
+      Prints each finding with its number, which docs/errors.md explains, and a hint. `serve` does not start while there is an error. Exits with \
+      78 if there is an error, and otherwise with 0.
       """
   )
 
-  /// Which findings fail the command.
+  /// The lowest level of a finding that fails the command.
   enum Level: String, ExpressibleByArgument, CaseIterable {
     case error, warning
   }
 
-  @Flag(help: "Connect to the mail server too, and log in. Sends nothing.")
+  @Flag(help: "Also connect to the mail server and sign in. Sends no email.")
   var connect = false
 
-  @Flag(help: "Print a JSON array, for programs.")
+  @Flag(help: "Print a JSON array.")
   var json = false
 
-  @Option(help: ArgumentHelp("From which level on it exits 78.", valueName: "level"))
+  @Option(help: ArgumentHelp("Exit with 78 for findings of this level or above.", valueName: "level"))
   var failLevel = Level.error
 
   func run() async throws {
     let findings = await findings()
-    print(json ? try document(findings) : text(findings))
+    print(json ? try Output.jsonArray(findings.map(Document.init)) : text(findings))
     if findings.contains(where: { $0.kind.isError || failLevel == .warning }) { throw ExitCode(CommandError.configuration) }
   }
 
@@ -67,7 +67,7 @@ struct CheckCommand: AsyncParsableCommand {
       let mailServer = connect ? await Checks.ofMailServer(settings) : []
       return Checks.ofCertificate(settings) + database + mailServer + Checks.ofSettings(settings)
     } catch {
-      // The database is worth a look if it can be found at all; if not, that is among the faults.
+      // Check the database even if other settings are wrong. If DATABASE_URL itself is wrong, that is one of the findings.
       let path = try? DatabaseSettings(environment: environment).path
       return error.findings + (path.map { Checks.ofDatabase(path: $0, isThorough: true) } ?? [])
     }
@@ -82,16 +82,10 @@ struct CheckCommand: AsyncParsableCommand {
     return (lines + ["\(counted(errors, "error")), \(counted(findings.count - errors, "warning"))."]).joined(separator: "\n")
   }
 
-  private func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+  private struct Document: Encodable {
+    var id, level, message: String
+    var hint: String?
 
-  private func document(_ findings: [Finding]) throws -> String {
-    struct Document: Encodable {
-      var id, level, message: String
-      var hint: String?
-    }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let documents = findings.map { Document(id: $0.id, level: $0.level, message: $0.message, hint: $0.hint) }
-    return String(decoding: try encoder.encode(documents), as: UTF8.self)
+    init(_ finding: Finding) { (id, level, message, hint) = (finding.id, finding.level, finding.message, finding.hint) }
   }
 }

@@ -4,24 +4,25 @@ import Foundation
 struct ConfigCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "config",
-    abstract: "Show every setting as it is in force, and where it comes from.",
+    abstract: "Show each setting with its current value and its source.",
     discussion: """
-      The environment goes before the file that PASSWORD_RESET_CONFIG names, and that before the default. Secrets are hidden. docs/configuration.md says
-      what each setting means.
+      An environment variable takes precedence over the file that PASSWORD_RESET_CONFIG names, and the file over the default. Secrets are hidden. \
+      docs/configuration.md explains each setting.
       """
   )
 
-  @Flag(help: "Show what `serve --dev` takes.")
+  @Flag(help: "Show the settings of `serve --dev`.")
   var dev = false
 
-  @Flag(help: "Print a JSON array, for programs.")
+  @Flag(help: "Print a JSON array.")
   var json = false
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let effective = try Settings(environment: ProcessInfo.processInfo.environment, dev: dev, storesKey: false).effective
+      let table = Table(27, 16)
       let rows = SettingName.allCases.map { Row(name: $0.rawValue, value: effective[$0]?.value, source: effective[$0]?.source ?? "default") }
-      print(json ? try document(rows) : table(rows))
+      print(json ? try Output.jsonArray(rows) : rows.map { table.row($0.name, $0.source, $0.value ?? "") }.joined(separator: "\n"))
     }
   }
 
@@ -33,21 +34,11 @@ struct ConfigCommand: AsyncParsableCommand {
     func encode(to encoder: any Encoder) throws {
       var container = encoder.container(keyedBy: CodingKeys.self)
       try container.encode(name, forKey: .name)
-      // As null if there is none, not left out.
+      // A setting without a value is null and not left out.
       try container.encode(value, forKey: .value)
       try container.encode(source, forKey: .source)
     }
 
     private enum CodingKeys: CodingKey { case name, value, source }
-  }
-
-  private func table(_ rows: [Row]) -> String {
-    rows.map { "\(padded($0.name, 27)) \(padded($0.source, 16)) \(printable($0.value ?? ""))" }.joined(separator: "\n")
-  }
-
-  private func document(_ rows: [Row]) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(rows), as: UTF8.self)
   }
 }

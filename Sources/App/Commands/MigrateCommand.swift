@@ -4,15 +4,15 @@ import SQLiteStore
 struct MigrateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "migrate",
-    abstract: "Bring the database's schema up to date.",
+    abstract: "Create or update the database schema.",
     discussion: """
-      Makes the database that DATABASE_URL names if there is none. Django's auth_user table is made when absent and gets no more than an index when
-      present. `serve` does the same at its start.
+      Creates the database that DATABASE_URL names if it does not exist. Creates Django's auth_user table if it is missing; an existing one only gets \
+      an index. `serve` does the same when it starts.
       """
   )
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       _ = try openStore()
       print("The database is up to date.")
     }

@@ -5,10 +5,10 @@ import SQLiteStore
 
 struct OutboxCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "outbox", abstract: "Look after the mails that are owed.",
+    commandName: "outbox", abstract: "Inspect and manage the outbox.",
     discussion: """
-      A row of the outbox is a request or a mail that waits to be sent, or a dead letter: one that was given up. Works on the database that
-      DATABASE_URL names, beside a running service if there is one.
+      The outbox contains the jobs that the service has yet to process: requests and emails. A dead letter is a job that the service no longer \
+      attempts. Works on the database that DATABASE_URL names. The service may be running.
       """,
     subcommands: [OutboxListCommand.self, OutboxShowCommand.self, OutboxRetryCommand.self, OutboxPurgeCommand.self])
 }
@@ -16,20 +16,21 @@ struct OutboxCommand: AsyncParsableCommand {
 struct OutboxListCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "list", abstract: "List waiting jobs and dead letters.")
 
-  @Flag(help: "List dead letters alone.")
+  @Flag(help: "List only dead letters.")
   var dead = false
 
-  @Flag(help: "Print a JSON object a line, for programs.")
+  @Flag(help: "Print one JSON object per line.")
   var json = false
 
   func run() async throws {
-    try await CommandError.report {
-      let store = try openStore(isMade: false)
-      if !json { print(columns("ID", "STATE", "ATTEMPTS", "CREATED", "WHAT", "LAST ERROR")) }
+    try await CommandError.withExitCodes {
+      let store = try openStore(createIfMissing: false)
+      let table = Table(8, 8, 8, 20, 40)
+      if !json { print(table.row("ID", "STATE", "ATTEMPTS", "CREATED", "WHAT", "LAST ERROR")) }
       var last: Int64 = .min
       while true {
         let page = try await store.outboxRecords(after: last, limit: 500, deadLettersOnly: dead)
-        for record in page { print(json ? try OutboxSummary(record).json() : line(record)) }
+        for summary in page.map(OutboxSummary.init) { print(json ? try summary.json() : table.row(summary)) }
         guard let end = page.last?.id else { break }
         last = end
       }
@@ -39,31 +40,20 @@ struct OutboxListCommand: AsyncParsableCommand {
       }
     }
   }
-
-  private func line(_ record: OutboxRow) -> String {
-    let summary = OutboxSummary(record)
-    return columns(
-      "\(record.id)", summary.state, "\(record.attempts)", record.createdAt.ISO8601Format(), printable(summary.what),
-      printable(record.lastError ?? ""))
-  }
-
-  private func columns(_ id: String, _ state: String, _ attempts: String, _ created: String, _ what: String, _ error: String) -> String {
-    "\(padded(id, 8)) \(padded(state, 8)) \(padded(attempts, 8)) \(padded(created, 20)) \(padded(what, 40)) \(error)"
-  }
 }
 
 struct OutboxShowCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "show", abstract: "Show a row of the outbox.")
+  static let configuration = CommandConfiguration(commandName: "show", abstract: "Show a job in the outbox.")
 
-  @Argument(help: "Its number, as `outbox list` has it.")
+  @Argument(help: "The number that `outbox list` shows.")
   var id: Int64
 
-  @Flag(help: "Print a JSON object, for programs.")
+  @Flag(help: "Print a JSON object.")
   var json = false
 
   func run() async throws {
-    try await CommandError.report {
-      guard let record = try await openStore(isMade: false).outboxRecord(id: id) else { throw CommandError.noRow }
+    try await CommandError.withExitCodes {
+      guard let record = try await openStore(createIfMissing: false).outboxRecord(id: id) else { throw CommandError.noJob }
       print(json ? try OutboxSummary(record).json() : OutboxSummary(record).text())
     }
   }
@@ -71,69 +61,70 @@ struct OutboxShowCommand: AsyncParsableCommand {
 
 struct OutboxRetryCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "retry", abstract: "Have rows tried again now, dead letters too.",
-    discussion: "A link is made when its mail is sent, so it is fresh however old the request is. A running service takes them on within seconds.")
+    commandName: "retry", abstract: "Retry messages now, including dead letters.",
+    discussion: "A reset link is created when its email is sent, so it is fresh even if the request is old. A running service starts within seconds.")
 
-  @Argument(help: "Their numbers, as `outbox list` has them.")
+  @Argument(help: "The numbers that `outbox list` shows.")
   var ids: [Int64] = []
 
-  @Flag(help: "All dead letters.")
+  @Flag(help: "Retry all dead letters.")
   var dead = false
 
   func validate() throws {
-    if ids.isEmpty != dead { throw ValidationError("Give either numbers or --dead.") }
+    if ids.isEmpty != dead { throw ValidationError("Name the jobs by their numbers, or give --dead.") }
   }
 
   func run() async throws {
-    try await CommandError.report {
-      let count = try await openStore(isMade: false).retryOutbox(dead ? .deadLetters(before: .distantFuture) : .ids(ids), at: Date())
-      if count == 0, !dead { throw CommandError.noRow }
-      print("\(count) will be tried again.\(missing(count, of: ids))")
+    try await CommandError.withExitCodes {
+      let count = try await openStore(createIfMissing: false).retryOutbox(dead ? .deadLetters(before: .distantFuture) : .ids(ids), at: Date())
+      if count == 0, !dead { throw CommandError.noJob }
+      print("Retrying \(counted(count, "job")).\(missing(count, of: ids))")
     }
   }
 }
 
 struct OutboxPurgeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "purge", abstract: "Delete rows: those named, or old dead letters.",
-    discussion: "The service deletes dead letters by itself after EMAIL_DEAD_LETTER_DAYS. What was asked for in a deleted row is not sent.")
+    commandName: "purge", abstract: "Delete jobs by number, or old dead letters.",
+    discussion: "The service deletes dead letters after EMAIL_DEAD_LETTER_DAYS. The email of a deleted job is never sent.")
 
-  /// Small, so that a running service need not wait for the database.
+  /// Deletes in small steps, so that a running service does not have to wait for the database.
   private static let batch = 500
 
-  @Argument(help: "Their numbers, as `outbox list` has them.")
+  @Argument(help: "The numbers that `outbox list` shows.")
   var ids: [Int64] = []
 
-  @Option(help: ArgumentHelp("All dead letters that were given up more than so many days ago; 0 for all.", valueName: "days"))
+  @Option(help: ArgumentHelp("Delete the dead letters that are older than this number of days, or all with 0.", valueName: "days"))
   var olderThan: Int?
 
   func validate() throws {
-    if ids.isEmpty != (olderThan != nil) { throw ValidationError("Give either numbers or --older-than.") }
+    if ids.isEmpty != (olderThan != nil) { throw ValidationError("Name the jobs by their numbers, or give --older-than.") }
     if let olderThan, olderThan < 0 { throw ValidationError("--older-than must be 0 or more.") }
   }
 
   func run() async throws {
-    try await CommandError.report {
-      let store = try openStore(isMade: false)
+    try await CommandError.withExitCodes {
+      let store = try openStore(createIfMissing: false)
       let selection = olderThan.map { OutboxSelection.deadLetters(before: Date().addingTimeInterval(-86400 * Double($0))) } ?? .ids(ids)
       var count = 0
       while case let deleted = try await store.purgeOutbox(selection, limit: Self.batch), deleted > 0 { count += deleted }
-      if count == 0, olderThan == nil { throw CommandError.noRow }
+      if count == 0, olderThan == nil { throw CommandError.noJob }
       print("Deleted \(count).\(missing(count, of: ids))")
     }
   }
 }
 
+/// Says how many of the numbers name no job, if there are any.
 private func missing(_ count: Int, of ids: [Int64]) -> String {
   let missing = Set(ids).count - count
-  return missing > 0 ? " \(missing) of them are not there." : ""
+  return missing > 0 ? " \(missing) not found." : ""
 }
 
 extension CommandError {
-  fileprivate static let noRow = CommandError(message: "there is no such row; see `password-reset outbox list`")
+  fileprivate static let noJob = CommandError(message: "There is no such job. `password-reset outbox list` shows all jobs.")
 }
 
-/// What commands tell of a row.
+/// A job as the commands show it.
 private struct OutboxSummary {
   let record: OutboxRow
 
@@ -145,39 +136,42 @@ private struct OutboxSummary {
   var what: String { ([record.kind] + [record.userID.map { "user \($0)" }, record.identifier].compactMap(\.self)).joined(separator: " ") }
 
   func text() -> String {
-    let rows: [(String, String?)] = [
+    let rows: [(name: String, value: String?)] = [
       ("id", "\(record.id)"), ("state", state), ("kind", record.kind), ("identifier", record.identifier), ("user", record.userID.map(\.text)),
       ("language", record.locale), ("request id", record.requestID), ("created", record.createdAt.ISO8601Format()),
-      ("due", record.deadLetteredAt == nil ? record.dueAt.ISO8601Format() : nil), ("died", record.deadLetteredAt?.ISO8601Format()),
+      ("due", record.deadLetteredAt == nil ? record.dueAt.ISO8601Format() : nil), ("dead since", record.deadLetteredAt?.ISO8601Format()),
       ("attempts", "\(record.attempts)"), ("last error", record.lastError),
     ]
-    return rows.compactMap { name, value in value.map { padded(name, 12) + printable($0) } }.joined(separator: "\n")
+    return Output.list(rows)
   }
 
-  func json() throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    encoder.dateEncodingStrategy = .iso8601
-    return String(decoding: try encoder.encode(Document(record, state)), as: UTF8.self)
-  }
+  func json() throws -> String { try Output.jsonLine(Document(record, state)) }
 
   private struct Document: Encodable {
     var id: Int64
     var state, kind: String
     var identifier: String?
-    var user_id: UserID?
+    var userID: UserID?
     var language: String?
-    var request_id: String
-    var created_at: Date
-    var due_at, dead_lettered_at: Date?
+    var requestID: String
+    var createdAt: Date
+    var dueAt, deadLetteredAt: Date?
     var attempts: Int
-    var last_error: String?
+    var lastError: String?
 
     init(_ record: OutboxRow, _ state: String) {
-      (id, self.state, kind, identifier, user_id) = (record.id, state, record.kind, record.identifier, record.userID)
-      (language, request_id, attempts, last_error) = (record.locale, record.requestID, record.attempts, record.lastError)
-      (created_at, dead_lettered_at) = (record.createdAt, record.deadLetteredAt)
-      due_at = record.deadLetteredAt == nil ? record.dueAt : nil
+      (id, self.state, kind, identifier, userID) = (record.id, state, record.kind, record.identifier, record.userID)
+      (language, requestID, attempts, lastError) = (record.locale, record.requestID, record.attempts, record.lastError)
+      (createdAt, deadLetteredAt) = (record.createdAt, record.deadLetteredAt)
+      dueAt = record.deadLetteredAt == nil ? record.dueAt : nil
     }
+  }
+}
+
+extension Table {
+  fileprivate func row(_ summary: OutboxSummary) -> String {
+    let record = summary.record
+    return row(
+      "\(record.id)", summary.state, "\(record.attempts)", record.createdAt.ISO8601Format(), summary.what, record.lastError ?? "")
   }
 }

@@ -1,11 +1,9 @@
 import ArgumentParser
 import Foundation
-import PasswordReset
-import SQLiteStore
 
 @main
 enum Main {
-  /// Not `async`: what runs tasks opens files of its own, and these streams must come first.
+  /// Not `async`, because the runtime opens files when it runs tasks, and the standard streams must be open before.
   static func main() {
     openStandardStreams()
     Task {
@@ -15,7 +13,8 @@ enum Main {
     dispatchMain()
   }
 
-  /// The number of a stream that is closed would go to the next file or connection, and what is logged with it.
+  /// Opens standard streams that are closed. Otherwise the next file or connection would get the number of a stream, and
+  /// what is written to that stream.
   private static func openStandardStreams() {
     var descriptor: Int32
     repeat { descriptor = open("/dev/null", O_RDWR) } while (0...STDERR_FILENO).contains(descriptor)
@@ -29,10 +28,10 @@ struct PasswordResetCommand: AsyncParsableCommand {
     commandName: "password-reset",
     abstract: "Django's password reset as one small service.",
     discussion: """
-      Start it for a try with `password-reset serve --dev`: it needs no configuration, prints its mails, and has a demo user.
-      Everything else is set by the environment, or a file that PASSWORD_RESET_CONFIG names; `password-reset config` lists the settings.
+      To try it out, run `password-reset serve --dev`: it needs no configuration, prints emails to the terminal, and has a demo user. \
+      Settings are environment variables, or in the file that PASSWORD_RESET_CONFIG names; `password-reset config` lists them.
 
-      Exit codes: 0 done, 1 failed, 64 wrong usage, 67 no such user, 78 wrong configuration.
+      Exit codes: 0 success, 1 failure, 64 wrong usage, 67 no such user, 78 wrong configuration.
       """,
     version: BuildInfo.version,
     subcommands: [
@@ -40,51 +39,4 @@ struct PasswordResetCommand: AsyncParsableCommand {
       UsersCommand.self, MailCommand.self, OutboxCommand.self, AuditCommand.self, HealthCommand.self,
     ]
   )
-}
-
-/// A failure that the operator can mend: a sentence on standard error and an exit code, in the place of a crash.
-struct CommandError: Error {
-  /// `EX_CONFIG` of sysexits.h.
-  static let configuration: Int32 = 78
-
-  var message: String
-  var code: Int32 = 1
-
-  /// Runs a command's work, and ends it with its exit code if it fails.
-  static func report<Result>(_ work: () async throws -> Result) async throws -> Result {
-    do {
-      return try await work()
-    } catch let error as CommandError {
-      throw exit(error.message, error.code)
-    } catch let error as UserDocument.Fault {
-      throw exit(error.reason, 1)
-    } catch let error as SettingsError {
-      throw exit("\(error)", configuration)
-    } catch let error as StoreOpenError {
-      if case .locked = error { throw exit("\(error)", 1) }
-      throw exit("\(error)", configuration)
-    } catch let error as StoreError {
-      throw exit("the database cannot be used: \(error)", 1)
-    }
-  }
-
-  private static func exit(_ message: String, _ code: Int32) -> ExitCode {
-    printError(message)
-    return ExitCode(code)
-  }
-}
-
-/// A line on standard error, if it can be written.
-func printError(_ message: String) { try? FileHandle.standardError.write(contentsOf: Data((message + "\n").utf8)) }
-
-/// The database that the environment names, with its schema up to date.
-/// - Parameter isMade: whether it is made if there is none.
-func openStore(isMade: Bool = true) throws -> SQLiteStore {
-  let path = try DatabaseSettings(environment: ProcessInfo.processInfo.environment).path
-  guard isMade || FileManager.default.fileExists(atPath: path) else {
-    throw CommandError(message: "there is no database \(path); check DATABASE_URL, or the folder that you are in", code: CommandError.configuration)
-  }
-  let store = try SQLiteStore(path: path)
-  try store.migrate()
-  return store
 }

@@ -1,39 +1,38 @@
 import ArgumentParser
-import Credentials
 import Foundation
 import ConnectionGuards
 import Hummingbird
 import Logging
-import NIOCore
 import PasswordReset
 import Prometheus
-import SQLiteStore
 import ServiceLifecycle
 import UnixSignals
 
 struct ServeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "serve",
-    abstract: "Run the service until it is told to stop.",
+    abstract: "Run the service.",
     discussion: """
-      Brings the database's schema up to date, listens on HTTP_HOST and HTTP_PORT, and sends the mails that are owed; metrics and health are on
-      ADMIN_HOST and ADMIN_PORT. On SIGTERM or SIGINT it takes no new requests, finishes what is under way, and exits 0. On SIGHUP it reads the
-      mail templates anew.
+      Updates the database schema, listens on HTTP_HOST and HTTP_PORT, and processes the jobs in the outbox. Metrics and health checks are on \
+      ADMIN_HOST and ADMIN_PORT. On SIGTERM or SIGINT, it accepts no new requests, finishes the work in progress, and exits with 0. On SIGHUP, \
+      it reloads the email templates.
       """
   )
 
-  /// From when on what is under way is cancelled: under the ten seconds after which container runtimes kill.
+  /// Time after which a shutdown cancels the work in progress. Container runtimes kill the process after ten seconds.
   private static let shutdownLimit = Duration.seconds(7)
-  /// From when on nothing is waited for.
+  /// Time after which a shutdown waits for nothing more.
   private static let endLimit = Duration.seconds(8)
-  /// For what was logged last; a reader that stalls must not hold up the end.
+  /// Time for writing the last log lines. A log reader that stalls must not delay the end.
   private static let flushLimit = Duration.milliseconds(500)
 
-  @Flag(help: "For a try: keeps a secret key of its own, prints mails instead of sending them, adds a demo user to an empty database.")
+  @Flag(
+    help:
+      "Development mode: generates and stores a secret key, prints emails to the terminal, and creates a demo user in an empty database.")
   var dev = false
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let start = Date()
       ignoreSignals()
       let settings = try Settings(environment: ProcessInfo.processInfo.environment, dev: dev)
@@ -41,15 +40,15 @@ struct ServeCommand: AsyncParsableCommand {
       let writer = LogWriter(settings.log)
       defer { writer.flush(within: Self.flushLimit) }
       let logger = Logger(settings.log, writer: writer)
-      // Nobody who tries it wants to hear that it is a try.
+      // In development mode these warnings would only repeat that this is development mode.
       if !dev { warn(of: Checks.ofSettings(settings), logger) }
       var dependencies = ApplicationDependencies()
       dependencies.maxConnections = try maxConnections()
       dependencies.reloadsOnHangup = !dev
       ProcessMetrics.add(to: dependencies.registry, start: start)
-      dependencies.registry.gauge("password_reset_log_lines_lost_total", "Log lines lost because their reader stalled.", labels: [], kind: .counter) {
-        [([], Double(writer.lost))]
-      }
+      dependencies.registry.gauge(
+        "password_reset_log_lines_lost_total", "Log lines that were lost because the reader of the log stalled.", labels: [], kind: .counter
+      ) { [([], Double(writer.lost))] }
       dependencies.onListening = { [dev] port in
         if dev { printError(DemoUser.welcome(settings, port: port)) }
       }
@@ -72,36 +71,12 @@ struct ServeCommand: AsyncParsableCommand {
   }
 }
 
-/// Ends the process when a stop takes too long: what was accepted is on disk, and what was in hand is due again when its lease runs out.
-private final class ShutdownWatchdog: Service {
-  private let limit: Duration
-  private let writer: LogWriter
-  private let logger: Logger
-
-  init(limit: Duration, writer: LogWriter, logger: Logger) {
-    (self.limit, self.writer, self.logger) = (limit, writer, logger)
-  }
-
-  func run() async {
-    // It returns when the stop begins; cancelled, there is nothing to watch over.
-    guard (try? await gracefulShutdown()) != nil else { return }
-    // Not a task: whatever holds up the tasks must not hold up this.
-    Thread.detachNewThread { [self] in
-      Thread.sleep(forTimeInterval: limit / .seconds(1))
-      logger.error("The stop took too long; the service ends without what was under way")
-      writer.flush(within: .milliseconds(300))
-      // At once: what other threads still use must not be torn down under them.
-      _exit(0)
-    }
-  }
-}
-
 extension ServeCommand {
-  /// What would end the process for no reason of ours.
+  /// Ignores the signals that would end the process by default although the service can go on.
   private func ignoreSignals() {
-    // Whoever reads the log may go away.
+    // The reader of the log may close the pipe.
     signal(SIGPIPE, SIG_IGN)
-    // Until the reloader listens. One who tries it closes the terminal and means it.
+    // The template reloader handles it later. In development mode, closing the terminal ends the service.
     if !dev { signal(SIGHUP, SIG_IGN) }
   }
 
@@ -112,57 +87,14 @@ extension ServeCommand {
   }
 }
 
-/// Raises the limit of open files as far as allowed, and returns how many connections fit into it.
+/// Returns how many connections match the number of files that the process may open.
 private func maxConnections() throws -> Int {
-  var limit = rlimit()
-  getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-  limit.rlim_cur = limit.rlim_max
-  setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-  guard let connections = ConnectionCount.limit(forDescriptors: ProcessMetrics.descriptorLimit()) else {
+  DescriptorLimit.raise()
+  guard let connections = ConnectionCount.limit(forDescriptors: DescriptorLimit.current) else {
     throw CommandError(
       message:
-        "only \(ProcessMetrics.descriptorLimit()) files may be open at once, which is too few; raise the limit (ulimit -n, or LimitNOFILE= of systemd) to 1024",
+        "The process may open only \(DescriptorLimit.current) files, which is too few. Raise the limit (ulimit -n, or LimitNOFILE= in systemd) to 1024.",
       code: CommandError.configuration)
   }
   return connections
-}
-
-extension CommandError {
-  /// Runs what listens on an address, and says which settings to change if it cannot.
-  static func ofListening(host: String, port: Int, names: String, _ work: () async throws -> Void) async throws {
-    // A supervisor may try again: the port may be free, or the host be known, a moment later.
-    func failure(_ reason: String) -> CommandError { CommandError(message: "cannot listen on \(host):\(port): \(reason); free it, or set \(names)") }
-    do {
-      try await work()
-    } catch let error as IOError {
-      throw failure(String(cString: strerror(error.errnoCode)))
-    } catch is SocketAddressError.UnknownHost {
-      throw failure("there is no such host")
-    }
-  }
-}
-
-/// The user that `serve --dev` adds to an empty database, so that a newcomer has somebody to try the flow on.
-private enum DemoUser {
-  private static let username = "demo"
-  private static let email = "demo@example.com"
-
-  static func add(to settings: Settings) async throws {
-    let store = try SQLiteStore(path: settings.database.path)
-    try store.migrate()
-    guard try await !store.hasUsers() else { return }
-    // A password that nobody knows, made at little cost: it is there to be reset.
-    let password = try PBKDF2PasswordHasher(iterations: 1).encode(UnusablePassword.make())
-    _ = try await store.addUser(username: username, email: email, password: password, at: Date())
-  }
-
-  static func welcome(_ settings: Settings, port: Int) -> String {
-    """
-
-    password-reset is ready, for development. Ask for a reset in another terminal; \(settings.mail.backend == .memory ? "read the mail over HTTP:" : "the mail appears here:")
-
-      curl -i http://\(settings.http.host):\(port)/password-reset --json '{"email": "\(email)"}'
-
-    """
-  }
 }

@@ -9,17 +9,18 @@ struct UsersAddCommand: AsyncParsableCommand {
     commandName: "add",
     abstract: "Add a user.",
     discussion: """
-      Asks for the password on a terminal. A user without one cannot log in, and gets no reset mail either; `users link` makes a link for them.
+      Prompts for the password. A user without a password cannot sign in and receives no reset email, but `users link` can create a link for \
+      such a user.
 
         password-reset users add alice --email alice@example.com
         printf %s "$PASSWORD" | password-reset users add alice --email alice@example.com --password-stdin
       """
   )
 
-  @Argument(help: "The user name, unique: letters, digits and @.+-_, at most 150.")
+  @Argument(help: "The user name. It must be unique and have at most 150 letters, digits and @.+-_ characters.")
   var username: String
 
-  @Option(help: "The address that reset mails go to.")
+  @Option(help: "The address for reset emails.")
   var email: String
 
   @Option(help: "The first name.")
@@ -32,7 +33,7 @@ struct UsersAddCommand: AsyncParsableCommand {
   var passwordStdin = false
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let store = try openStore()
       var fields = UserDocument()
       (fields.username, fields.email, fields.first_name, fields.last_name) = (username, normalized(email), firstName, lastName)
@@ -42,12 +43,12 @@ struct UsersAddCommand: AsyncParsableCommand {
       }
       switch try await store.add([record]).first {
       case .added(let id): print("Added user \(id).")
-      default: throw CommandError(message: "there is a user of that name already; see `password-reset users list`")
+      default: throw CommandError(message: "A user with this name exists already. `password-reset users list` shows all users.")
       }
     }
   }
 
-  /// Django's `normalize_email`: the domain in lower case.
+  /// Puts the domain into lower case, like Django's `normalize_email`.
   private func normalized(_ email: String) -> String {
     guard let at = email.lastIndex(of: "@") else { return email }
     return email[..<at] + email[at...].lowercased()
@@ -59,7 +60,8 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
     commandName: "set-password",
     abstract: "Set a user's password.",
     discussion: """
-      Asks for it on a terminal. The rules for passwords hold here too. Open links and sessions end; the user gets the notice that a reset sends.
+      Prompts for the password, which must follow the password rules. Reset links stop working, sessions end, and the user receives the same notice \
+      as after a reset.
 
         printf %s "$PASSWORD" | password-reset users set-password alice --password-stdin
       """
@@ -72,10 +74,10 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
   var passwordStdin = false
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let store = try openStore()
       let record = try await store.existing(username)
-      guard record.isActive else { throw CommandError(message: "the user is inactive; see `password-reset users activate`") }
+      guard record.isActive else { throw CommandError(message: "The user is inactive. `password-reset users activate` changes that.") }
       guard let id = record.id, let user = try await store.user(id: id) else { throw CommandError.noUser }
       guard let password = try PasswordInput.new(stdin: passwordStdin, isOptional: false) else { throw PasswordInput.missing }
       let encoded = try PasswordInput.encode(password, for: record)
@@ -85,7 +87,7 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
       let change = PasswordChange(
         user: user, newHash: encoded, event: .setByStaff, requestID: "users set-password", jobs: user.email.isEmpty ? [] : [notice])
       guard try await store.setPassword(change, at: now) != nil else {
-        throw CommandError(message: "the user was changed at this very moment; nothing was set, try again")
+        throw CommandError(message: "The user was changed at the same time, so the password was not set. Try again.")
       }
       print("Set the password of user \(id).")
     }
@@ -95,8 +97,8 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
 struct UsersCheckPasswordCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check-password",
-    abstract: "Say whether a password is a user's.",
-    discussion: "Asks for it on a terminal. Exits 0 if it is, 1 if it is not, and 67 if there is no such user."
+    abstract: "Check a user's password.",
+    discussion: "Prompts for the password. Exits with 0 if it is correct, 1 if it is wrong, and 67 if there is no such user."
   )
 
   @Argument(help: "The user name.")
@@ -106,11 +108,11 @@ struct UsersCheckPasswordCommand: AsyncParsableCommand {
   var passwordStdin = false
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let record = try await openStore().existing(username)
       guard let password = try PasswordInput.present(stdin: passwordStdin) else { throw PasswordInput.missing }
-      guard PasswordHashers().verify(password, encoded: record.password) else { throw CommandError(message: "That is not the password.") }
-      print("That is the password.")
+      guard PasswordHashers().verify(password, encoded: record.password) else { throw CommandError(message: "The password is wrong.") }
+      print("The password is correct.")
     }
   }
 }
@@ -118,10 +120,10 @@ struct UsersCheckPasswordCommand: AsyncParsableCommand {
 struct UsersLinkCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "link",
-    abstract: "Print a reset link for a user, for support staff to hand on.",
+    abstract: "Create a reset link that support staff can send to a user.",
     discussion: """
-      Whoever has the link can set the password, once, until PASSWORD_RESET_TIMEOUT has passed: hand it on by a channel that only the user reads.
-      That it was made is in the audit. It works for users without a password, too.
+      Anyone who has the link can set the password, once, until PASSWORD_RESET_TIMEOUT has passed: send it through a channel that only the user can \
+      read. The audit trail records that the link was created. This also works for users without a password.
       """
   )
 
@@ -129,42 +131,45 @@ struct UsersLinkCommand: AsyncParsableCommand {
   var username: String
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let tokens = try TokenSettings(environment: ProcessInfo.processInfo.environment)
       let links = try LinkSettings(environment: ProcessInfo.processInfo.environment)
       let store = try openStore()
       let record = try await store.existing(username)
-      guard record.isActive else { throw CommandError(message: "the user is inactive; see `password-reset users activate`") }
+      guard record.isActive else { throw CommandError(message: "The user is inactive. `password-reset users activate` changes that.") }
       guard let id = record.id, let user = try await store.user(id: id) else { throw CommandError.noUser }
       let now = Date()
       let token = tokens.generator(for: links).makeToken(for: user.tokenSubject, at: now)
       try await store.record(AuditRecord(.linkPrinted, userID: id), requestID: "users link", at: now)
       print(links.resetURL.link(uid: UIDB64.encode(id), token: token))
-      printError("It is valid until \(now.addingTimeInterval(TimeInterval(links.timeout)).ISO8601Format()).")
+      printError("The link is valid until \(now.addingTimeInterval(TimeInterval(links.timeout)).ISO8601Format()).")
     }
   }
 }
 
-/// Passwords that are typed, or piped in.
+/// Reads passwords from the terminal or from standard input.
 private enum PasswordInput {
-  /// Far above any rule for passwords.
+  /// Bytes; far more than the password rules allow.
   private static let limit = 1 << 16
-  static let missing = CommandError(message: "there is no password; type one on a terminal, or pipe it in with --password-stdin", code: 64)
+  static let missing = CommandError(
+    message: "There is no password. Type it on a terminal, or pass it on standard input with --password-stdin.", code: CommandError.usage)
 
-  /// A new password, typed twice on a terminal. Nil if there is none and that is allowed.
+  /// Returns a new password, which must be typed twice on a terminal. Returns `nil` if there is none.
   static func new(stdin: Bool, isOptional: Bool) throws -> String? {
     if stdin {
       guard let password = try piped() else { throw missing }
       return password
     }
     guard let first = try prompt(isOptional ? "Password (empty for none): " : "New password: ") else { return nil }
-    guard try prompt("The same again: ")?.utf8.elementsEqual(first.utf8) == true else { throw CommandError(message: "the two passwords differ") }
+    guard try prompt("Repeat the password: ")?.utf8.elementsEqual(first.utf8) == true else {
+      throw CommandError(message: "The two passwords differ. Nothing was changed.")
+    }
     return first
   }
 
   static func present(stdin: Bool) throws -> String? { try stdin ? piped() : try prompt("Password: ") }
 
-  /// The encoding of a new password. Throws ``CommandError`` with the rules that it breaks.
+  /// Returns the hash of a new password. Throws ``CommandError`` with the rules that the password breaks.
   static func encode(_ password: String, for record: UserRow) throws -> String {
     let policy = try PasswordPolicySettings(environment: ProcessInfo.processInfo.environment).policy()
     let attributes = UserAttributes(username: record.username, firstName: record.firstName, lastName: record.lastName, email: record.email)
@@ -175,28 +180,28 @@ private enum PasswordInput {
     } catch .refused(let error) {
       throw CommandError(message: error.message)
     } catch {
-      throw CommandError(message: "the password cannot be hashed: \(error)")
+      throw CommandError(message: "Cannot hash the password: \(error)")
     }
   }
 
-  /// All of standard input but one line end at its end.
+  /// Returns standard input without the line end at its end, or `nil` if nothing is left.
   private static func piped() throws -> String? {
-    // A pipe may give it in pieces.
+    // One read may return only a part of the password.
     var data = Data()
     while let more = try FileHandle.standardInput.read(upToCount: limit), !more.isEmpty {
       data += more
-      guard data.count <= limit else { throw CommandError(message: "the password on standard input has over \(limit) bytes") }
+      guard data.count <= limit else { throw CommandError(message: "The password on standard input has more than \(limit) bytes.") }
     }
-    guard var text = String(data: data, encoding: .utf8) else { throw CommandError(message: "the password on standard input is not UTF-8") }
+    guard var text = String(data: data, encoding: .utf8) else { throw CommandError(message: "The password on standard input is not UTF-8.") }
     if text.hasSuffix("\r\n") || text.hasSuffix("\n") { text.removeLast() }
     return text.isEmpty ? nil : text
   }
 
-  /// What is typed, without showing it; nil if nothing is, or there is no terminal.
+  /// Asks for a password without showing it. Returns `nil` if nothing was typed, or there is no terminal.
   private static func prompt(_ question: String) throws -> String? {
     guard isatty(STDIN_FILENO) == 1, let typed = getpass(question) else { return nil }
     guard let text = String(validatingCString: typed) else {
-      throw CommandError(message: "what was typed is not UTF-8; check the terminal's encoding")
+      throw CommandError(message: "The input is not UTF-8. Check the encoding of the terminal.")
     }
     return text.isEmpty ? nil : text
   }

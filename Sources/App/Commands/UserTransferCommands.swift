@@ -32,7 +32,7 @@ struct UsersImportCommand: AsyncParsableCommand {
   var format: UserFileFormat?
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       guard let format = format ?? UserFileFormat(path: file) else {
         throw CommandError(message: "the name of the file does not tell its format; name it with --format", code: 64)
       }
@@ -136,7 +136,7 @@ struct UsersExportCommand: AsyncParsableCommand {
   var format: UserFileFormat?
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let store = try openStore()
       let total = try await store.userCount()
       var writer = UserFileWriter(try open(), format: format ?? output.flatMap(UserFileFormat.init(path:)) ?? .csv)

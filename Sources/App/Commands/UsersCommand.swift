@@ -6,8 +6,8 @@ import SQLiteStore
 
 struct UsersCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "users", abstract: "Look after the users.",
-    discussion: "Works on the database that DATABASE_URL names, beside a running service if there is one.",
+    commandName: "users", abstract: "Manage the users.",
+    discussion: "Works on the database that DATABASE_URL names. The service may be running.",
     subcommands: [
       UsersAddCommand.self, UsersListCommand.self, UsersShowCommand.self, UsersSetPasswordCommand.self, UsersCheckPasswordCommand.self,
       UsersActivateCommand.self, UsersDeactivateCommand.self, UsersLinkCommand.self, UsersImportCommand.self, UsersExportCommand.self,
@@ -16,49 +16,45 @@ struct UsersCommand: AsyncParsableCommand {
 
 struct UsersListCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "list", abstract: "List the users.", discussion: "Exits 1 if there are damaged rows; they are named on standard error.")
+    commandName: "list", abstract: "List the users.", discussion: "Reports damaged rows on standard error, and then exits with 1.")
 
-  @Flag(help: "Print a JSON object a line, for programs.")
+  @Flag(help: "Print one JSON object per line.")
   var json = false
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let store = try openStore()
-      if !json { print(columns("ID", "STATE", "USERNAME", "EMAIL")) }
+      let table = Table(8, 12, 30)
+      if !json { print(table.row("ID", "STATE", "USERNAME", "EMAIL")) }
       var damaged = 0
       var last: Int64? = .min
       while let after = last {
         let page = try await store.page(after: after, limit: 500)
-        for record in page.records { print(json ? try UserSummary(record).json() : line(record)) }
+        for record in page.records {
+          let summary = UserSummary(record)
+          print(json ? try summary.json() : table.row(record.id?.text ?? "", summary.state, record.username, record.email))
+        }
         for id in page.damaged { printError("The row of user \(id) is damaged.") }
-        if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is no whole number.") }
+        if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is not a whole number.") }
         damaged += page.damaged.count + page.withoutKey
         last = page.last
       }
       if damaged > 0 { throw ExitCode.failure }
     }
   }
-
-  private func line(_ record: UserRow) -> String {
-    columns(record.id?.text ?? "", UserSummary(record).state, printable(record.username), printable(record.email))
-  }
-
-  private func columns(_ id: String, _ state: String, _ username: String, _ email: String) -> String {
-    "\(padded(id, 8)) \(padded(state, 12)) \(padded(username, 30)) \(email)"
-  }
 }
 
 struct UsersShowCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "show", abstract: "Show what is known of a user, but for the password's hash.")
+  static let configuration = CommandConfiguration(commandName: "show", abstract: "Show a user, without the password hash.")
 
   @Argument(help: "The user name.")
   var username: String
 
-  @Flag(help: "Print a JSON object, for programs.")
+  @Flag(help: "Print a JSON object.")
   var json = false
 
   func run() async throws {
-    try await CommandError.report {
+    try await CommandError.withExitCodes {
       let summary = UserSummary(try await openStore().existing(username))
       print(json ? try summary.json() : summary.text())
     }
@@ -67,8 +63,8 @@ struct UsersShowCommand: AsyncParsableCommand {
 
 struct UsersActivateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "activate", abstract: "Let a user log in and reset the password.", discussion: "Links from before work again until they are too old."
-  )
+    commandName: "activate", abstract: "Allow a user to sign in and to reset the password.",
+    discussion: "Earlier reset links work again until they expire.")
 
   @Argument(help: "The user name.")
   var username: String
@@ -78,8 +74,8 @@ struct UsersActivateCommand: AsyncParsableCommand {
 
 struct UsersDeactivateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "deactivate", abstract: "Keep a user from logging in and from resetting the password.",
-    discussion: "Links that are under way become invalid. Nothing is deleted; `users activate` undoes it.")
+    commandName: "deactivate", abstract: "Prevent a user from signing in and from resetting the password.",
+    discussion: "Reset links stop working. Nothing is deleted; `users activate` undoes this.")
 
   @Argument(help: "The user name.")
   var username: String
@@ -88,7 +84,7 @@ struct UsersDeactivateCommand: AsyncParsableCommand {
 }
 
 private func setActive(_ isActive: Bool, _ username: String) async throws {
-  try await CommandError.report {
+  try await CommandError.withExitCodes {
     let store = try openStore()
     let record = try await store.existing(username)
     guard try await store.setActive(isActive, username: record.username) else { throw CommandError.noUser }
@@ -96,7 +92,7 @@ private func setActive(_ isActive: Bool, _ username: String) async throws {
   }
 }
 
-/// What commands tell of a user: everything but the password's hash, of which they name the algorithm.
+/// A user as the commands show it: with the algorithm of the password hash instead of the hash.
 struct UserSummary {
   private static let noPassword = "none"
 
@@ -104,7 +100,7 @@ struct UserSummary {
 
   init(_ record: UserRow) { self.record = record }
 
-  /// Whether the user may ask for a mail.
+  /// Says whether the user can reset the password.
   var state: String { record.isActive ? password == Self.noPassword ? "no password" : "active" : "inactive" }
 
   private var password: String {
@@ -113,26 +109,25 @@ struct UserSummary {
     return algorithm.count < record.password.count && algorithm.count <= 20 ? String(algorithm) : "unknown"
   }
 
-  /// As an export has it.
+  /// A JSON object with the members of an export.
   func json() throws -> String {
     var fields = UserDocument(record)
     fields.password = password
-    return String(decoding: try UserFileWriter.json(fields), as: UTF8.self)
+    return try Output.jsonLine(fields)
   }
 
   func text() -> String {
-    let rows: [(String, String)] = [
+    Output.list([
       ("id", record.id?.text ?? ""), ("username", record.username), ("email", record.email), ("first name", record.firstName),
       ("last name", record.lastName), ("state", state), ("password", password), ("staff", record.isStaff ? "yes" : "no"),
       ("superuser", record.isSuperuser ? "yes" : "no"), ("last login", record.lastLogin.map(DjangoTime.iso) ?? "never"),
       ("joined", DjangoTime.iso(record.dateJoined)),
-    ]
-    return rows.map { name, value in name.padding(toLength: 12, withPad: " ", startingAt: 0) + printable(value) }.joined(separator: "\n")
+    ])
   }
 }
 
 extension SQLiteStore {
-  /// The user of that name. Throws ``CommandError`` if there is none.
+  /// Returns the user with this name. Throws ``CommandError`` if there is none.
   func existing(_ username: String) async throws -> UserRow {
     guard let record = try await record(username: username.precomposedStringWithCompatibilityMapping) else { throw CommandError.noUser }
     return record
@@ -141,14 +136,6 @@ extension SQLiteStore {
 
 extension CommandError {
   /// `EX_NOUSER` of sysexits.h.
-  static let noUser = CommandError(message: "there is no user of that name, or its row is damaged; see `password-reset users list`", code: 67)
-}
-
-/// `text` with blanks behind it, to fill a column.
-func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
-
-/// A name must not act on the terminal, nor turn its lines about.
-func printable(_ text: String) -> String {
-  let harmful: Set<Unicode.GeneralCategory> = [.control, .format, .lineSeparator, .paragraphSeparator]
-  return String(String.UnicodeScalarView(text.unicodeScalars.map { harmful.contains($0.properties.generalCategory) ? "\u{FFFD}" : $0 }))
+  static let noUser = CommandError(
+    message: "There is no user with this name, or its row is damaged. `password-reset users list` shows all users.", code: 67)
 }

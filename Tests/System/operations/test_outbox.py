@@ -68,7 +68,7 @@ def test_a_command_must_say_which_rows(arguments: list[str], run: Run) -> None:
 def test_dead_letters_are_retried(arguments: list[str], is_found: bool, waiting: int, run: Run, database: Path) -> None:
     done = run("retry", *arguments)
     assert done.returncode == (0 if is_found else 1)
-    assert ("not there" in done.stdout) == (arguments == ["3", "99"])
+    assert ("1 not found" in done.stdout) == (arguments == ["3", "99"])
     assert (pending(database), len(dead_letters(database))) == (waiting, 3 - waiting)
 
 

@@ -1,0 +1,4 @@
+/// Identifies this release.
+enum BuildInfo {
+  static let version = "0.1.0"
+}

@@ -1,0 +1,29 @@
+import Credentials
+import Foundation
+import SQLiteStore
+
+/// The user that `serve --dev` creates in an empty database, so that there is a password to reset.
+enum DemoUser {
+  private static let username = "demo"
+  private static let email = "demo@example.com"
+
+  static func add(to settings: Settings) async throws {
+    let store = try SQLiteStore(path: settings.databasePath)
+    try store.migrate()
+    guard try await !store.hasUsers() else { return }
+    // A random password that no one knows: it only has to be reset. So the cheapest hash is enough.
+    let password = try PBKDF2PasswordHasher(iterations: 1).encode(UnusablePassword.make())
+    _ = try await store.addUser(username: username, email: email, password: password, at: Date())
+  }
+
+  static func welcome(_ settings: Settings, port: Int) -> String {
+    """
+
+    password-reset is running in development mode. Request a reset in another terminal; \
+    \(settings.email.backend == .memory ? "read the email over HTTP:" : "the email appears here:")
+
+      curl -i http://\(settings.httpHost):\(port)/password-reset --json '{"email": "\(email)"}'
+
+    """
+  }
+}

@@ -8,7 +8,7 @@ ARG RUNTIME_IMAGE=debian:bookworm-slim
 FROM ${BUILD_IMAGE} AS dependencies
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
-      jq libargon2-dev libcrypt-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config \
+      jq libargon2-dev libcrypt-dev libcsv-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Package.swift ./
@@ -39,7 +39,7 @@ RUN tar --extract --file=/dependencies.tar \
 # Collects in /image the files of Debian that the program loads and reads: no shell, no package manager.
 FROM ${RUNTIME_IMAGE} AS runtime
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcurl4 libgmime-3.0-0 libsqlite3-0 tzdata \
+ && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcsv3 libcurl4 libgmime-3.0-0 libsqlite3-0 tzdata \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/password-reset /usr/local/bin/password-reset
 COPY LICENSE NOTICE /usr/share/doc/password-reset/

@@ -46,6 +46,7 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
+    .systemLibrary(name: "CCSV", providers: [.apt(["libcsv-dev"])]),
     .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CGMime", pkgConfig: "gmime-3.0", providers: [.apt(["libgmime-3.0-dev"])]),
@@ -136,7 +137,8 @@ let package = Package(
     .executableTarget(
       name: "App",
       dependencies: [
-        "CCurl", "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
+        "CCSV", "CCurl", "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus",
+        "SQLiteStore",
         "Text",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Hummingbird", package: "hummingbird"),

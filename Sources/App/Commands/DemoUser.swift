@@ -8,7 +8,7 @@ enum DemoUser {
   private static let email = "demo@example.com"
 
   static func add(to settings: Settings) async throws {
-    let store = try SQLiteStore(path: settings.databasePath)
+    let store = try SQLiteStore(path: settings.database.path)
     try store.migrate()
     guard try await !store.hasUsers() else { return }
     // A random password that no one knows: it only has to be reset. So the cheapest hash is enough.
@@ -20,9 +20,9 @@ enum DemoUser {
     """
 
     password-reset is running in development mode. Request a reset in another terminal; \
-    \(settings.email.backend == .memory ? "read the email over HTTP:" : "the email appears here:")
+    \(settings.mail.backend == .memory ? "read the email over HTTP:" : "the email appears here:")
 
-      curl -i http://\(settings.httpHost):\(port)/password-reset --json '{"email": "\(email)"}'
+      curl -i http://\(settings.http.host):\(port)/password-reset --json '{"email": "\(email)"}'
 
     """
   }

@@ -5,7 +5,7 @@ import SQLiteStore
 /// - Parameter createIfMissing: whether a missing database is created. If not, a missing one is an error.
 func openStore(createIfMissing: Bool = true) throws -> SQLiteStore {
   let environment = ProcessInfo.processInfo.environment
-  let path = try createIfMissing ? Settings.databasePath(environment: environment) : existingDatabasePath()
+  let path = try createIfMissing ? DatabaseSettings(environment: environment).path : existingDatabasePath()
   let store = try SQLiteStore(path: path)
   try store.migrate()
   return store
@@ -13,7 +13,7 @@ func openStore(createIfMissing: Bool = true) throws -> SQLiteStore {
 
 /// Returns the path of the database that DATABASE_URL names. Throws ``CommandError`` if there is no such file.
 func existingDatabasePath() throws -> String {
-  let path = try Settings.databasePath(environment: ProcessInfo.processInfo.environment)
+  let path = try DatabaseSettings(environment: ProcessInfo.processInfo.environment).path
   guard FileManager.default.fileExists(atPath: path) else {
     throw CommandError(
       message: "There is no database \(path). Check DATABASE_URL; a relative path starts at the current directory.",

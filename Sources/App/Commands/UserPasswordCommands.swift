@@ -36,7 +36,7 @@ struct UsersAddCommand: AsyncParsableCommand {
     try await CommandError.withExitCodes {
       let store = try openStore()
       var fields = UserDocument()
-      (fields.username, fields.email, fields.first_name, fields.last_name) = (username, normalized(email), firstName, lastName)
+      (fields.username, fields.email, fields.firstName, fields.lastName) = (username, normalized(email), firstName, lastName)
       var record = try fields.record(now: Date())
       if let password = try PasswordInput.new(stdin: passwordStdin, isOptional: true) {
         record.password = try PasswordInput.encode(password, for: record)

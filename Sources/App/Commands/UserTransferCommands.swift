@@ -8,55 +8,60 @@ extension UserFileFormat: ExpressibleByArgument {}
 struct UsersImportCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "import",
-    abstract: "Add the users in a file.",
+    abstract: "Add users from a file.",
     discussion: """
-      Takes CSV with a header line, JSON Lines, or what Django's `manage.py dumpdata auth.user` prints. The columns and members are \
-      \(UserDocument.CodingKeys.allCases.map(\.rawValue).joined(separator: ", ")); only username is required. A password is an encoded hash as Django \
-      stores it; without one the user has none.
+      Reads CSV with a header line, JSON Lines, or the output of Django's `manage.py dumpdata auth.user`. The columns and members are \
+      \(UserDocument.CodingKeys.allCases.map(\.rawValue).joined(separator: ", ")); only username is required. The password is a hash as Django stores \
+      it; a user without a hash has no password.
 
         password-reset users import users.csv
-        manage.py dumpdata auth.user | password-reset users import - --format dumpdata
+        manage.py dumpdata --format jsonl auth.user > users.jsonl
+        password-reset users import users.jsonl
 
-      A user that cannot be taken is named on standard error with its line, and the others go in, a thousand to a transaction. What was imported \
-      before is left as it is, so an import that was cut off is simply run again: a user of the same name and address is there already. Exits 1 if \
-      any user was refused, and 0 if all are there.
+      The format dumpdata is for a JSON array of at most \(UserFileReader.arrayLimit >> 20) MiB; the other formats have no limit. Users that are \
+      refused are reported on standard error with their lines, and the others are added, a thousand per transaction. A user with the same name and \
+      address exists already and stays unchanged, so an interrupted import can simply be run again. Exits with 1 if a user was refused, and \
+      otherwise with 0.
       """
   )
 
   private static let batch = 1000
 
-  @Argument(help: "The file; - for standard input.")
+  @Argument(help: "The file, or - for standard input.")
   var file: String
 
-  @Option(help: "How the file is written; without it the name's ending tells: .csv, .jsonl, .json.")
+  @Option(help: "The format of the file. By default, the extension decides: .csv, .jsonl, or .json for dumpdata.")
   var format: UserFileFormat?
 
   func run() async throws {
     try await CommandError.withExitCodes {
       guard let format = format ?? UserFileFormat(path: file) else {
-        throw CommandError(message: "the name of the file does not tell its format; name it with --format", code: 64)
+        throw CommandError(message: "The file name does not show the format. Add --format.", code: CommandError.usage)
       }
       let input = try open()
       let store = try openStore()
       var reader = UserFileReader(input, format: format)
       var tally = Tally()
-      // Standard input has no size, and then there is no bar.
+      // The size of standard input is unknown, so there is no progress bar.
       let progress = Progress(total: try? FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
-      do {
-        while let batch = try next(&reader, &tally) {
-          try await add(batch, to: store, &tally)
-          progress.show(reader.position, "\(tally.added + tally.present) users")
-        }
-      } catch {
+      defer {
         progress.end()
         print(tally.text)
-        guard let error = error as? UserFileReader.Broken else { throw error }
-        throw CommandError(message: "\(name):\(error.line): \(error.reason); nothing from here on was imported")
+        if reader.skipped > 0 { printError("Skipped \(counted(reader.skipped, "object")) of other models than auth.user.") }
       }
-      progress.end()
-      print(tally.text)
-      if reader.passedOver > 0 { printError("\(reader.passedOver) objects of other models than auth.user were passed over.") }
-      if tally.refused > 0 || reader.passedOver > 0 && tally.added + tally.present == 0 { throw ExitCode.failure }
+      var (isAtEnd, failure) = (false, CommandError?.none)
+      while !isAtEnd {
+        var batch: [(String, UserRow)] = []
+        do {
+          isAtEnd = try !read(&batch, from: &reader, &tally)
+        } catch let error as UserFileReader.Broken {
+          (isAtEnd, failure) = (true, CommandError(message: "\(name)\(error.place): \(error.reason). Nothing from here on was imported."))
+        }
+        try await add(batch, to: store, &tally)
+        progress.show(reader.position, "\(tally.added + tally.present) users")
+      }
+      if let failure { throw failure }
+      if tally.refused > 0 || reader.skipped > 0 && tally.added + tally.present == 0 { throw ExitCode.failure }
     }
   }
 
@@ -65,7 +70,7 @@ struct UsersImportCommand: AsyncParsableCommand {
     var present = 0
     var refused = 0
 
-    var text: String { "\(added) users added, \(present) were there already, \(refused) refused." }
+    var text: String { "\(counted(added, "user")) added, \(present) were there already, \(refused) refused." }
   }
 
   private var name: String { file == "-" ? "standard input" : file }
@@ -73,88 +78,83 @@ struct UsersImportCommand: AsyncParsableCommand {
   private func open() throws -> FileHandle {
     if file == "-" { return .standardInput }
     guard let handle = FileHandle(forReadingAtPath: file) else {
-      throw CommandError(message: "\(file) cannot be read; check the path and its permissions")
+      throw CommandError(message: "\(file) cannot be read. Check the path and its permissions.")
     }
     return handle
   }
 
-  /// The next users to be added, with their lines; nil at the end. If the file breaks off, what came before it is still given.
-  private func next(_ reader: inout UserFileReader, _ tally: inout Tally) throws -> [(Int, UserRow)]? {
-    var batch: [(Int, UserRow)] = []
-    var seen = 0
-    while seen < Self.batch {
-      let entry: UserFileEntry?
-      do { entry = try reader.next() } catch { if seen == 0 { throw error } else { break } }
-      guard let entry else { break }
-      seen += 1
+  /// Adds the next users of the file to a batch, with their places, and reports those that are refused. Returns false at the end.
+  private func read(_ batch: inout [(String, UserRow)], from reader: inout UserFileReader, _ tally: inout Tally) throws -> Bool {
+    for _ in 0..<Self.batch {
+      guard let entry = try reader.next() else { return false }
       do throws(UserDocument.Fault) {
-        batch.append((entry.line, try entry.fields.get().record(now: Date())))
+        batch.append((entry.place, try entry.fields.get().record(now: Date())))
       } catch {
-        refuse(entry.line, error.reason, &tally)
+        refuse(entry.place, error.reason, &tally)
       }
     }
-    return seen == 0 ? nil : batch
+    return true
   }
 
-  private func add(_ batch: [(Int, UserRow)], to store: SQLiteStore, _ tally: inout Tally) async throws {
+  private func add(_ batch: [(String, UserRow)], to store: SQLiteStore, _ tally: inout Tally) async throws {
     let results = try await store.add(batch.map(\.1))
-    for ((line, _), result) in zip(batch, results) {
+    for ((place, _), result) in zip(batch, results) {
       switch result {
       case .added: tally.added += 1
       case .present: tally.present += 1
-      case .nameTaken: refuse(line, "username is that of another user", &tally)
-      case .keyTaken: refuse(line, "id is that of another user", &tally)
+      case .nameTaken: refuse(place, "username is taken by another user", &tally)
+      case .keyTaken: refuse(place, "id is taken by another user", &tally)
       }
     }
   }
 
-  private func refuse(_ line: Int, _ reason: String, _ tally: inout Tally) {
+  private func refuse(_ place: String, _ reason: String, _ tally: inout Tally) {
     tally.refused += 1
     Progress.clear()
-    printError("\(name):\(line): \(reason)")
+    printError("\(name)\(place): \(reason)")
   }
 }
 
 struct UsersExportCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export",
-    abstract: "Write all users, with their password hashes.",
+    abstract: "Export all users, including their password hashes.",
     discussion: """
-      What it writes, `users import` reads, and as dumpdata Django's `manage.py loaddata`, too; an import refuses users that Django's forms would \
-      (a blank in the name) and hashes that are not known here. A new file is readable by its owner alone; one that \
-      is there is not written over. Exits 1 if a damaged row had to be left out.
+      `users import` reads the output, and with --format dumpdata, so does Django's `manage.py loaddata`. An import refuses users that Django's \
+      forms would refuse (such as a space in the name), and unsupported hashes. Only the owner can read a new file. An existing file is never \
+      overwritten. Exits with 1 if damaged rows were left out.
 
         password-reset users export --output users.csv
         password-reset users export --format jsonl | gzip > users.jsonl.gz
       """
   )
 
-  @Option(help: "The new file; without it, standard output.")
+  @Option(help: "The new file. The default is standard output.")
   var output: String?
 
-  @Option(help: "How to write it: csv, jsonl or dumpdata; without it the name's ending tells, and csv is the default.")
+  @Option(help: "The format. By default, the extension decides, and otherwise it is csv.")
   var format: UserFileFormat?
 
   func run() async throws {
     try await CommandError.withExitCodes {
       let store = try openStore()
       let total = try await store.userCount()
-      var writer = UserFileWriter(try open(), format: format ?? output.flatMap(UserFileFormat.init(path:)) ?? .csv)
+      var writer = try UserFileWriter(open(), format: format ?? output.flatMap(UserFileFormat.init(path:)) ?? .csv)
       let progress = Progress(total: output == nil ? nil : total)
       var (written, damaged, last) = (0, 0, Int64?(.min))
       while let after = last {
         let page = try await store.page(after: after, limit: 1000)
         do { try writer.write(page.records.map(UserDocument.init)) } catch {
-          throw CommandError(message: "cannot write: \(error.localizedDescription)")
+          throw CommandError(message: "Cannot write: \(error.localizedDescription)")
         }
-        for id in page.damaged { printError("The row of user \(id) is damaged, and was left out.") }
-        if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is no whole number, and were left out.") }
+        for id in page.damaged { printError("The row of user \(id) is damaged and was left out.") }
+        if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is not a whole number and were left out.") }
         (written, damaged, last) = (written + page.records.count, damaged + page.damaged.count + page.withoutKey, page.last)
         progress.show(written, "\(written) users")
       }
       try writer.finish()
       progress.end()
-      printError("\(written) users written.")
+      printError("Exported \(counted(written, "user")).")
       if damaged > 0 { throw ExitCode.failure }
     }
   }
@@ -162,16 +162,16 @@ struct UsersExportCommand: AsyncParsableCommand {
   private func open() throws -> FileHandle {
     guard let output else { return .standardOutput }
     let descriptor = Foundation.open(output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw CommandError(message: "cannot make \(output): \(String(cString: strerror(errno)))") }
+    guard descriptor >= 0 else { throw CommandError(message: "Cannot create \(output): \(String(cString: strerror(errno))).") }
     return FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
   }
 }
 
-/// How far a long command has come, on one line of a terminal; nothing elsewhere.
+/// A progress bar on standard error, if that is a terminal.
 private struct Progress {
   private static let width = 30
 
-  /// What there is in all, if that is known.
+  /// The number at which the bar is full, if it is known.
   var total: Int?
   private let isShown = isatty(STDERR_FILENO) == 1
 
@@ -187,7 +187,7 @@ private struct Progress {
 
   func end() { Self.clear() }
 
-  /// Makes room for another line; the next ``show(_:_:)`` draws it again.
+  /// Removes the bar, so that another line can be printed. The next ``show(_:_:)`` draws it again.
   static func clear() {
     if isatty(STDERR_FILENO) == 1 { FileHandle.standardError.write(Data("\r\u{1B}[2K".utf8)) }
   }

@@ -1,15 +1,15 @@
 import Foundation
 
-/// The forms in which users are imported and exported.
+/// The formats for the import and export of users.
 enum UserFileFormat: String, CaseIterable {
-  /// A header line with the names of the columns, then a line for each user (RFC 4180).
+  /// A header line with the names of the columns, then one line per user (RFC 4180).
   case csv
-  /// A JSON object a line.
+  /// One JSON object per line: a user, or an object as `manage.py dumpdata --format jsonl` writes it.
   case jsonl
-  /// What Django's `manage.py dumpdata auth.user` prints, and `loaddata` reads.
+  /// The JSON array that `manage.py dumpdata auth.user` writes and `loaddata` reads.
   case dumpdata
 
-  /// By the ending of the file's name.
+  /// Guesses the format from the extension of the file name.
   init?(path: String) {
     switch (path as NSString).pathExtension.lowercased() {
     case "csv": self = .csv
@@ -20,208 +20,121 @@ enum UserFileFormat: String, CaseIterable {
   }
 }
 
-/// A user in a file, or why there is none, and the line at which it begins.
-struct UserFileEntry {
-  var line: Int
-  var fields: Result<UserDocument, UserDocument.Fault>
-}
-
-/// Reads users from a file one by one, so that a file of any size takes little memory.
+/// Reads users from a file. CSV and JSON Lines are read line by line, and a JSON array at once, up to a limit.
 struct UserFileReader {
-  /// The file cannot be read on from here.
-  struct Broken: Error {
-    var line: Int
-    var reason: String
+  /// A user in a file, or the reason why it is refused.
+  struct Entry {
+    var place: String
+    var fields: Result<UserDocument, UserDocument.Fault>
   }
+
+  /// The rest of the file cannot be read.
+  struct Broken: Error {
+    /// What follows the name of the file in a message.
+    var place: String
+    var reason: String
+
+    init(line: Int?, _ reason: String) { (place, self.reason) = (line.map { ":\($0)" } ?? "", reason) }
+  }
+
+  static let tooLong = "the record that starts here has more than a million bytes, so this may not be a file of users"
+  /// Bytes of a JSON array. Decoding it takes a multiple of that in memory.
+  static let arrayLimit = 64 << 20
 
   private let format: UserFileFormat
-  private var bytes: ByteReader
+  private let file: FileHandle
+  private let csv = CSVReader()
+  private var lines: LineReader
   private var header: [UserDocument.CodingKeys] = []
-  private var hasBegun = false
-  private var isAtEnd = false
-  private var broken: Broken?
+  private var array: (users: [JSONUser], next: Int, bytes: Int)?
 
-  init(_ file: FileHandle, format: UserFileFormat) {
-    self.format = format
-    bytes = ByteReader(file)
-  }
+  init(_ file: FileHandle, format: UserFileFormat) { (self.file, self.format, lines) = (file, format, LineReader(file)) }
 
-  /// How many objects of a dump are no users of Django's own model.
-  private(set) var passedOver = 0
+  /// The number of objects that were skipped because they belong to other models than Django's user.
+  private(set) var skipped = 0
 
-  /// How many bytes have been read.
-  var position: Int { bytes.position }
+  /// The number of bytes that have been read.
+  var position: Int { array.map { $0.bytes / max(1, $0.users.count) * $0.next } ?? lines.position }
 
-  /// The next user; nil at the end. Throws ``Broken``, and again whenever it is called after that.
-  mutating func next() throws -> UserFileEntry? {
-    if let broken { throw broken }
-    if isAtEnd { return nil }
-    do {
-      let entry = try nextEntry()
-      isAtEnd = entry == nil
-      return entry
-    } catch let error as Broken {
-      broken = error
-      throw error
-    }
-  }
-
-  private mutating func nextEntry() throws -> UserFileEntry? {
-    defer { hasBegun = true }
+  /// Returns the next user, or `nil` at the end. Throws ``Broken`` if the rest of the file cannot be read.
+  mutating func next() throws -> Entry? {
     switch format {
-    case .csv: return try nextCSV()
-    case .jsonl: return try nextLine()
-    case .dumpdata: return try nextObject()
+    case .csv: try nextRecord()
+    case .jsonl: try nextLine()
+    case .dumpdata: try nextObject()
     }
   }
 
   // MARK: CSV
 
-  private mutating func nextCSV() throws -> UserFileEntry? {
-    if !hasBegun { header = try csvHeader() }
-    guard let (line, values) = try bytes.csvRecord() else { return nil }
-    guard values.count == header.count else {
-      return UserFileEntry(line: line, fields: .failure(.init(reason: "there are \(values.count) values for \(header.count) columns")))
-    }
-    return UserFileEntry(line: line, fields: Result { () throws(UserDocument.Fault) in try Self.fields(zip(header, values)) })
+  private mutating func nextRecord() throws -> Entry? {
+    if header.isEmpty { header = try readHeader() }
+    guard let (line, values) = try csv.next(&lines) else { return nil }
+    return Entry(
+      place: ":\(line)",
+      fields: Result { () throws(UserDocument.Fault) in
+        guard values.count == header.count else { throw .init(reason: "there are \(values.count) values for \(counted(header.count, "column"))") }
+        return try UserDocument(Dictionary(uniqueKeysWithValues: zip(header, values).filter { !$1.isEmpty }))
+      })
   }
 
-  private mutating func csvHeader() throws -> [UserDocument.CodingKeys] {
-    guard let (line, names) = try bytes.csvRecord() else { throw Broken(line: 1, reason: "the file is empty; its first line must name the columns") }
-    let known = UserDocument.CodingKeys.allCases.map(\.rawValue).joined(separator: ", ")
-    let columns = try names.map { name in
-      guard let column = UserDocument.CodingKeys(rawValue: name) else {
-        throw Broken(line: line, reason: "there is no column of that name; there are \(known)")
-      }
-      return column
+  private mutating func readHeader() throws -> [UserDocument.CodingKeys] {
+    guard let (line, names) = try csv.next(&lines) else {
+      throw Broken(line: 1, "the file is empty; its first line must name the columns")
     }
+    let known = UserDocument.CodingKeys.allCases.map(\.rawValue).joined(separator: ", ")
+    let columns = names.compactMap(UserDocument.CodingKeys.init(rawValue:))
+    guard columns.count == names.count else { throw Broken(line: line, "there is an unknown column; the columns are \(known)") }
     guard Set(columns).count == columns.count, columns.contains(.username) else {
-      throw Broken(line: line, reason: "the first line must name the columns, each once, and among them username")
+      throw Broken(line: line, "the first line must name each column once, and username must be one of them")
     }
     return columns
   }
 
-  private static func fields(_ values: some Sequence<(UserDocument.CodingKeys, String)>) throws(UserDocument.Fault) -> UserDocument {
-    var fields = UserDocument()
-    for (column, value) in values where !value.isEmpty {
-      switch column {
-      case .id:
-        guard let id = Int64(value) else { throw .init(reason: "id is no number") }
-        fields.id = id
-      case .username: fields.username = value
-      case .email: fields.email = value
-      case .first_name: fields.first_name = value
-      case .last_name: fields.last_name = value
-      case .password: fields.password = value
-      case .is_active: fields.is_active = try flag(value, column)
-      case .is_staff: fields.is_staff = try flag(value, column)
-      case .is_superuser: fields.is_superuser = try flag(value, column)
-      case .last_login: fields.last_login = value
-      case .date_joined: fields.date_joined = value
-      }
-    }
-    return fields
-  }
-
-  private static func flag(_ value: String, _ column: UserDocument.CodingKeys) throws(UserDocument.Fault) -> Bool {
-    switch value.lowercased() {
-    case "true", "1", "t": return true
-    case "false", "0", "f": return false
-    default: throw .init(reason: "\(column.rawValue) must be true or false")
-    }
-  }
-
   // MARK: JSON
 
-  private mutating func nextLine() throws -> UserFileEntry? {
-    while let (line, text) = try bytes.textLine() {
-      if text.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
-      return UserFileEntry(line: line, fields: Self.decode(UserDocument.self, text))
+  private mutating func nextLine() throws -> Entry? {
+    while let line = try lines.next() {
+      if line.allSatisfy({ [0x20, 0x09, 0x0D, 0x0A].contains($0) }) { continue }
+      if let entry = entry(JSONUser(line: line), at: ":\(lines.number)") { return entry }
     }
     return nil
   }
 
-  private mutating func nextObject() throws -> UserFileEntry? {
-    while let (line, text) = try bytes.arrayElement(isFirst: !hasBegun) {
-      hasBegun = true
-      switch Self.decode(DumpedObject.self, text) {
-      case .failure(let fault): return UserFileEntry(line: line, fields: .failure(fault))
-      case .success(let object):
-        // A dump may hold other tables, too.
-        guard object.model == "auth.user" else {
-          passedOver += 1
-          continue
-        }
-        guard var fields = object.fields else { return UserFileEntry(line: line, fields: .failure(.init(reason: "fields is missing"))) }
-        fields.id = object.pk
-        return UserFileEntry(line: line, fields: .success(fields))
-      }
+  private mutating func nextObject() throws -> Entry? {
+    if array == nil { array = try readArray() }
+    while let (users, next, _) = array, next < users.count {
+      array?.next += 1
+      // Django writes the whole array on one line, and Foundation's decoder reports no lines.
+      if let entry = entry(users[next], at: ": object \(next + 1)") { return entry }
     }
     return nil
   }
 
-  private static func decode<Value: Decodable>(_ type: Value.Type, _ text: [UInt8]) -> Result<Value, UserDocument.Fault> {
+  /// Returns the entry for an object, or `nil` if the object belongs to another model: a dump may contain several.
+  private mutating func entry(_ user: JSONUser, at place: String) -> Entry? {
+    switch user.result {
+    case .success(nil):
+      skipped += 1
+      return nil
+    case .success(let document?): return Entry(place: place, fields: .success(document))
+    case .failure(let fault): return Entry(place: place, fields: .failure(fault))
+    }
+  }
+
+  private func readArray() throws -> (users: [JSONUser], next: Int, bytes: Int) {
+    var data = Data()
     do {
-      return .success(try JSONDecoder().decode(type, from: Data(text)))
-    } catch DecodingError.typeMismatch(_, let context) {
-      return .failure(.init(reason: "\(context.codingPath.last?.stringValue ?? "the line") has the wrong type"))
-    } catch DecodingError.keyNotFound(let key, _) {
-      return .failure(.init(reason: "\(key.stringValue) is missing"))
-    } catch let fault as UserDocument.Fault {
-      return .failure(fault)
+      while data.count <= Self.arrayLimit, let more = try file.read(upToCount: 1 << 20), !more.isEmpty { data += more }
     } catch {
-      return .failure(.init(reason: "this is not a JSON object, or a number in it is out of range"))
+      throw Broken(line: nil, "the file cannot be read")
     }
-  }
-
-  private struct DumpedObject: Decodable {
-    private enum CodingKeys: CodingKey {
-      case model, pk, fields
+    guard data.count <= Self.arrayLimit else {
+      throw Broken(line: nil, "the JSON array has more than \(Self.arrayLimit >> 20) MiB; write the dump with `dumpdata --format jsonl` instead")
     }
-
-    var model: String
-    var pk: Int64?
-    var fields: UserDocument?
-
-    init(from decoder: any Decoder) throws {
-      let container = try decoder.container(keyedBy: CodingKeys.self)
-      model = try container.decode(String.self, forKey: .model)
-      guard model == "auth.user" else { return }
-      pk = try container.decodeIfPresent(Int64.self, forKey: .pk)
-      fields = try container.decodeIfPresent(UserDocument.self, forKey: .fields)
+    guard let users = try? JSONDecoder().decode([JSONUser].self, from: data) else {
+      throw Broken(line: nil, "this is not a complete JSON array, as dumpdata writes it; for one object per line, use --format jsonl")
     }
-  }
-}
-
-extension UserDocument {
-  private struct AnyKey: CodingKey {
-    let stringValue: String
-    let intValue: Int? = nil
-
-    init(stringValue: String) { self.stringValue = stringValue }
-    init?(intValue: Int) { nil }
-  }
-
-  /// What a dump says of a user beyond its row.
-  private static let relations: Set = ["groups", "user_permissions"]
-
-  init(from decoder: any Decoder) throws {
-    let names = Set(try decoder.container(keyedBy: AnyKey.self).allKeys.map(\.stringValue))
-    if let unknown = names.subtracting(CodingKeys.allCases.map(\.rawValue)).subtracting(Self.relations).min() {
-      // A slip in a name must not pass for a missing value. The name is data, so only its length is bounded.
-      throw Fault(reason: "there is no member \(unknown.prefix(40).debugDescription)")
-    }
-    let container = try decoder.container(keyedBy: CodingKeys.self)
-    id = try container.decodeIfPresent(Int64.self, forKey: .id)
-    username = try container.decodeIfPresent(String.self, forKey: .username)
-    email = try container.decodeIfPresent(String.self, forKey: .email)
-    first_name = try container.decodeIfPresent(String.self, forKey: .first_name)
-    last_name = try container.decodeIfPresent(String.self, forKey: .last_name)
-    password = try container.decodeIfPresent(String.self, forKey: .password)
-    is_active = try container.decodeIfPresent(Bool.self, forKey: .is_active)
-    is_staff = try container.decodeIfPresent(Bool.self, forKey: .is_staff)
-    is_superuser = try container.decodeIfPresent(Bool.self, forKey: .is_superuser)
-    last_login = try container.decodeIfPresent(String.self, forKey: .last_login)
-    date_joined = try container.decodeIfPresent(String.self, forKey: .date_joined)
+    return (users, 0, data.count)
   }
 }

@@ -34,10 +34,13 @@ def dump(database: Path, tmp_path: Path) -> Path:
     return file
 
 
-def test_the_service_imports_what_django_dumps(dump: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_the_service_imports_what_django_dumps(ending: str, dump: Path, tmp_path: Path) -> None:
     expected = [(entry["pk"], entry["fields"]) for entry in json.loads(dump.read_text()) if entry["model"] == "auth.user"]
     own = tmp_path / "own.sqlite3"
-    assert run_command(own, "users", "import", str(dump)) == "3 users added, 0 were there already, 0 refused.\n"
+    file = tmp_path / f"other.{ending}"
+    call_command("dumpdata", "auth", format=ending, output=str(file), verbosity=0)
+    assert run_command(own, "users", "import", str(file)) == "3 users added, 0 were there already, 0 refused.\n"
     with on_database(own):
         assert authenticate(username="alice", password=PASSWORD) is not None
         found = {user.pk: user for user in User.objects.all()}

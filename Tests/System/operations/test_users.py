@@ -244,29 +244,32 @@ def test_an_import_takes_the_valid_lines_and_names_the_others(users: Users, tmp_
 # Files, and the text that the error must contain. Those with bob are refused from the line after him on.
 BROKEN = [
     ("a.csv", "username,email\nbob,\na\rl,\n", "a.csv:3: a carriage return"),
-    ("a.csv", "username\nbob\n" + "," * 5000, "a.csv:3: this line has over 100 values"),
+    ("a.csv", "username\nbob\n" + "," * 5000, "a.csv:3: there are 5001 values for 1 column"),
+    ("a.csv", 'username\nbob\nal\r"b\nc"\n', "a.csv:3: a carriage return"),
+    ("a.csv", 'username\nbob\n"' + "a\n" * (1 << 20), "a.csv:3: the record that starts here has more than a million bytes"),
     ("a.csv", "", "a.csv:1: the file is empty"),
-    ("a.csv", "name,email\n", "a.csv:1: there is no column"),
+    ("a.jsonl", '{"username": "bob"}\n' + "a" * (2 << 20), "a.jsonl:2: the record that starts here has more than a million bytes"),
+    ("a.csv", "name,email\n", "a.csv:1: there is an unknown column"),
     ("a.csv", "email\n", "a.csv:1: the first line"),
     ("a.csv", "username,username\n", "a.csv:1: the first line"),
     ("a.csv", 'username\nbob\n"al', "a.csv:3: a quote that opens"),
-    ("a.csv", 'username\nbob\na"l\n', "a.csv:3: a quote"),
-    ("a.csv", 'username\nbob\n"a"l\n', "a.csv:3: "),
+    ("a.csv", 'username\nbob\na"l\n', "a.csv:3: a quote is misplaced"),
+    ("a.csv", 'username\nbob\n"a"l\n', "a.csv:3: a quote is misplaced"),
     ("a.csv", b"username\nbob\nb\xe9b\n", "a.csv:3: this is not UTF-8"),
-    ("a.csv", 'username\nbob\n"' + "a" * (2 << 20), "a.csv:3: what begins here has over a million bytes"),
+    ("a.csv", 'username\nbob\n"' + "a" * (2 << 20), "a.csv:3: the record that starts here has more than a million bytes"),
     ("a.jsonl", '{"username": "bob"}\n{"username": "al", "id": 99999999999999999999999}\n', "a.jsonl:2: this is not a JSON object, or a number"),
     ("a.jsonl", '{"username": "bob"}\n{"username": 5}\n', "a.jsonl:2: username has the wrong type"),
     ("a.jsonl", '{"username": "bob"}\n\n{"username"\n', "a.jsonl:3: this is not a JSON object"),
     ("a.jsonl", '{"username": "bob"}\n{"username": "al", "emial": "x@y.co"}\n', 'a.jsonl:2: there is no member "emial"'),
-    ("a.json", '[{"username": "al"}]', "a.json:1: model is missing"),
-    ("a.json", '[{"model": "accounts.user", "pk": 1, "fields": {}}]', "1 objects of other models"),
-    ("a.json", "{}", "a.json:1: this is not a JSON array"),
-    ("a.json", '[{"model": "auth.user"', "a.json:1: an object that opens here"),
-    ("a.json", "[]]", "a.json:1: there is something behind"),
-    ("a.json", "[{}\n {}]", "a.json:2: a comma"),
-    ("a.json", "[{}, ]", "a.json:1: a JSON object must"),
-    ("a.json", '[\n{"model": "auth.user", "pk": "x", "fields": {}}]', "a.json:2: pk has the wrong type"),
-    ("a.json", '[\n{"model": "auth.user", "pk": 3}]', "a.json:2: fields is missing"),
+    ("a.json", '[{"model": "accounts.user", "pk": 1, "fields": {}}]', "Skipped 1 object of other models"),
+    ("a.json", "{}", "a.json: this is not a complete JSON array"),
+    ("a.json", '[{"model": "auth.user"', "a.json: this is not a complete JSON array"),
+    ("a.json", "[]]", "a.json: this is not a complete JSON array"),
+    ("a.json", "[{}\n {}]", "a.json: this is not a complete JSON array"),
+    ("a.json", "[{}]", "a.json: object 1: username is missing"),
+    ("a.json", "[" + " " * (64 << 20) + "]", "a.json: the JSON array has more than 64 MiB; write the dump with `dumpdata --format jsonl`"),
+    ("a.json", '[\n{"model": "auth.user", "pk": "x", "fields": {}}]', "a.json: object 1: pk has the wrong type"),
+    ("a.json", '[\n{"model": "auth.user", "pk": 3}]', "a.json: object 1: fields is missing"),
     ("a.txt", "", "--format"),
 ]
 
@@ -281,6 +284,14 @@ def test_an_error_names_the_line_of_a_broken_file_and_earlier_lines_are_kept(
     assert done.returncode != 0 and words in done.stderr
     if b"bob" in content:
         assert users.names == ["bob"]
+
+
+def test_a_spreadsheets_csv_is_imported(users: Users) -> None:
+    """It has a byte order mark, carriage returns, blank lines, and no end of its last line."""
+    text = '\ufeffusername,email,first_name\r\nalice,"alice@example.com", Al \r\n\r\nbob,bob@example.com,"B\r\n""ob"""\r\nkim,,Kim'
+    done = users("import", "-", "--format", "csv", stdin=text)
+    assert (done.returncode, done.stdout) == (0, "3 users added, 0 were there already, 0 refused.\n"), done.stderr
+    assert users.sql("SELECT first_name FROM auth_user ORDER BY id") == [(" Al ",), ('B\r\n"ob"',), ("Kim",)]
 
 
 @pytest.mark.parametrize("name", ["nowhere.csv", "."])

@@ -27,8 +27,9 @@ build: packages ## Build the debug binary
 format: ## Format the code
 	swift format --in-place --recursive Package.swift Sources Tests Benchmarks
 
-lint: ## Check the format of the code
+lint: ## Check the format of the code, and the words
 	swift format lint --strict --recursive Package.swift Sources Tests Benchmarks
+	.ci/lint-words
 
 system: build ## Test the program from outside: with Django, mail servers, HTTP clients; PYTEST="-k tokens" passes arguments
 	Tests/System/run $(BINARY) $(PYTEST)

@@ -55,7 +55,7 @@ enum Checks {
     }
     if mail.content.sender == SettingName.defaultFromEmail.defaultValue {
       let message = "DEFAULT_FROM_EMAIL is webmaster@localhost, which mail servers refuse."
-      findings.append(Finding(.defaultSender, message, hint: "Set it to an address of your own domain."))
+      findings.append(Finding(.defaultSender, message, hint: "Set it to an address in your domain."))
     }
     return findings
   }

@@ -19,9 +19,8 @@ NAME_OR_HOST = r"[^\s\"'`<>()\[\]{},;:=\\/|@]+"
 ADDRESS = re.compile(rf"({NAME_OR_HOST})(?:@|%40)({NAME_OR_HOST})", re.IGNORECASE)
 # The part of a Message-ID before the @: the request ID and the user's key.
 MESSAGE_KEY = re.compile(r"[0-9a-f]{32}\.-?[0-9]+")
-# Addresses that belong to no user: the one in the decoy for an unknown user, and the default value of
-# DEFAULT_FROM_EMAIL.
-ADDRESSES_OF_NO_USER = ("'nobody@example.com' AS email", "webmaster@localhost")
+# The default value of DEFAULT_FROM_EMAIL belongs to no user.
+ADDRESSES_OF_NO_USER = ("webmaster@localhost",)
 
 
 def leaks(text: str, secrets: Iterable[str] = ()) -> list[str]:

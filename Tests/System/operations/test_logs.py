@@ -342,7 +342,6 @@ HARMLESS = {
     "a longer hash": f"sha256-{MAC}{MAC}",
     "a message id": f"<{MAC}.17@localhost>",
     "a message id of a site": f"<{MAC}.1@example.com>",
-    "a statement": "SELECT 0 AS id, 'nobody' AS username, 'nobody@example.com' AS email, 'No'",
     "the usual sender": "DEFAULT_FROM_EMAIL is webmaster@localhost",
     "a route": "/password-reset/{uidb64}/{token}",
     "a time": "2026-11-21T18:50:27.009Z",

@@ -30,10 +30,10 @@ struct Problem: Error {
   static let expiredLinkDetail = LocalizableMessage("The password reset link has expired. Please request a new password reset.")
   private static let validationDetail = LocalizableMessage("Please correct the errors below.")
 
-  static let uriTooLong = Problem(.uriTooLong, "The address is longer than \(RequestSizeLimits.api.uriBytes) bytes.")
+  static let uriTooLong = Problem(.uriTooLong, "The URI is longer than \(RequestSizeLimits.api.uriBytes) bytes.")
   static let notFound = Problem(.notFound, "There is nothing at this path.")
   static let unavailable = Problem(
-    .unavailable, "The service cannot take the request just now. Please try again in a few seconds.", headers: [.retryAfter: "5"])
+    .unavailable, "The service is temporarily unavailable. Please try again in a few seconds.", headers: [.retryAfter: "5"])
   static let internalError = Problem(
     .internalError, "Something went wrong on our side. The operator can find the error in the log by the request ID.")
 

@@ -34,7 +34,7 @@ struct RequestPipeline: Sendable {
       case .uriTooLong: throw Problem.uriTooLong
       case .methodNotAllowed(let allow):
         if request.method == .options { return Response(status: .noContent, headers: [.allow: allow]) }
-        throw Problem(.methodNotAllowed, "This path takes \(allow).", headers: [.allow: allow])
+        throw Problem(.methodNotAllowed, "This path allows \(allow).", headers: [.allow: allow])
       }
     } catch {
       return error.response(requestID: context.requestID)

@@ -64,14 +64,14 @@ def read(path: Path) -> Finding:
 
 def row(name: str, finding: Finding, verdict: str, control: str) -> str:
     return (
-        f"{name:<22}{finding.pairs:>7}{finding.median:>+11.2f}  {finding.interval:<17}{finding.sign_p:>8.0e}{finding.wilcoxon_p:>12.0e}"
+        f"{name:<22}{finding.pairs:>7}{finding.median:>+11.2f}  {finding.interval:<20}{finding.sign_p:>8.0e}{finding.wilcoxon_p:>12.0e}"
         f"  {verdict:<13}  {control}"
     )
 
 
 def judge(folder: Path) -> int:
     """Prints a table of all comparisons and returns the exit code."""
-    print(f"{'comparison':<22}{'pairs':>7}{'median µs':>11}  {'99 % interval µs':<17}{'sign p':>8}{'Wilcoxon p':>12}  {'verdict':<13}  control")
+    print(f"{'comparison':<22}{'pairs':>7}{'median µs':>11}  {'99 % interval µs':<20}{'sign p':>8}{'Wilcoxon p':>12}  {'verdict':<13}  control")
     verdicts = []
     for path in sorted(folder.glob("*.service.csv")):
         name = path.name.removesuffix(".service.csv")

@@ -4,7 +4,7 @@ import Testing
 
 @testable import App
 
-@Suite struct `A source of settings` {
+@Suite struct `A configuration from files and variables` {
   private static let good = ["SECRET_KEY": Harness.secretKey, "EMAIL_BACKEND": "smtp"]
 
   @Test func `accepts a secret from a file, but not from both places`() throws {
@@ -116,7 +116,7 @@ import Testing
      "AUTH_PASSWORD_VALIDATORS": [{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": 3}}]}
     """,
   ])
-  func `can be in a YAML or JSON file, which the environment overrides`(_ text: String) throws {
+  func `is read from a YAML or JSON file, which the environment overrides`(_ text: String) throws {
     let environment = try file(text)
     let settings = try Settings(environment: environment)
     #expect(settings.http.port == 9000 && settings.mail.content.siteName == "null")

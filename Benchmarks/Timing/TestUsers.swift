@@ -20,7 +20,7 @@ enum TestUsers {
 
   private static func add(_ kind: AccountKind, _ count: Int, to store: SQLiteStore) async throws {
     if kind == .unknown { return }
-    let time = SQLiteStore.djangoTime(Date())
+    let time = DjangoTime.text(of: Date())
     // The hash has the usual length. Its cost does not matter, because no request hashes a password.
     let password = kind == .unusable ? UnusablePassword.make() : try PBKDF2PasswordHasher(iterations: 1).encode("unknown")
     for start in stride(from: 0, to: count, by: batch) {

@@ -8,7 +8,6 @@ import Logging
 import Mail
 import PasswordReset
 import Prometheus
-import SQLiteStore
 import ServiceLifecycle
 
 /// Everything that the service is built from besides its settings. Tests replace parts of it.
@@ -38,7 +37,7 @@ func buildApplication(_ settings: Settings, dependencies: ApplicationDependencie
   let backend = try dependencies.mailBackend ?? settings.mail.makeBackend(now: dependencies.now())
   let certificate = try settings.http.loadCertificate(logger: logger)
   // Everything that can refuse the start comes first, so that a refused start does not migrate the database.
-  let store = try SQLiteStore(path: settings.database.path, onStatement: dependencies.onStatement) { reason in
+  let store = try openDatabase(path: settings.database.path, onStatement: dependencies.onStatement) { reason in
     logger.error("The database cannot be used any more", metadata: ["reason": "\(reason)"])
   }
   try store.migrate()
@@ -105,7 +104,7 @@ extension OutboxPolicy {
   }
 }
 
-extension SQLiteStore {
+extension OutboxAdmin {
   fileprivate func measureOutbox(in registry: Registry, now: @escaping @Sendable () -> Date) {
     registry.gauge(
       "password_reset_outbox_jobs", "Jobs that wait, and dead letters that are still kept.", labels: ["state"]
@@ -119,7 +118,9 @@ extension SQLiteStore {
       return counts.oldest.map { max(0, now().timeIntervalSince($0)) } ?? 0
     }
   }
+}
 
+extension StoreSchema {
   fileprivate func isReady(_ logger: Logger) async -> Bool {
     do {
       try await checkReadiness()

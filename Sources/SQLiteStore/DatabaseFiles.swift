@@ -7,12 +7,14 @@ import Synchronization
 
 /// Checks that the files that the connections have open are still the files with those names.
 ///
-/// SQLite reads and writes an open file even after someone removes it or moves another one over it. What is committed then is not in the file of that
-/// name, and ends with the process. Connections that are opened later would use another file than the first ones. For this reason the check is final:
-/// once a file has been replaced, the store stays unavailable until the process is restarted. The process stays up, because what was committed before
-/// can be recovered from `/proc/PID/fd` as long as it runs.
+/// SQLite reads and writes an open file even after someone removes it or moves another one over it. What is committed
+/// then is not in the file of that name, and ends with the process. Connections that are opened later would use another
+/// file than the first ones. For this reason the check is final: once a file has been replaced, the store stays
+/// unavailable until the process is restarted. The process stays up, because what was committed before can be recovered
+/// from `/proc/PID/fd` as long as it runs.
 ///
-/// The check compares device and inode, so it does not notice a file that is overwritten in place. It only notices one that was emptied.
+/// The check compares device and inode, so it does not notice a file that is overwritten in place. It only notices one
+/// that was emptied.
 final class DatabaseFiles: Sendable {
   private struct Identity: Equatable {
     var device: UInt64
@@ -49,7 +51,7 @@ final class DatabaseFiles: Sendable {
     // The identities are those of the names; this compares the name with what the connection has open.
     var hasMoved: CInt = 0
     sqlite3_file_control(writer.sqliteConnection, "main", SQLITE_FCNTL_HAS_MOVED, &hasMoved)
-    guard hasMoved == 0 else { throw StoreOpenError.cannotOpen(path: path, reason: "the file was replaced at this moment") }
+    guard hasMoved == 0 else { throw StoreOpenError.cannotOpen(path: path, reason: "the file was replaced while it was being opened") }
     reason = "the database file \(path) was replaced or removed while the service was running; restart the service"
     self.onReplaced = onReplaced
   }
@@ -65,16 +67,18 @@ final class DatabaseFiles: Sendable {
         throw noteReplacement()
       } catch {
         // It may still be the same file, so this is not final.
-        throw .unavailable(reason: "\(file.path) cannot be looked at: \(error)")
+        throw .unavailable(reason: "cannot check the file \(file.path): \(error)")
       }
       guard identity == file.identity else { throw noteReplacement() }
     }
     lastCheck.store(DispatchTime.now().uptimeNanoseconds, ordering: .relaxed)
   }
 
-  /// As ``check()``, but looks at most once a millisecond: a look costs three system calls, as much as a read of one row.
+  /// Does the same as ``check()``, but at most once a millisecond, because a check costs three system calls, as much as
+  /// a read of one row.
   ///
-  /// Only for reads on connections that were open before: their answer is at most this much older than it would have been.
+  /// It is for reads on connections that were already checked: a result from a replaced file is at most one millisecond
+  /// late.
   func checkRecently() throws(StoreError) {
     guard DispatchTime.now().uptimeNanoseconds &- lastCheck.load(ordering: .relaxed) > Self.trustedAge else {
       if isReplaced.load(ordering: .relaxed) { throw .unavailable(reason: reason) }
@@ -91,18 +95,18 @@ final class DatabaseFiles: Sendable {
   private static func identity(of path: String) throws(FileFault) -> Identity {
     var status = stat()
     guard stat(path, &status) == 0 else { throw FileFault(code: errno) }
-    // A database in WAL mode has a page at least; an empty one was truncated. The log may be empty.
+    // A database in WAL mode has at least one page, so an empty file was truncated. The log may be empty.
     if status.st_size == 0, !path.hasSuffix("-wal") { throw FileFault(code: ENOENT) }
     return Identity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
   }
 }
 
-/// Why a file cannot be looked at.
+/// Why a file cannot be checked.
 private struct FileFault: Error, CustomStringConvertible {
-  /// As in `errno`.
+  /// The value of `errno`.
   var code: CInt
 
-  /// Whether there is no file of that name.
+  /// Whether there is no file with this name.
   var isMissing: Bool { code == ENOENT || code == ENOTDIR }
 
   var description: String { String(cString: strerror(code)) }

@@ -3,27 +3,27 @@ import GRDB
 import PasswordReset
 import Synchronization
 
-/// Does what is to be written at one time in one transaction, so that one sync of the disk serves all of it.
+/// Runs concurrent writes in one transaction, so that one sync of the disk serves all of them.
 ///
-/// While a batch is being written the next one gathers; there is no waiting for company.
+/// The next batch gathers while the current one is being written; no write waits for others to arrive.
 final class GroupCommit: Sendable {
-  /// Something to be written. It may run twice: a batch that fails is undone.
-  private struct Job: Sendable {
-    /// Returns what tells the caller, to be called after the commit.
+  /// A write. It may run twice, because a batch that fails is rolled back.
+  private struct Write: Sendable {
+    /// Writes, and returns a closure that resumes the caller after the commit.
     var run: @Sendable (Database) throws -> @Sendable () -> Void
     var fail: @Sendable (StoreError) -> Void
   }
 
   private struct State {
-    var pending: [Job] = []
+    var pending: [Write] = []
     var isWriting = false
-    /// Whether a batch has failed because of the disk, and no write of a page has succeeded since.
+    /// Whether a batch failed because of the disk, and no write of a page has succeeded since.
     var hasDiskFailed = false
   }
 
-  /// More than this many that wait mean that the disk has fallen seconds behind.
+  /// If this many writes are waiting, the disk is seconds behind.
   private static let queueLimit = 10_000
-  /// Bounds one transaction, and with it the wait of whatever else writes.
+  /// Limits the length of one transaction, and so the time that other writers wait.
   private static let batchLimit = 1_000
 
   private let pool: DatabasePool
@@ -34,26 +34,26 @@ final class GroupCommit: Sendable {
   init(pool: DatabasePool, files: DatabaseFiles) { (self.pool, self.files) = (pool, files) }
 
   /// Returns the result of `work` when it is on disk.
-  /// - Parameter isRefusable: whether it is refused as ``StoreError/overloaded`` when too much waits.
+  /// - Parameter isRefusable: whether to fail with ``StoreError/overloaded`` when too many writes are waiting.
   func add<Value: Sendable>(isRefusable: Bool = false, _ work: @escaping @Sendable (Database) throws -> Value) async throws(StoreError) -> Value {
     let result: Result<Value, StoreError> = await withCheckedContinuation { caller in
-      let job = Job(
+      let write = Write(
         run: { db in
           let value = try work(db)
           return { caller.resume(returning: .success(value)) }
         }, fail: { caller.resume(returning: .failure($0)) })
-      enqueue(job, isRefusable: isRefusable)
+      enqueue(write, isRefusable: isRefusable)
     }
     return try result.get()
   }
 
-  /// After a failure of the disk, writes a page that changes nothing. Otherwise it does nothing.
+  /// Writes a page that changes nothing if the last write failed because of the disk.
   ///
-  /// Other commits do not show that the disk works again: one that changes no row writes nothing.
+  /// Another commit would not show that the disk works again, because a commit that changes no row writes nothing.
   func writeIfDiskFailed() async throws(StoreError) {
     guard state.withLock({ $0.hasDiskFailed }) else { return }
     let result: Result<Void, StoreError> = await withCheckedContinuation { caller in
-      let job = Job(
+      let write = Write(
         run: { db in
           try Self.writePage(in: db)
           return {
@@ -61,54 +61,55 @@ final class GroupCommit: Sendable {
             caller.resume(returning: .success(()))
           }
         }, fail: { caller.resume(returning: .failure($0)) })
-      enqueue(job, isRefusable: false)
+      enqueue(write, isRefusable: false)
     }
     try result.get()
   }
 
-  /// Writes the first page as it is; the log takes it all the same.
+  /// Writes the first page unchanged; SQLite appends it to the log nevertheless.
   private static func writePage(in db: Database) throws {
     let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
     try db.execute(sql: "PRAGMA user_version = \(version)")
   }
 
-  private func enqueue(_ job: Job, isRefusable: Bool) {
+  private func enqueue(_ write: Write, isRefusable: Bool) {
     enum Next { case start, wait, refuse }
     let next = state.withLock { state -> Next in
       guard !isRefusable || state.pending.count < Self.queueLimit else { return .refuse }
-      state.pending.append(job)
+      state.pending.append(write)
       defer { state.isWriting = true }
       return state.isWriting ? .wait : .start
     }
     switch next {
     case .start: queue.async { self.writeAll() }
     case .wait: break
-    case .refuse: job.fail(.overloaded)
+    case .refuse: write.fail(.overloaded)
     }
   }
 
   private func writeAll() {
     while let batch = takeBatch() {
       do {
-        for tell in try commit(batch) { tell() }
-      } catch let error where Self.isOfOneJob(error) {
-        // The others must not suffer for it.
+        for resume in try commit(batch) { resume() }
+      } catch let error where Self.isOfOneWrite(error) {
+        // Run the writes one by one, so that one bad write does not fail the others.
         if batch.count == 1 { batch[0].fail(StoreError(error)) } else { writeEach(of: batch) }
       } catch {
         overwriteFailedFrames(after: error)
         let error = reason(for: error)
-        for job in batch { job.fail(error) }
+        for write in batch { write.fail(error) }
         failPending(error)
       }
     }
   }
 
-  /// Writes the jobs in one transaction, and returns what tells their callers.
+  /// Runs the writes in one transaction, and returns the closures that resume their callers.
   ///
-  /// The files are checked before the commit, so that nothing is added to a file that was moved away, and after it, as it may have been moved meanwhile.
-  private func commit(_ jobs: [Job]) throws -> [@Sendable () -> Void] {
+  /// It checks the files before the commit, so that nothing is added to a file that was moved away, and after it, in
+  /// case the file was moved during the commit.
+  private func commit(_ writes: [Write]) throws -> [@Sendable () -> Void] {
     let outcomes = try pool.write { db in
-      let outcomes = try jobs.map { try $0.run(db) }
+      let outcomes = try writes.map { try $0.run(db) }
       try files.check()
       return outcomes
     }
@@ -116,55 +117,59 @@ final class GroupCommit: Sendable {
     return outcomes
   }
 
-  /// What could not be synced stands in the log all the same, whole as far as anybody can see: whoever opens the file after a crash would find it, and
-  /// what was refused would happen after all. What is written next takes its place, so something is written that changes nothing.
-  /// It also notes that the disk has failed, for ``writeIfDiskFailed()``.
+  /// Overwrites the frames of a failed commit with a write that changes nothing, and records for
+  /// ``writeIfDiskFailed()`` that the disk failed.
+  ///
+  /// After a failed fsync the frames are still in the log, and look committed to the next process that opens the file
+  /// after a crash: a write that was reported as failed would reappear. The next write overwrites them.
   private func overwriteFailedFrames(after error: any Error) {
     guard let error = error as? DatabaseError else { return }
     if ![.SQLITE_BUSY, .SQLITE_LOCKED].contains(error.resultCode) { state.withLock { $0.hasDiskFailed = true } }
     guard [.SQLITE_IOERR, .SQLITE_FULL].contains(error.resultCode) else { return }
-    // Should this fail too, it is in the log nevertheless; there is nothing else to be done.
+    // If this fails also, the frames stay in the log; there is no other remedy.
     try? pool.write { db in try Self.writePage(in: db) }
   }
 
-  private func writeEach(of batch: [Job]) {
-    for (index, job) in batch.enumerated() {
+  private func writeEach(of batch: [Write]) {
+    for (index, write) in batch.enumerated() {
       do {
-        for tell in try commit([job]) { tell() }
-      } catch let error where Self.isOfOneJob(error) {
-        job.fail(StoreError(error))
+        for resume in try commit([write]) { resume() }
+      } catch let error where Self.isOfOneWrite(error) {
+        write.fail(StoreError(error))
       } catch {
         overwriteFailedFrames(after: error)
         let error = reason(for: error)
-        for job in batch[index...] { job.fail(error) }
+        for write in batch[index...] { write.fail(error) }
         return failPending(error)
       }
     }
   }
 
-  /// Whether what was to be written is at fault, and not the disk.
-  private static func isOfOneJob(_ error: any Error) -> Bool {
+  /// Returns whether the error is that of one write, and not of the disk or the database.
+  private static func isOfOneWrite(_ error: any Error) -> Bool {
     if error is StoreError { return false }
     guard let error = error as? DatabaseError else { return true }
     return [.SQLITE_CONSTRAINT, .SQLITE_ERROR, .SQLITE_MISMATCH, .SQLITE_TOOBIG].contains(error.resultCode)
   }
 
-  /// What the callers get for an error of a whole batch: that the file is gone says more than how SQLite failed because of it.
+  /// Returns the error for the callers of a whole batch. If the file is missing, that says more than the error of
+  /// SQLite that it caused.
   private func reason(for error: any Error) -> StoreError {
     do { try files.check() } catch { return error }
     return StoreError(error)
   }
 
-  /// What came while the disk or a lock kept a batch waiting in vain has waited as long; it must not wait that long again.
+  /// Fails the writes that arrived while a batch waited for the disk or a lock. They have waited as long as the batch,
+  /// and must not wait that long again.
   private func failPending(_ error: StoreError) {
     let waiting = state.withLock { state in
       defer { state.pending = [] }
       return state.pending
     }
-    for job in waiting { job.fail(error) }
+    for write in waiting { write.fail(error) }
   }
 
-  private func takeBatch() -> [Job]? {
+  private func takeBatch() -> [Write]? {
     state.withLock { state in
       guard !state.pending.isEmpty else {
         state.isWriting = false

@@ -1,30 +1,33 @@
 import GRDB
 import GRDBSQLite
 
-// What link checks read and reset requests write is bound and read by SQLite's own functions, in less time than by GRDB's rows and arguments.
+// Link checks and reset requests bind parameters and read columns with SQLite's own functions, because GRDB's rows and
+// arguments take longer: with them and GRDB's queue, reading a user took 17 percent of a link check's time, and without
+// them it takes 13 percent of a shorter time (decision 15).
 
-/// What takes the place of a `?` in a statement.
+/// The value of a `?` in a statement.
 enum RawParameter: Sendable {
   case integer(Int64)
   case text(String)
   case null
 
-  /// Null for nil.
+  /// Makes `nil` a NULL.
   init(_ text: String?) { self = text.map(Self.text) ?? .null }
 }
 
-/// A row that has just been read; it is good only until the next. Columns count from 0.
+/// The row that a statement has just read. It is valid only until the next step. Columns are numbered from 0.
 struct RawRow {
   fileprivate let statement: OpaquePointer
 
   func isNull(_ column: CInt) -> Bool { sqlite3_column_type(statement, column) == SQLITE_NULL }
 
-  /// Nil if it is none.
+  /// Returns `nil` unless the column holds an integer.
   func integer(_ column: CInt) -> Int64? {
     sqlite3_column_type(statement, column) == SQLITE_INTEGER ? sqlite3_column_int64(statement, column) : nil
   }
 
-  /// Nil if it is none, or holds a NUL: most of what reads it would stop there, and take it for another.
+  /// Returns `nil` unless the column holds text without NUL. Most programs stop reading at a NUL, and would see a
+  /// different text.
   func text(_ column: CInt) -> String? {
     guard sqlite3_column_type(statement, column) == SQLITE_TEXT, let start = sqlite3_column_text(statement, column) else { return nil }
     let bytes = UnsafeBufferPointer(start: start, count: Int(sqlite3_column_bytes(statement, column)))
@@ -38,12 +41,12 @@ extension Statement {
   /// - Throws: `DatabaseError`.
   func run(_ parameters: RawParameter...) throws { _ = try rows(parameters) { _ in () } }
 
-  /// What `result` makes of the rows, in their order. Only whoever alone uses the connection may call it.
+  /// Returns what `result` makes of the rows, in their order. The caller must have exclusive use of the connection.
   ///
   /// - Throws: `DatabaseError`.
   func rows<Result>(_ parameters: [RawParameter], _ result: (RawRow) -> Result) throws -> [Result] {
     defer {
-      // Which ends the read; its result only repeats that of the last step.
+      // The reset ends the read. Its result only repeats that of the last step.
       sqlite3_reset(sqliteStatement)
       sqlite3_clear_bindings(sqliteStatement)
     }
@@ -74,5 +77,5 @@ extension Statement {
   }
 }
 
-/// `SQLITE_TRANSIENT`, which Swift cannot import: the text is copied.
+/// `SQLITE_TRANSIENT`, which Swift cannot import. It makes SQLite copy the text.
 private let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)

@@ -1,5 +1,5 @@
 import Credentials
-import Foundation
+public import Foundation
 import GRDB
 public import PasswordReset
 
@@ -10,7 +10,16 @@ extension SQLiteStore: AuditStore {
     }
   }
 
-  /// Writes a line of the audit, in whatever transaction it belongs to.
+  public func purgeAudit(before date: Date, limit: Int) async throws(StoreError) -> Int {
+    try await write { db in
+      try db.execute(
+        sql: "DELETE FROM password_reset_audit WHERE id IN (SELECT id FROM password_reset_audit WHERE at < ? ORDER BY at LIMIT ?)",
+        arguments: [date.milliseconds, limit])
+      return db.changesCount
+    }
+  }
+
+  /// Adds a line to the audit in the transaction that makes the change.
   static func insert(_ audit: AuditRecord, requestID: String, at now: Date, in db: Database) throws {
     try db.cachedStatement(
       sql: "INSERT INTO password_reset_audit (at, event, user_id, identifier_key, request_id) VALUES (?, ?, ?, ?, ?)"

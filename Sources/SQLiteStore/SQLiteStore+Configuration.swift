@@ -1,28 +1,31 @@
 import Foundation
 import GRDB
+import PasswordReset
 
-/// How each connection is set up, and how that is checked.
+/// How each connection is configured, and how the store checks that.
 extension SQLiteStore {
-  /// What must be read back from every kind of connection. WAL lets readers and the writer work side by side; `synchronous=FULL` syncs the log on
-  /// each commit, without which an accepted request could be lost with the power.
+  /// The settings that the store reads back from every kind of connection. WAL lets readers and the writer work at the
+  /// same time; `synchronous=FULL` syncs the log on each commit, without which a power failure could lose an accepted
+  /// request.
   private static let pragmas: KeyValuePairs = ["journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "trusted_schema": "1"]
 
-  /// Lets the schema of a Django site use what Django's own connections let it use. With OFF, SQLite 3.40 cannot load a schema in which a CHECK calls
-  /// JSON_VALID, as that of each JSONField does, and runs no trigger that fills an FTS5 table (docs/decisions/0019-trust-the-schema.md).
+  /// Lets the schema of a Django site use all that it can use on Django's own connections. With OFF, SQLite 3.40 cannot
+  /// load a schema in which a CHECK calls JSON_VALID, as that of each JSONField does, and runs no trigger that fills an
+  /// FTS5 table (docs/decisions/0019-trust-the-schema.md).
   static let trustsSchema = "PRAGMA trusted_schema = ON"
 
-  /// Milliseconds for which a lock is waited for.
+  /// How many milliseconds a connection waits for a lock.
   static let busyTimeout = 5000
 
   static func configuration(busyTimeout: Int = busyTimeout, onStatement: (@Sendable (String) -> Void)?) -> Configuration {
     var configuration = Configuration()
     configuration.label = "password-reset"
-    // GRDB's own choice asks for a priority that only root gets, and each refusal is a line on standard error.
+    // GRDB's default asks for a priority that only root gets, and each refusal is a line on standard error.
     configuration.qos = .default
     configuration.foreignKeysEnabled = true
     configuration.busyMode = busyTimeout == 0 ? .immediateError : .timeout(TimeInterval(busyTimeout) / 1000)
     configuration.prepareDatabase { db in
-      // GRDB gives its readers a time-out of its own, hence the third.
+      // GRDB sets a timeout for its readers, which the third statement overrides.
       try db.execute(sql: "PRAGMA synchronous = FULL; \(trustsSchema); PRAGMA busy_timeout = \(busyTimeout)")
       if let onStatement {
         db.trace { event in
@@ -40,7 +43,7 @@ extension SQLiteStore {
     }
   }
 
-  /// Makes the file with mode 0600 if there is none; SQLite gives its log files the mode of the database.
+  /// Creates the file with mode 0600 if there is none; SQLite gives its log files the mode of the database.
   static func createOwnerOnly(_ path: String) throws {
     let descriptor = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0o600)
     if descriptor >= 0 {

@@ -63,7 +63,7 @@ extension SQLiteStore: OutboxStore {
           _ = try Self.insert(
             NewJob(.resetEmail(userID: userID), locale: job.locale, requestID: job.requestID, createdAt: job.createdAt, due: now), in: db)
         }
-      // Back to its place in the queue.
+      // The old creation time returns the job to its position in the queue.
       case .release:
         try db.cachedStatement(sql: "UPDATE password_reset_outbox SET owner = NULL, due_at = created_at WHERE id = ?")
           .execute(arguments: [job.id])
@@ -93,7 +93,8 @@ extension SQLiteStore: OutboxStore {
 
   public func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance {
     try await write { db in
-      // No limit looks further back than a day, and a time that the clock ran ahead to must not count until then.
+      // No limit looks further back than a day. If the clock was set back, a time in the future must not count for
+      // longer than the limit.
       try db.cachedStatement(sql: "DELETE FROM password_reset_mail_window WHERE at < ? OR at > ?")
         .execute(arguments: [Self.start(of: 86400, at: now), now.addingTimeInterval(60).milliseconds])
       let key = email.addressKey ?? ""
@@ -121,7 +122,7 @@ extension SQLiteStore: OutboxStore {
     return try Int.fetchOne(statement, arguments: [key, start, requestID]) ?? 0
   }
 
-  /// Returns when the next email may be sent, or `nil` if that is now: when the oldest of as many as are allowed leaves the window.
+  /// Returns when the oldest of the emails that fill a limit leaves its window, or `nil` if an email may be sent now.
   private static func nextAllowed(within limits: [RateLimit], at now: Date, in db: Database) throws -> Date? {
     try limits.compactMap { limit in
       try Int64.fetchOne(

@@ -4,26 +4,12 @@ import GRDB
 public import PasswordReset
 
 extension SQLiteStore: UserStore {
-  fileprivate static let columns = "id, username, email, first_name, last_name, password, last_login, is_active"
-
-  /// The places of the columns.
-  private enum Column: CInt {
-    case id, username, email, firstName, lastName, password, lastLogin, isActive
-  }
-
   public func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] {
     switch identifier {
     case .email(let address): try await rows(.usersByEmail, .text(address), Self.user).compactMap(\.self)
     case .username(let name): try await rows(.usersByUsername, .text(name), Self.user).compactMap(\.self)
     }
   }
-
-  /// The user with the key, or else with the next lower one, or with the lowest: whatever is asked for, one user is searched for and read, as the time must
-  /// not tell.
-  fileprivate static let userOrNearest = """
-    SELECT \(columns) FROM auth_user
-    WHERE id = ifnull((SELECT max(id) FROM auth_user WHERE id <= ?1), (SELECT min(id) FROM auth_user))
-    """
 
   public func userID(_ text: String) -> UserID? {
     let id = UserID(text)
@@ -43,7 +29,8 @@ extension SQLiteStore: UserStore {
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
     return try await write { db in
-      // Everything the token is bound to must still be as it was when the token was checked. Text is compared by its bytes.
+      // Everything that the token is bound to must still be as it was when the token was checked. SQLite compares the
+      // texts byte by byte.
       try db.execute(
         sql: Self.setPasswordSQL, arguments: [change.newHash, user.id.integer, user.password, user.email, user.lastLogin])
       guard db.changesCount == 1 else { return nil }
@@ -52,10 +39,10 @@ extension SQLiteStore: UserStore {
     }
   }
 
-  /// Nil for a damaged row: no guess about an account is a safe one.
+  /// Returns `nil` for a damaged row, because no guess about an account is safe.
   private static func user(_ row: RawRow) -> User? {
-    func text(_ column: Column) -> String? { row.text(column.rawValue) }
-    func number(_ column: Column) -> Int64? { row.integer(column.rawValue) }
+    func text(_ column: UserColumn) -> String? { row.text(column.rawValue) }
+    func number(_ column: UserColumn) -> Int64? { row.integer(column.rawValue) }
     guard let id = number(.id), let username = text(.username), let email = text(.email), let password = text(.password),
       let isActive = number(.isActive), let lastLogin = lastLogin(row)
     else { return nil }
@@ -64,10 +51,11 @@ extension SQLiteStore: UserStore {
       lastLogin: lastLogin, isActive: isActive != 0)
   }
 
-  /// The column as Django prints it for a token: to the second, without a zone. Nil for a value that is no time.
+  /// Returns the time as Django prints it for a token, to the second and without a zone; `.some(nil)` for NULL, and
+  /// `nil` for a value that is not a time.
   private static func lastLogin(_ row: RawRow) -> String?? {
-    if row.isNull(Column.lastLogin.rawValue) { return .some(nil) }
-    guard let text = row.text(Column.lastLogin.rawValue) else { return nil }
+    if row.isNull(UserColumn.lastLogin.rawValue) { return .some(nil) }
+    guard let text = row.text(UserColumn.lastLogin.rawValue) else { return nil }
     var time = Array(text.utf8.prefix(19))
     guard time.count == 19 else { return nil }
     if time[10] == UInt8(ascii: "T") { time[10] = UInt8(ascii: " ") }
@@ -75,19 +63,5 @@ extension SQLiteStore: UserStore {
       shape == UInt8(ascii: "0") ? (0x30...0x39).contains(byte) : byte == shape
     }
     return isTime ? .some(String(decoding: time, as: UTF8.self)) : nil
-  }
-}
-
-/// The queries for users, of which each quick connection keeps the compiled form.
-enum UserQuery {
-  case userByID, usersByEmail, usersByUsername
-
-  var sql: String {
-    switch self {
-    case .userByID: SQLiteStore.userOrNearest
-    // SQLite's NOCASE folds ASCII only, as the LIKE does that Django's `iexact` becomes; the index serves it, which it could not do for LIKE.
-    case .usersByEmail: "SELECT \(SQLiteStore.columns) FROM auth_user WHERE email = ?1 COLLATE NOCASE ORDER BY id"
-    case .usersByUsername: "SELECT \(SQLiteStore.columns) FROM auth_user WHERE username = ?1 ORDER BY id"
-    }
   }
 }

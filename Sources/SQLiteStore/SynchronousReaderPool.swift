@@ -1,11 +1,12 @@
 import GRDB
 import Synchronization
 
-/// Connections for reads of a few rows by key, done on the thread that asks: they take some microseconds, and a change of threads takes more.
+/// Connections for reads of a few rows by key on the calling thread. Such a read takes a few microseconds, less than a
+/// switch to another thread.
 ///
 /// None of them waits for a lock.
 final class SynchronousReaderPool: Sendable {
-  /// Each has files open and pages in memory; whoever finds none of them idle uses the pool.
+  /// Each connection has files open and pages in memory. A caller that finds none idle uses the store's own pool.
   private static let limit = 16
 
   private struct State {
@@ -22,7 +23,7 @@ final class SynchronousReaderPool: Sendable {
     self.path = path
     self.files = files
     var configuration = configuration
-    // One that may write would make a new file where the database was removed.
+    // A connection that may write would create a new file where the database was removed.
     configuration.readonly = true
     self.configuration = configuration
     let first = try DatabaseQueue(path: path, configuration: configuration)
@@ -31,7 +32,8 @@ final class SynchronousReaderPool: Sendable {
     state.withLock { $0 = State(idle: [reader], opened: 1) }
   }
 
-  /// What `result` makes of the rows of a query, in their order; nil where another connection would wait, or if all are in use.
+  /// Returns what `result` makes of the rows of a query, in their order; `nil` if the read would have to wait for a
+  /// lock, or if all connections are busy.
   ///
   /// - Throws: `DatabaseError`, or `StoreError` if the file is no longer the one that was opened.
   func rows<Result>(_ query: UserQuery, _ parameter: RawParameter, _ result: (RawRow) -> Result) throws -> [Result]? {
@@ -56,7 +58,7 @@ final class SynchronousReaderPool: Sendable {
       return (nil, true)
     }
     guard opens else { return reader }
-    // Where no more can be opened, those that are there must do.
+    // If no more can be opened, make do with the existing ones.
     guard let connection = try? DatabaseQueue(path: path, configuration: configuration) else {
       state.withLock { $0.opened -= 1 }
       return nil
@@ -65,11 +67,13 @@ final class SynchronousReaderPool: Sendable {
   }
 }
 
-/// One connection, with the statements that it has compiled.
+/// One connection with its compiled statements.
 ///
-/// Unchecked, as only the thread that has taken it from ``QuickReaders`` uses it.
+/// It is `@unchecked Sendable` because GRDB ties a `Statement` to its queue, and steps outside the queue are what makes
+/// this reader fast. It is safe because ``SynchronousReaderPool`` gives a reader to one thread at a time: it takes the
+/// reader out of the idle list under a lock, and returns it under the lock.
 private final class SynchronousReader: @unchecked Sendable {
-  /// Whether it is not yet known that it has the same file open as the others.
+  /// Whether the pool has not yet checked that this connection has the same file open as the others.
   var isNew = true
   private var statements: [UserQuery: Statement] = [:]
   private let connection: DatabaseQueue

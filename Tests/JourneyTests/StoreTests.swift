@@ -48,14 +48,14 @@ import Testing
       INSERT INTO password_reset_outbox VALUES (8, 'changed_mail', 'a@example.com', 1, NULL, 'r8', 1, 2, 3, '550', 9);
       """)
     let store = try open()
-    let records = try await store.outboxRecords(limit: 10)
+    let records = try await store.outboxRows(after: nil, limit: 10, deadLettersOnly: false)
     #expect(records.map(\.id) == [7, 8] && records.map(\.lastError) == ["451", "550"] && records[1].deadLetteredAt != nil)
     #expect(records[1].kind == "changed_notice" && records[1].userID == 1)
     #expect(try harness.count("SELECT count(*) FROM password_reset_mail_window WHERE request_id LIKE '%f' AND user_id = '1'") == 1)
     let job = try #require(try await store.claim(limit: 5, owner: "me", at: Date(), leaseEnd: Date().addingTimeInterval(6)).first)
     #expect(job.id == 7 && job.kind == .resetRequest(.email("a@example.com")) && job.locale == "de" && job.attempts == 4)
     _ = try await store.enqueue(.request("b@example.com"), audit: AuditRecord(.requested))
-    #expect(try await store.outboxRecords(limit: 10).map(\.id) == [7, 8, 9])
+    #expect(try await store.outboxRows(after: nil, limit: 10, deadLettersOnly: false).map(\.id) == [7, 8, 9])
   }
 
   @Test func `has every safety setting on every connection`() throws {
@@ -243,7 +243,8 @@ import Testing
     let store = try open()
     let now = Date()
     for age in 1...5 {
-      try await store.record(AuditRecord(.reset, userID: 1), requestID: "r\(age)", at: now.addingTimeInterval(-86400 * Double(age)))
+      let line = AuditLine(AuditRecord(.reset, userID: 1), requestID: "r\(age)", at: now.addingTimeInterval(-86400 * Double(age)))
+      try await store.append([line])
     }
     let date = now.addingTimeInterval(-86400 * 2.5)
     for (deleted, left) in [(2, ["r3", "r2", "r1"]), (1, ["r2", "r1"]), (0, ["r2", "r1"])] {

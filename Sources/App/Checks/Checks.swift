@@ -3,7 +3,6 @@ import HTTPAPI
 import Logging
 import Mail
 import PasswordReset
-import SQLiteStore
 
 /// What `password-reset check` looks for, in addition to the errors that reading the settings finds.
 enum Checks {
@@ -114,8 +113,7 @@ enum Checks {
       return [Finding(.noDatabase, "There is no database yet.", hint: hint)]
     }
     do {
-      try SQLiteStore.checkWritable(path: path)
-      guard try SQLiteStore.inspect(path: path, isThorough: isThorough) else { return [] }
+      guard try unopenedDatabase(path: path).inspect(isThorough: isThorough) else { return [] }
       let hint = "Run `password-reset backup`, then `password-reset migrate`. The next start also applies them."
       return [Finding(.pendingMigrations, "The database has pending migrations.", hint: hint)]
     } catch {
@@ -149,14 +147,14 @@ extension Finding {
   /// Creates a finding about a database that cannot be used.
   init(_ error: StoreOpenError) {
     let kind: Kind =
-      switch error {
-      case .cannotOpen, .notWritable, .unreadableSchema, .unsafeSetting: .unusableDatabase
+      switch error.kind {
+      case .unusable: .unusableDatabase
       case .locked: .lockedDatabase
-      case .unfinished: .unfinishedTransaction
+      case .unfinishedTransaction: .unfinishedTransaction
       case .damaged: .damagedDatabase
       case .newerSchema: .newerSchema
-      case .foreignUserTable, .unusableUserTable, .missingUserTable: .foreignUserTable
-      case .oldSQLite: .oldSQLite
+      case .foreignUserTable: .foreignUserTable
+      case .outdatedLibrary: .oldSQLite
       }
     self.init(kind, "\(error)")
   }

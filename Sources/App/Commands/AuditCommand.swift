@@ -2,7 +2,6 @@ import ArgumentParser
 import Credentials
 import Foundation
 import PasswordReset
-import SQLiteStore
 
 struct AuditCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

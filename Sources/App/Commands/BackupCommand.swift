@@ -1,6 +1,6 @@
 import ArgumentParser
 import Foundation
-import SQLiteStore
+import PasswordReset
 
 struct BackupCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -29,11 +29,11 @@ struct BackupCommand: AsyncParsableCommand {
   }
 
   /// Backs up the database, and shows the progress if standard error is a terminal.
-  private func backUp(_ path: String) throws -> (users: Int, bytes: Int) {
+  private func backUp(_ path: String) throws -> BackupSummary {
     let isShown = isatty(STDERR_FILENO) == 1
     defer { if isShown { Self.write("\r\u{1B}[2K") } }
     do throws(BackupError) {
-      return try SQLiteStore.backUp(path: path, to: file, onProgress: isShown ? { Self.write("\r\(Int($0 * 100)) %") } : nil)
+      return try unopenedDatabase(path: path).backUp(to: file, onProgress: isShown ? { Self.write("\r\(Int($0 * 100)) %") } : nil)
     } catch {
       switch error {
       case .database(let error): throw error

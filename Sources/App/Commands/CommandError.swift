@@ -2,7 +2,6 @@ import ArgumentParser
 import Foundation
 import NIOCore
 import PasswordReset
-import SQLiteStore
 
 /// An error that the operator can fix. The command prints the message on standard error and exits with the code.
 struct CommandError: Error {
@@ -26,8 +25,7 @@ struct CommandError: Error {
       throw exit("\(error)", configuration)
     } catch let error as StoreOpenError {
       // A supervisor may restart the service: the lock may be gone a moment later.
-      if case .locked = error { throw exit("\(error)", 1) }
-      throw exit("\(error)", configuration)
+      throw exit("\(error)", error.kind == .locked ? 1 : configuration)
     } catch let error as StoreError {
       throw exit("Cannot use the database: \(error)", 1)
     }

@@ -1,6 +1,6 @@
 import Credentials
 import Foundation
-import SQLiteStore
+import PasswordReset
 
 /// The user that `serve --dev` creates in an empty database, so that there is a password to reset.
 enum DemoUser {
@@ -8,7 +8,7 @@ enum DemoUser {
   private static let email = "demo@example.com"
 
   static func add(to settings: Settings) async throws {
-    let store = try SQLiteStore(path: settings.database.path)
+    let store = try openDatabase(path: settings.database.path)
     try store.migrate()
     guard try await !store.hasUsers() else { return }
     // A random password that no one knows: it only has to be reset. So the cheapest hash is enough.

@@ -1,12 +1,12 @@
 import Foundation
-import SQLiteStore
+import PasswordReset
 
 /// Opens the database that DATABASE_URL names, and brings its schema up to date.
 /// - Parameter createIfMissing: whether a missing database is created. If not, a missing one is an error.
-func openStore(createIfMissing: Bool = true) throws -> SQLiteStore {
+func openStore(createIfMissing: Bool = true) throws -> any Store {
   let environment = ProcessInfo.processInfo.environment
   let path = try createIfMissing ? DatabaseSettings(environment: environment).path : existingDatabasePath()
-  let store = try SQLiteStore(path: path)
+  let store = try openDatabase(path: path)
   try store.migrate()
   return store
 }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Credentials
 import Foundation
-import SQLiteStore
+import PasswordReset
 
 struct OutboxCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -27,9 +27,9 @@ struct OutboxListCommand: AsyncParsableCommand {
       let store = try openStore(createIfMissing: false)
       let table = Table(8, 8, 8, 20, 40)
       if !json { print(table.row("ID", "STATE", "ATTEMPTS", "CREATED", "WHAT", "LAST ERROR")) }
-      var last: Int64 = .min
+      var last: Int64?
       while true {
-        let page = try await store.outboxRecords(after: last, limit: 500, deadLettersOnly: dead)
+        let page = try await store.outboxRows(after: last, limit: 500, deadLettersOnly: dead)
         for summary in page.map(OutboxSummary.init) { print(json ? try summary.json() : table.row(summary)) }
         guard let end = page.last?.id else { break }
         last = end
@@ -53,7 +53,7 @@ struct OutboxShowCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
-      guard let record = try await openStore(createIfMissing: false).outboxRecord(id: id) else { throw CommandError.noJob }
+      guard let record = try await openStore(createIfMissing: false).outboxRow(id: id) else { throw CommandError.noJob }
       print(json ? try OutboxSummary(record).json() : OutboxSummary(record).text())
     }
   }

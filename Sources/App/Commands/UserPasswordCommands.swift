@@ -2,7 +2,6 @@ import ArgumentParser
 import Credentials
 import Foundation
 import PasswordReset
-import SQLiteStore
 
 struct UsersAddCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -140,7 +139,7 @@ struct UsersLinkCommand: AsyncParsableCommand {
       guard let id = record.id, let user = try await store.user(id: id) else { throw CommandError.noUser }
       let now = Date()
       let token = tokens.generator(for: links).makeToken(for: user.tokenSubject, at: now)
-      try await store.record(AuditRecord(.linkPrinted, userID: id), requestID: "users link", at: now)
+      try await store.append([AuditLine(AuditRecord(.linkPrinted, userID: id), requestID: "users link", at: now)])
       print(links.resetURL.link(uid: UIDB64.encode(id), token: token))
       printError("The link is valid until \(now.addingTimeInterval(TimeInterval(links.timeout)).ISO8601Format()).")
     }

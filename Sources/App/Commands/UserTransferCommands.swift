@@ -1,7 +1,7 @@
 import ArgumentParser
+import Credentials
 import Foundation
 import PasswordReset
-import SQLiteStore
 
 extension UserFileFormat: ExpressibleByArgument {}
 
@@ -96,7 +96,7 @@ struct UsersImportCommand: AsyncParsableCommand {
     return true
   }
 
-  private func add(_ batch: [(String, UserRow)], to store: SQLiteStore, _ tally: inout Tally) async throws {
+  private func add(_ batch: [(String, UserRow)], to store: any UserDirectory, _ tally: inout Tally) async throws {
     let results = try await store.add(batch.map(\.1))
     for ((place, _), result) in zip(batch, results) {
       switch result {
@@ -141,17 +141,17 @@ struct UsersExportCommand: AsyncParsableCommand {
       let total = try await store.userCount()
       var writer = try UserFileWriter(open(), format: format ?? output.flatMap(UserFileFormat.init(path:)) ?? .csv)
       let progress = Progress(total: output == nil ? nil : total)
-      var (written, damaged, last) = (0, 0, Int64?(.min))
-      while let after = last {
-        let page = try await store.page(after: after, limit: 1000)
-        do { try writer.write(page.records.map(UserDocument.init)) } catch {
+      var (written, damaged, last) = (0, 0, UserID?.none)
+      repeat {
+        let page = try await store.userPage(after: last, limit: 1000)
+        do { try writer.write(page.rows.map(UserDocument.init)) } catch {
           throw CommandError(message: "Cannot write: \(error.localizedDescription)")
         }
         for id in page.damaged { printError("The row of user \(id) is damaged and was left out.") }
         if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is not a whole number and were left out.") }
-        (written, damaged, last) = (written + page.records.count, damaged + page.damaged.count + page.withoutKey, page.last)
+        (written, damaged, last) = (written + page.rows.count, damaged + page.damaged.count + page.withoutKey, page.last)
         progress.show(written, "\(written) users")
-      }
+      } while last != nil
       try writer.finish()
       progress.end()
       printError("Exported \(counted(written, "user")).")

@@ -2,7 +2,6 @@ import ArgumentParser
 import Credentials
 import Foundation
 import PasswordReset
-import SQLiteStore
 
 struct UsersCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -27,10 +26,10 @@ struct UsersListCommand: AsyncParsableCommand {
       let table = Table(8, 12, 30)
       if !json { print(table.row("ID", "STATE", "USERNAME", "EMAIL")) }
       var damaged = 0
-      var last: Int64? = .min
-      while let after = last {
-        let page = try await store.page(after: after, limit: 500)
-        for record in page.records {
+      var last: UserID?
+      repeat {
+        let page = try await store.userPage(after: last, limit: 500)
+        for record in page.rows {
           let summary = UserSummary(record)
           print(json ? try summary.json() : table.row(record.id?.text ?? "", summary.state, record.username, record.email))
         }
@@ -38,7 +37,7 @@ struct UsersListCommand: AsyncParsableCommand {
         if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is not a whole number.") }
         damaged += page.damaged.count + page.withoutKey
         last = page.last
-      }
+      } while last != nil
       if damaged > 0 { throw ExitCode.failure }
     }
   }
@@ -126,10 +125,10 @@ struct UserSummary {
   }
 }
 
-extension SQLiteStore {
+extension UserDirectory {
   /// Returns the user with this name. Throws ``CommandError`` if there is none.
   func existing(_ username: String) async throws -> UserRow {
-    guard let record = try await record(username: username.precomposedStringWithCompatibilityMapping) else { throw CommandError.noUser }
+    guard let record = try await userRow(username: username.precomposedStringWithCompatibilityMapping) else { throw CommandError.noUser }
     return record
   }
 }

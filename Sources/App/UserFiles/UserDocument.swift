@@ -1,7 +1,6 @@
 import Credentials
 import Foundation
 import PasswordReset
-import SQLiteStore
 import Text
 
 /// A user in a file. The columns of CSV and the members of JSON have Django's names; missing ones get Django's defaults.
@@ -63,7 +62,7 @@ struct UserDocument: Codable, Equatable {
       id: id.map(UserID.init(_:)), username: name, email: email, firstName: try text("first_name", firstName),
       lastName: try text("last_name", lastName),
       password: try encodedPassword(), isActive: isActive ?? true, isStaff: isStaff ?? false, isSuperuser: isSuperuser ?? false,
-      lastLogin: try time("last_login", lastLogin), dateJoined: try time("date_joined", dateJoined) ?? SQLiteStore.djangoTime(now))
+      lastLogin: try time("last_login", lastLogin), dateJoined: try time("date_joined", dateJoined) ?? DjangoTime.text(of: now))
   }
 
   private func encodedPassword() throws(Fault) -> String {

@@ -43,6 +43,14 @@ public struct EmailReservation: Sendable {
   public var userID: UserID
   public var limits: [RateLimit]
   public var totalLimits: [RateLimit]
+
+  public init(addressKey: String?, requestID: String, userID: UserID, limits: [RateLimit], totalLimits: [RateLimit]) {
+    self.addressKey = addressKey
+    self.requestID = requestID
+    self.userID = userID
+    self.limits = limits
+    self.totalLimits = totalLimits
+  }
 }
 
 /// Whether an email may be sent.

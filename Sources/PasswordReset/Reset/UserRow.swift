@@ -1,8 +1,12 @@
 public import Credentials
 
-/// A complete row of `auth_user`, which the commands for users show, import and export.
+/// A complete row of the users table, which the commands for users show, import and export.
+///
+/// Its times are text as in ``DjangoTime``, not `Date`. A `Date` is a binary fraction that cannot hold Django's
+/// microseconds in every year, and an export must write a damaged time as it was found. A store whose column has a type
+/// for times converts them.
 public struct UserRow: Sendable, Equatable {
-  /// The primary key, or `nil` for a new row that gets the next one.
+  /// The key, or `nil` for a row to be added under the next key.
   public var id: UserID?
   /// The user name.
   public var username: String
@@ -20,8 +24,7 @@ public struct UserRow: Sendable, Equatable {
   public var isStaff: Bool
   /// Whether the user has all permissions.
   public var isSuperuser: Bool
-  /// The last sign-in in UTC, as Django writes it to SQLite, `2026-11-20 22:09:52.123456`, or `nil` if the user never
-  /// signed in.
+  /// The time of the last sign-in, or `nil` if the user never signed in.
   public var lastLogin: String?
   /// When the user was created, in the format of ``lastLogin``.
   public var dateJoined: String
@@ -43,16 +46,4 @@ public struct UserRow: Sendable, Equatable {
     self.lastLogin = lastLogin
     self.dateJoined = dateJoined
   }
-}
-
-/// The result of adding a user.
-public enum UserAddition: Sendable, Equatable {
-  /// The user was added with this key.
-  case added(id: UserID)
-  /// A user with the same name, address and, if given, key exists already and was not changed.
-  case present
-  /// Another user has this name.
-  case nameTaken
-  /// Another user has this key.
-  case keyTaken
 }

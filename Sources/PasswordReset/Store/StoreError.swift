@@ -1,11 +1,10 @@
-/// The error of a store that cannot complete an operation. Nothing was changed, and a later attempt may succeed.
+/// Why a store could not do its work. Nothing was changed, and a later attempt may succeed.
 public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// The database is locked, full, damaged or missing. The reason is for the log.
+  /// The database is locked, full, failing or missing; `reason` is for the log.
   case unavailable(reason: String)
   /// Too many writes are waiting already.
   case overloaded
 
-  /// The reason for the log.
   public var description: String {
     switch self {
     case .unavailable(let reason): reason

@@ -1,102 +1,14 @@
 import GRDB
 
-extension SQLiteStore {
-  /// The columns of Django's `auth_user` that are read or written here.
-  private static let userColumns = [
-    "id", "password", "last_login", "is_superuser", "username", "first_name", "last_name", "email", "is_staff", "is_active", "date_joined",
-  ]
-
-  private static let emailIndex = "password_reset_auth_user_email"
-
-  /// Brings the schema up to date; a database that is keeps as it is. Safe when several processes start together.
-  public func migrate() throws(StoreOpenError) {
-    do {
-      // Each migration is a transaction, so of several processes one applies it and the others fail. What they find then is one migration further:
-      // whoever fails has been overtaken, which can happen once for each.
-      for _ in Self.migrator.migrations {
-        do {
-          return try migrateOnce()
-        } catch let error as DatabaseError where [.SQLITE_ERROR, .SQLITE_CONSTRAINT].contains(error.resultCode) { continue }
-      }
-      try migrateOnce()
-    } catch {
-      throw StoreOpenError(error, pool.path)
-    }
-  }
-
-  private func migrateOnce() throws {
-    // Whoever only reads must not wait for the lock that whoever writes has.
-    let isUpToDate = try pool.read { db in
-      try Self.checkSchema(db) && db.indexes(on: "auth_user").contains { $0.name == Self.emailIndex }
-    }
-    guard !isUpToDate else { return }
-    try Self.migrator.migrate(pool)
-    try pool.write { db in
-      // Not a migration: when Django alters its table it makes it anew, without this index.
-      try db.execute(sql: "CREATE INDEX IF NOT EXISTS \(Self.emailIndex) ON auth_user (email COLLATE NOCASE)")
-    }
-  }
-
-  /// Throws if the file holds what this release must not touch: a newer schema, or a table of users that is not Django's.
-  /// - Returns: whether the schema is up to date.
-  @discardableResult static func checkSchema(_ db: Database) throws -> Bool {
-    if try migrator.hasBeenSuperseded(db) { throw StoreOpenError.newerSchema }
-    guard let type = try String.fetchOne(db, sql: "SELECT type FROM sqlite_master WHERE name = 'auth_user' COLLATE NOCASE") else {
-      try checkThatNoSiteIsThere(db)
-      return false
-    }
-    guard type == "table" else { throw StoreOpenError.unusableUserTable(reason: "it is a \(type) and no table") }
-    let columns = try db.columns(in: "auth_user")
-    let present = Set(columns.map(\.name))
-    let missing = userColumns.filter { !present.contains($0) }
-    guard missing.isEmpty else { throw StoreOpenError.foreignUserTable(missing: missing) }
-    try checkKey(columns)
-    try checkStatements(db)
-    return try migrator.hasCompletedMigrations(db)
-  }
-
-  /// Throws if the tables are those of a site, whose users must be somewhere else: an empty `auth_user` would be of no use to anyone.
-  private static func checkThatNoSiteIsThere(_ db: Database) throws {
-    let tables = try String.fetchAll(
-      db, sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'password\\_reset\\_%' ESCAPE '\\'")
-    let users = try tables.first { table in
-      let names = Set(try db.columns(in: table).map { $0.name.lowercased() })
-      return names.isSuperset(of: ["password", "last_login"])
-    }
-    if let users { throw StoreOpenError.missingUserTable(found: users, hasUsers: true) }
-    if let table = ["django_migrations", "django_content_type"].first(where: tables.contains) {
-      throw StoreOpenError.missingUserTable(found: table, hasUsers: false)
-    }
-  }
-
-  /// Throws unless `id` alone is the key, and a whole number as far as SQLite sees to it.
-  private static func checkKey(_ columns: [ColumnInfo]) throws(StoreOpenError) {
-    let key = columns.filter { $0.primaryKeyIndex > 0 }
-    guard key.count == 1, key[0].name == "id" else { throw .unusableUserTable(reason: "its primary key is not the column id") }
-    // SQLite's own rule for the affinity INTEGER.
-    guard key[0].type.uppercased().contains("INT") else {
-      throw .unusableUserTable(reason: "its key id is \(key[0].type.isEmpty ? "of no type" : key[0].type), and must be an integer")
-    }
-  }
-
-  /// Throws if SQLite cannot compile what reads and changes users: a trigger may need a function that only the site's own connections have.
-  private static func checkStatements(_ db: Database) throws {
-    do {
-      for query in [UserQuery.userByID, .usersByEmail, .usersByUsername] { _ = try db.makeStatement(sql: query.sql) }
-      _ = try db.makeStatement(sql: setPasswordSQL)
-    } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
-      throw StoreOpenError.unusableUserTable(reason: error.message ?? "SQLite error \(error.extendedResultCode.rawValue)")
-    }
-  }
-
-  /// Append only: what a released migration leaves behind never changes.
-  ///
-  /// A migration must not depend on the rest of the site's schema, or on its rows. `immediate`, as GRDB otherwise checks all foreign keys of the
-  /// database afterwards, and refuses the migration for a row of the site's that refers to nothing. No table here has a foreign key.
-  private static var migrator: DatabaseMigrator {
+/// The steps that create our tables. They are append-only: a released migration always leaves the same schema behind.
+enum Migrations {
+  /// A migration must not depend on the rest of the site's schema or on its rows. With the default instead of
+  /// `immediate`, GRDB would check all foreign keys of the database afterwards, and reject the migration because of a
+  /// broken reference in the site's tables. Our tables have no foreign keys.
+  static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
     migrator.registerMigration("1 auth_user", foreignKeyChecks: .immediate) { db in
-      // As Django's own migrations leave it on SQLite.
+      // This is the schema that Django's own migrations leave on SQLite.
       try db.execute(
         sql: """
           CREATE TABLE IF NOT EXISTS "auth_user" (
@@ -126,7 +38,7 @@ extension SQLiteStore {
             locale TEXT,
             request_id TEXT NOT NULL,
             created_at INTEGER NOT NULL CHECK (abs(created_at) < 1 << 53),
-            -- From when on it may be taken; a lease is a date in the future. Times are milliseconds since 1970.
+            -- When a worker may claim it; a lease is a date in the future. Times are milliseconds since 1970.
             due_at INTEGER NOT NULL CHECK (abs(due_at) < 1 << 53),
             attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 1 << 31),
             last_error TEXT,
@@ -135,7 +47,7 @@ extension SQLiteStore {
             CHECK ((kind IN ('reset_mail', 'changed_mail')) = (user_id IS NOT NULL))
           ) STRICT;
           CREATE INDEX password_reset_outbox_due ON password_reset_outbox (due_at) WHERE buried_at IS NULL;
-          -- One row for each mail that counts against the limit of its address.
+          -- One row for each email that counts against the limit of its address.
           CREATE TABLE password_reset_mail_window (
             address_key TEXT NOT NULL,
             request_id TEXT NOT NULL,
@@ -163,7 +75,7 @@ extension SQLiteStore {
       try db.execute(
         sql: """
           CREATE TABLE password_reset_outbox_4 (
-            -- AUTOINCREMENT: a key is never used again, so that a worker which comes back late cannot take another row for its own.
+            -- AUTOINCREMENT: an id is never reused, so a late worker cannot mistake another row for its own.
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             kind TEXT NOT NULL CHECK (kind IN ('request_email', 'request_username', 'reset_mail', 'changed_mail')),
             identifier TEXT CHECK (identifier <> ''),
@@ -175,7 +87,7 @@ extension SQLiteStore {
             attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 1 << 31),
             last_error TEXT,
             buried_at INTEGER,
-            -- When an operator had it tried again, from when on its time to live counts.
+            -- When an operator retried it, which is when its time to live began.
             retried_at INTEGER CHECK (abs(retried_at) < 1 << 53),
             CHECK ((kind = 'reset_mail') = (identifier IS NULL)),
             CHECK ((kind IN ('reset_mail', 'changed_mail')) = (user_id IS NOT NULL))
@@ -184,7 +96,7 @@ extension SQLiteStore {
             (id, kind, identifier, user_id, locale, request_id, created_at, due_at, attempts, last_error, buried_at)
             SELECT id, kind, identifier, user_id, locale, request_id, created_at, due_at, attempts, last_error, buried_at FROM password_reset_outbox;
           DROP TABLE password_reset_outbox;
-          -- Otherwise a RENAME parses each view and trigger of the database, and fails for one that refers to a table that is no more.
+          -- Without this, RENAME parses every view and trigger of the database, and fails if one refers to a missing table.
           PRAGMA legacy_alter_table = ON;
           ALTER TABLE password_reset_outbox_4 RENAME TO password_reset_outbox;
           PRAGMA legacy_alter_table = OFF;
@@ -197,7 +109,7 @@ extension SQLiteStore {
         sql: """
           PRAGMA legacy_alter_table = ON;
           CREATE TABLE password_reset_outbox_5 (
-            -- AUTOINCREMENT: an id is never reused, so a worker that comes back late cannot take another job for its own.
+            -- AUTOINCREMENT: an id is never reused, so a late worker cannot mistake another job for its own.
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             -- No list of kinds: a job that a newer release added becomes a dead letter here.
             kind TEXT NOT NULL,

@@ -1,0 +1,42 @@
+public import Credentials
+public import Foundation
+
+/// The audit as the operator's command reads it.
+public protocol AuditReader: Sendable {
+  /// Returns the newest `limit` lines that match the filter, the oldest of them first.
+  func auditRows(_ filter: AuditFilter, limit: Int) async throws(StoreError) -> [AuditRow]
+}
+
+/// A line of the audit as the operator sees it, from any release.
+public struct AuditRow: Sendable, Equatable {
+  public var id: Int64
+  public var at: Date
+  /// The raw value of an ``AuditEvent``; another release may have written one that this release does not know.
+  public var event: String
+  public var userID: UserID?
+  /// The keyed hash of the address or user name.
+  public var identifierKey: String?
+  public var requestID: String
+
+  public init(id: Int64, at: Date, event: String, userID: UserID?, identifierKey: String?, requestID: String) {
+    self.id = id
+    self.at = at
+    self.event = event
+    self.userID = userID
+    self.identifierKey = identifierKey
+    self.requestID = requestID
+  }
+}
+
+/// Selects lines of the audit. A line matches if it matches every property that is set.
+public struct AuditFilter: Sendable {
+  public var event: AuditEvent?
+  public var userID: UserID?
+  /// The line has one of these keys.
+  public var identifierKeys: [String]?
+  public var requestID: String?
+  /// The line was written at this time or later.
+  public var since: Date?
+
+  public init() {}
+}

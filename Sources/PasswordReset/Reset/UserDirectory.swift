@@ -1,0 +1,65 @@
+public import Credentials
+public import Foundation
+
+/// The users table as the commands for users need it.
+public protocol UserDirectory: Sendable {
+  /// Returns up to `limit` users in the order of their keys.
+  /// - Parameter after: ``UserPage/last`` of the page before, or `nil` for the first page.
+  func userPage(after id: UserID?, limit: Int) async throws(StoreError) -> UserPage
+
+  /// Returns the user with this name, or `nil` if there is none or the row is damaged.
+  func userRow(username: String) async throws(StoreError) -> UserRow?
+
+  /// Returns whether the table has rows, damaged ones included.
+  func hasUsers() async throws(StoreError) -> Bool
+
+  /// Returns the number of rows, damaged ones included.
+  func userCount() async throws(StoreError) -> Int
+
+  /// Adds users in one transaction. It skips users whose name or key is taken, and adds the others.
+  /// - Returns: for each of the rows, in their order, what happened to it.
+  func add(_ rows: [UserRow]) async throws(StoreError) -> [UserAddition]
+
+  /// Sets whether a user may sign in and reset the password.
+  /// - Returns: `false` if there is no such user.
+  func setActive(_ isActive: Bool, username: String) async throws(StoreError) -> Bool
+}
+
+extension UserDirectory {
+  /// Adds a user as Django's `create_user` does.
+  /// - Returns: the new key, or `nil` if the name is taken.
+  public func addUser(username: String, email: String, password: String, at now: Date) async throws(StoreError) -> UserID? {
+    let row = UserRow(username: username, email: email, password: password, dateJoined: DjangoTime.text(of: now))
+    guard case .added(let id) = try await add([row]).first else { return nil }
+    return id
+  }
+}
+
+/// A part of the users table.
+public struct UserPage: Sendable {
+  public var rows: [UserRow]
+  /// The keys of rows that Django cannot have written.
+  public var damaged: [UserID]
+  /// How many rows of the whole table have a key of the wrong type; the last page has this number.
+  public var withoutKey: Int
+  /// The key after which the next page begins, or `nil` if this page is the last.
+  public var last: UserID?
+
+  public init(rows: [UserRow] = [], damaged: [UserID] = [], withoutKey: Int = 0, last: UserID? = nil) {
+    self.rows = rows
+    self.damaged = damaged
+    self.withoutKey = withoutKey
+    self.last = last
+  }
+}
+
+/// What happened to a user that was to be added.
+public enum UserAddition: Sendable, Equatable {
+  case added(id: UserID)
+  /// A user with this name and address (and key, if one was given) exists already and stays unchanged.
+  case present
+  /// Another user has the name.
+  case nameTaken
+  /// Another user has the key.
+  case keyTaken
+}

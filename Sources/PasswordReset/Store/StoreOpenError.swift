@@ -1,0 +1,30 @@
+/// Why a database cannot be used.
+///
+/// The store writes the message, because only the store knows its database. The kind is the same for every store, so
+/// that a command can choose an exit code and a finding's number by it.
+public struct StoreOpenError: Error, Sendable, CustomStringConvertible {
+  public enum Kind: Sendable {
+    /// The database cannot be opened or written, or it does not keep a safety setting.
+    case unusable
+    /// Another program has locked the database; a later attempt may succeed.
+    case locked
+    /// A transaction was interrupted. The next process that may write to the database rolls it back.
+    case unfinishedTransaction
+    case damaged
+    /// A newer release wrote the schema.
+    case newerSchema
+    /// The users table is not Django's, is missing from a site's database, or cannot be used.
+    case foreignUserTable
+    /// The database library lacks a feature that our tables need.
+    case outdatedLibrary
+  }
+
+  public var kind: Kind
+  /// The message for the operator, with what to do.
+  public var description: String
+
+  public init(_ kind: Kind, _ description: String) {
+    self.kind = kind
+    self.description = description
+  }
+}

@@ -171,6 +171,7 @@ let package = Package(
       linkerSettings: small
     ),
 
+    .target(name: "TestSupport", dependencies: ["Credentials", "PasswordReset"], path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
       name: "CredentialsTests",
       dependencies: ["Credentials", "Text"],
@@ -181,7 +182,7 @@ let package = Package(
     .testTarget(
       name: "JourneyTests",
       dependencies: [
-        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "Text",
+        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "TestSupport", "Text",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

@@ -4,7 +4,6 @@ import HTTPTypes
 import HummingbirdTesting
 import Logging
 import PasswordReset
-import SQLiteStore
 import Testing
 
 @Suite struct `An accepted request` {
@@ -223,112 +222,5 @@ import Testing
       try await harness.drained()
       #expect(harness.mails.sent.count == 3)
     }
-  }
-}
-
-@Suite struct `The outbox` {
-  private func store() async throws -> (SQLiteStore, Harness) {
-    let harness = try Harness()
-    let store = try SQLiteStore(path: harness.path)
-    try store.migrate()
-    return (store, harness)
-  }
-
-  private let start = Date(timeIntervalSince1970: 1_800_000_000)
-
-  private func enqueue(_ store: SQLiteStore, _ address: String = "a@example.com", due: Date? = nil, owner: String? = nil) async throws -> Job {
-    try await store.enqueue(.request(address, at: start, due: due, owner: owner), audit: AuditRecord(.requested))
-  }
-
-  private func claim(_ store: SQLiteStore, _ owner: String, at now: Date, limit: Int = 5) async throws -> [Job] {
-    try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: now.addingTimeInterval(60))
-  }
-
-  @Test func `leases a job to one owner at a time, and to the next when the lease runs out`() async throws {
-    let (store, _) = try await store()
-    let due = start.addingTimeInterval(1)
-    _ = try await enqueue(store, "alice@example.com", due: due)
-    #expect(try await claim(store, "a", at: start).isEmpty)
-    #expect(try await store.nextDue(owner: "a") == due)
-    let first = try #require(try await claim(store, "a", at: due).first)
-    #expect(first.kind == .resetRequest(.email("alice@example.com")) && first.requestID == "r" && first.createdAt == start && first.attempts == 1)
-    #expect(try await claim(store, "b", at: due.addingTimeInterval(59)).isEmpty)
-    let later = due.addingTimeInterval(60)
-    let second = try #require(try await claim(store, "b", at: later).first)
-    // The first owner comes back late: its outcome counts no more.
-    #expect(try await store.finish(first, owner: "a", .done(AuditRecord(.noAccount)), at: later) == false)
-    #expect(try await store.extendLeases(of: [first.id], owner: "a", to: later.addingTimeInterval(60)).isEmpty)
-    #expect(try await store.extendLeases(of: [second.id], owner: "b", to: later.addingTimeInterval(60)) == [second.id])
-    #expect(try await store.nextDue(owner: "a") == later.addingTimeInterval(60))
-    #expect(try await store.finish(second, owner: "b", .done(AuditRecord(.mailed)), at: later))
-    #expect(try await store.nextDue(owner: "a") == nil)
-  }
-
-  @Test func `never leases a job again to the owner that holds it, however late that is`() async throws {
-    let (store, _) = try await store()
-    let job = try #require(
-      try await {
-        _ = try await enqueue(store); return try await claim(store, "a", at: start).first
-      }())
-    let later = start.addingTimeInterval(3600)
-    #expect(try await claim(store, "a", at: later).isEmpty)
-    #expect(try await store.nextDue(owner: "a") == nil)
-    #expect(try await store.extendLeases(of: [job.id], owner: "a", to: later.addingTimeInterval(60)) == [job.id])
-    try await store.release([job.id], owner: "a")
-    #expect(try await claim(store, "a", at: later).map(\.id) == [job.id])
-  }
-
-  @Test func `keeps a job that is born leased from every other owner until the lease runs out`() async throws {
-    let (store, _) = try await store()
-    let job = try await enqueue(store, due: start.addingTimeInterval(6), owner: "a")
-    #expect(job.attempts == 1)
-    #expect(try await claim(store, "b", at: start.addingTimeInterval(5)).isEmpty)
-    #expect(try await claim(store, "a", at: start.addingTimeInterval(5)).isEmpty)
-    #expect(try await claim(store, "b", at: start.addingTimeInterval(6)).map(\.id) == [job.id])
-  }
-
-  @Test func `never sends an email again that was sent, even if its sender had lost the lease`() async throws {
-    let (store, _) = try await store()
-    _ = try await enqueue(store)
-    let first = try #require(try await claim(store, "a", at: start).first)
-    let later = start.addingTimeInterval(61)
-    let second = try #require(try await claim(store, "b", at: later).first)
-    #expect(try await store.finish(first, owner: "a", .done(AuditRecord(.mailed)), at: later))
-    #expect(try await store.extendLeases(of: [second.id], owner: "b", to: later.addingTimeInterval(60)).isEmpty)
-  }
-
-  @Test func `never gives an id to two jobs, so that no worker takes another job for its own`() async throws {
-    let (store, _) = try await store()
-    for index in 1...3 {
-      _ = try await enqueue(store)
-      let job = try #require(try await claim(store, "a", at: start).first)
-      #expect(job.id == index)
-      _ = try await store.finish(job, owner: "a", .done(AuditRecord(.noAccount)), at: start)
-    }
-  }
-
-  @Test func `does not shorten a wait by extending a lease`() async throws {
-    let (store, _) = try await store()
-    _ = try await enqueue(store)
-    let job = try #require(try await claim(store, "a", at: start).first)
-    _ = try await store.finish(job, owner: "a", .retry(at: start.addingTimeInterval(600), reason: "451"), at: start)
-    _ = try await store.extendLeases(of: [job.id], owner: "a", to: start.addingTimeInterval(8))
-    #expect(try await store.nextDue(owner: "a") == start.addingTimeInterval(600))
-  }
-
-  @Test func `dead-letters a damaged row and goes on with the others`() async throws {
-    let (store, harness) = try await store()
-    for index in 0..<3 { _ = try await enqueue(store, "a\(index)@example.com") }
-    try harness.execute("UPDATE password_reset_outbox SET kind = 'nonsense' WHERE id = 2")
-    #expect(try await claim(store, "a", at: start).map(\.id) == [1, 3])
-    let dead = try harness.sql { db in try Int64.fetchAll(db, sql: "SELECT id FROM password_reset_outbox WHERE dead_lettered_at IS NOT NULL") }
-    #expect(dead == [2])
-  }
-}
-
-extension NewJob {
-  /// A request that was made for `address` and is due at once unless said otherwise.
-  static func request(_ address: String, at now: Date = Date(), due: Date? = nil, owner: String? = nil) -> NewJob {
-    NewJob(.resetRequest(.email(address)), locale: "en", requestID: "r", createdAt: now, due: due ?? now, owner: owner)
   }
 }

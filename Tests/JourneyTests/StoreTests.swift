@@ -3,6 +3,7 @@ import Foundation
 import GRDB
 import HummingbirdTesting
 import PasswordReset
+import TestSupport
 import Testing
 
 @testable import SQLiteStore
@@ -27,7 +28,7 @@ import Testing
     }
   }
 
-  @Test func `keeps what is owed when its table is made anew`() async throws {
+  @Test func `keeps its jobs when a migration rebuilds their table`() async throws {
     try harness.execute(
       """
       CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY);
@@ -48,9 +49,9 @@ import Testing
       INSERT INTO password_reset_outbox VALUES (8, 'changed_mail', 'a@example.com', 1, NULL, 'r8', 1, 2, 3, '550', 9);
       """)
     let store = try open()
-    let records = try await store.outboxRows(after: nil, limit: 10, deadLettersOnly: false)
-    #expect(records.map(\.id) == [7, 8] && records.map(\.lastError) == ["451", "550"] && records[1].deadLetteredAt != nil)
-    #expect(records[1].kind == "changed_notice" && records[1].userID == 1)
+    let rows = try await store.outboxRows(after: nil, limit: 10, deadLettersOnly: false)
+    #expect(rows.map(\.id) == [7, 8] && rows.map(\.lastError) == ["451", "550"] && rows[1].deadLetteredAt != nil)
+    #expect(rows[1].kind == "changed_notice" && rows[1].userID == 1)
     #expect(try harness.count("SELECT count(*) FROM password_reset_mail_window WHERE request_id LIKE '%f' AND user_id = '1'") == 1)
     let job = try #require(try await store.claim(limit: 5, owner: "me", at: Date(), leaseEnd: Date().addingTimeInterval(6)).first)
     #expect(job.id == 7 && job.kind == .resetRequest(.email("a@example.com")) && job.locale == "de" && job.attempts == 4)
@@ -93,7 +94,7 @@ import Testing
     try harness.execute("CREATE TABLE auth_user (id INTEGER PRIMARY KEY, username TEXT, email TEXT)")
     let error = #expect(throws: StoreOpenError.self) { try open() }
     #expect(error?.description.contains("password") == true)
-    #expect(try harness.count("SELECT count(*) FROM sqlite_master WHERE name <> 'auth_user'") == 0, "it was changed all the same")
+    #expect(try harness.count("SELECT count(*) FROM sqlite_master WHERE name <> 'auth_user'") == 0, "the database was changed nevertheless")
   }
 
   @Test func `finds users and due mails by an index, however many there are`() async throws {
@@ -111,13 +112,13 @@ import Testing
     for statement in statements {
       let explain = "EXPLAIN QUERY PLAN \(statement.replacing(/\?\d?/, with: "1"))"
       let plan = try harness.sql { db in try Row.fetchAll(db, sql: explain).map { $0["detail"] as String } }
-      // Everything is searched for by an index; nothing is scanned or sorted.
+      // SQLite finds everything by an index, and neither scans nor sorts.
       let whole = plan.filter { $0.firstMatch(of: /^SCAN |TEMP B-TREE/) != nil }
       #expect(whole.isEmpty && plan.contains { $0.contains("USING") }, "\(statement): \(plan)")
     }
   }
 
-  @Test func `finds no user for a key that is nobody's, whoever has the next one`() async throws {
+  @Test func `finds no user for a key that no user has, next to which there are users`() async throws {
     let store = try open()
     let others = [Int64.min, -1, 0, 1, 6, 8, .max].map { UserID($0) }
     for id in others { #expect(try await store.user(id: id) == nil, "\(id) of none") }
@@ -142,6 +143,16 @@ import Testing
       #expect(try await store.user(id: 1) == nil, "\(damage)")
       #expect(try await store.users(matching: .username("b")).count == 1)
     }
+  }
+
+  @Test func `dead-letters a damaged job and goes on with the others`() async throws {
+    let store = try open()
+    let now = Date()
+    for index in 0..<3 { _ = try await store.enqueue(.request("a\(index)@example.com", at: now), audit: AuditRecord(.requested)) }
+    try harness.execute("UPDATE password_reset_outbox SET kind = 'nonsense' WHERE id = 2")
+    let jobs = try await store.claim(limit: 5, owner: "a", at: now, leaseEnd: now.addingTimeInterval(60))
+    #expect(jobs.map(\.id) == [1, 3])
+    #expect(try await store.outboxRows(after: nil, limit: 5, deadLettersOnly: true).map(\.id) == [2])
   }
 
   @Test func `gives a last login to the second, in every form that Django reads`() async throws {
@@ -198,27 +209,27 @@ import Testing
         return try await group.reduce(into: []) { $0.append($1) }
       }
       #expect(statuses == Array(repeating: 503, count: 20))
-      // One wait for the lock, not one for each batch that had gathered.
+      // The service waited for the lock once, and not once for each batch that had gathered.
       #expect(harness.statements.lines.dropFirst(before).filter { $0.hasPrefix("BEGIN IMMEDIATE") }.count == 1)
       try locked.inDatabase { db in try db.execute(sql: "ROLLBACK") }
       #expect(try await client.requestReset(email: "alice@example.com").status == 202)
     }
   }
 
-  @Test func `locked by somebody makes a request wait, then answers it`() async throws {
+  @Test func `locked by another program makes a request wait, then answers it`() async throws {
     let harness = harness
     try await harness.run { client in
-      // A request waits for five seconds: on a machine that takes longer for these few steps, they are taken again.
+      // A request waits for five seconds. On a machine that needs longer for these few steps, repeat them.
       for _ in 0..<10 where try await isAnsweredAfterLock(client, harness) { return }
       Issue.record("the steps took longer than a request waits, ten times in a row")
     }
   }
 
-  /// False if too much time has passed to tell.
+  /// Returns `false` if too much time passed for a result.
   private func isAnsweredAfterLock(_ client: any TestClientProtocol, _ harness: Harness) async throws -> Bool {
     var configuration = Configuration()
     configuration.allowsUnsafeTransactions = true
-    // The worker may be writing just now.
+    // The worker may be writing at this moment.
     configuration.busyMode = .timeout(10)
     let locked = try DatabaseQueue(path: harness.path, configuration: configuration)
     try locked.inDatabase { db in try db.execute(sql: "BEGIN IMMEDIATE") }
@@ -237,19 +248,5 @@ import Testing
     guard ContinuousClock.now - start < .seconds(4) else { return false }
     #expect(isWaiting && status == 202)
     return true
-  }
-
-  @Test func `deletes audit rows from before a date, the oldest first, a batch at a time`() async throws {
-    let store = try open()
-    let now = Date()
-    for age in 1...5 {
-      let line = AuditLine(AuditRecord(.reset, userID: 1), requestID: "r\(age)", at: now.addingTimeInterval(-86400 * Double(age)))
-      try await store.append([line])
-    }
-    let date = now.addingTimeInterval(-86400 * 2.5)
-    for (deleted, left) in [(2, ["r3", "r2", "r1"]), (1, ["r2", "r1"]), (0, ["r2", "r1"])] {
-      #expect(try await store.purgeAudit(before: date, limit: 2) == deleted)
-      #expect(try harness.sql { db in try String.fetchAll(db, sql: "SELECT request_id FROM password_reset_audit ORDER BY at") } == left)
-    }
   }
 }

@@ -1,0 +1,143 @@
+import Credentials
+import Foundation
+import PasswordReset
+import Testing
+
+/// The promises of ``OutboxStore``.
+public let outboxStorePromises: [StorePromise] = [
+  StorePromise("returns a job when it and its audit record are stored") { store in
+    let job = try await store.enqueue(.request("alice@example.com", at: start), audit: AuditRecord(.requested, identifierKey: "k"))
+    #expect(job.kind == .resetRequest(.email("alice@example.com")) && job.locale == "en" && job.createdAt == start && job.attempts == 0)
+    #expect(try await store.outboxRow(id: job.id)?.requestID == "r")
+    let audit = try await store.auditRows(AuditFilter(), limit: 10)
+    #expect(audit.map(\.event) == ["requested"] && audit.map(\.identifierKey) == ["k"] && audit.map(\.at) == [start])
+  },
+  StorePromise("leases a job to one owner at a time, and to the next when the lease runs out") { store in
+    let due = start.addingTimeInterval(1)
+    _ = try await enqueue(store, "alice@example.com", due: due)
+    #expect(try await claim(store, "a", at: start).isEmpty)
+    #expect(try await store.nextDue(owner: "a") == due)
+    let first = try #require(try await claim(store, "a", at: due).first)
+    #expect(first.kind == .resetRequest(.email("alice@example.com")) && first.requestID == "r" && first.createdAt == start && first.attempts == 1)
+    #expect(try await claim(store, "b", at: due.addingTimeInterval(59)).isEmpty)
+    let later = due.addingTimeInterval(60)
+    let second = try #require(try await claim(store, "b", at: later).first)
+    // The first owner is late: its outcome no longer counts.
+    #expect(try await store.finish(first, owner: "a", .done(AuditRecord(.noAccount)), at: later) == false)
+    #expect(try await store.extendLeases(of: [first.id], owner: "a", to: later.addingTimeInterval(60)).isEmpty)
+    #expect(try await store.extendLeases(of: [second.id], owner: "b", to: later.addingTimeInterval(60)) == [second.id])
+    #expect(try await store.nextDue(owner: "a") == later.addingTimeInterval(60))
+    #expect(try await store.finish(second, owner: "b", .done(AuditRecord(.mailed)), at: later))
+    #expect(try await store.nextDue(owner: "a") == nil)
+  },
+  StorePromise("leases the jobs that are longest overdue first, and each to one of several owners") { store in
+    var ids: [Int64] = []
+    for index in 0..<20 { ids.append(try await enqueue(store, due: start.addingTimeInterval(-Double(index))).id) }
+    #expect(try await claim(store, "first", at: start, limit: 3).map(\.id).sorted() == Array(ids.suffix(3)))
+    let claimed = try await withThrowingTaskGroup(of: [Int64].self) { group in
+      for index in 0..<10 { group.addTask { try await claim(store, "owner\(index)", at: start, limit: 5).map(\.id) } }
+      return try await group.reduce([], +)
+    }
+    #expect(claimed.sorted() == ids.dropLast(3).sorted())
+  },
+  StorePromise("never leases a job again to the owner that holds it, however late that is") { store in
+    _ = try await enqueue(store)
+    let job = try #require(try await claim(store, "a", at: start).first)
+    let later = start.addingTimeInterval(3600)
+    #expect(try await claim(store, "a", at: later).isEmpty)
+    #expect(try await store.nextDue(owner: "a") == nil)
+    #expect(try await store.extendLeases(of: [job.id], owner: "a", to: later.addingTimeInterval(60)) == [job.id])
+    try await store.release([job.id], owner: "a")
+    #expect(try await claim(store, "a", at: later).map(\.id) == [job.id])
+  },
+  StorePromise("keeps a job that is born leased from every other owner until the lease runs out") { store in
+    let job = try await enqueue(store, due: start.addingTimeInterval(6), owner: "a")
+    #expect(job.attempts == 1)
+    #expect(try await claim(store, "b", at: start.addingTimeInterval(5)).isEmpty)
+    #expect(try await claim(store, "a", at: start.addingTimeInterval(5)).isEmpty)
+    #expect(try await claim(store, "b", at: start.addingTimeInterval(6)).map(\.id) == [job.id])
+  },
+  StorePromise("releases no lease that another owner holds") { store in
+    _ = try await enqueue(store)
+    let job = try #require(try await claim(store, "a", at: start).first)
+    try await store.release([job.id], owner: "b")
+    #expect(try await claim(store, "b", at: start).isEmpty)
+    #expect(try await store.extendLeases(of: [job.id], owner: "a", to: start.addingTimeInterval(90)) == [job.id])
+  },
+  StorePromise("never sends an email again that was sent, even if its sender had lost the lease") { store in
+    _ = try await enqueue(store)
+    let first = try #require(try await claim(store, "a", at: start).first)
+    let later = start.addingTimeInterval(61)
+    let second = try #require(try await claim(store, "b", at: later).first)
+    #expect(try await store.finish(first, owner: "a", .done(AuditRecord(.mailed)), at: later))
+    #expect(try await store.extendLeases(of: [second.id], owner: "b", to: later.addingTimeInterval(60)).isEmpty)
+  },
+  StorePromise("never gives an id to two jobs, so that no worker takes another job for its own") { store in
+    var ids = Set<Int64>()
+    for _ in 0..<3 {
+      _ = try await enqueue(store)
+      let job = try #require(try await claim(store, "a", at: start).first)
+      #expect(ids.insert(job.id).inserted)
+      _ = try await store.finish(job, owner: "a", .done(AuditRecord(.noAccount)), at: start)
+    }
+  },
+  StorePromise("does not shorten a wait by extending a lease") { store in
+    _ = try await enqueue(store)
+    let job = try #require(try await claim(store, "a", at: start).first)
+    _ = try await store.finish(job, owner: "a", .retry(at: start.addingTimeInterval(600), reason: "451"), at: start)
+    _ = try await store.extendLeases(of: [job.id], owner: "a", to: start.addingTimeInterval(8))
+    #expect(try await store.nextDue(owner: "a") == start.addingTimeInterval(600))
+  },
+  StorePromise("replaces a request by one job for each account, and keeps its language and its age") { store in
+    let users = [try await store.addUser("a").id, try await store.addUser("b").id]
+    _ = try await enqueue(store)
+    let job = try #require(try await claim(store, "a", at: start).first)
+    let later = start.addingTimeInterval(5)
+    #expect(try await store.finish(job, owner: "a", .split(users, AuditRecord(.suppressed)), at: later))
+    let jobs = try await claim(store, "a", at: later)
+    #expect(Set(jobs.map(\.id)).count == 2 && !jobs.map(\.id).contains(job.id))
+    for (job, user) in zip(jobs.sorted { $0.id < $1.id }, users) {
+      #expect(job.kind == .resetEmail(userID: user) && job.locale == "en" && job.createdAt == start && job.requestID == "r")
+    }
+    #expect(try await store.auditRows(AuditFilter(), limit: 10).map(\.event) == ["requested", "suppressed"])
+  },
+  StorePromise("keeps dead letters with the reason until they are purged, and leases none of them") { store in
+    for index in 0..<3 {
+      _ = try await enqueue(store)
+      let died = start.addingTimeInterval(Double(index))
+      let job = try #require(try await claim(store, "a", at: died).first)
+      #expect(try await store.finish(job, owner: "a", .deadLetter(reason: "550", AuditRecord(.mailFailed)), at: died))
+      #expect(try await store.outboxRow(id: job.id)?.lastError == "550")
+    }
+    #expect(try await claim(store, "b", at: start.addingTimeInterval(3600)).isEmpty)
+    #expect(try await store.nextDue(owner: "b") == nil)
+    let end = start.addingTimeInterval(2)
+    #expect(try await store.purgeDeadLetters(before: end, limit: 1) == 1)
+    #expect(try await store.purgeDeadLetters(before: end, limit: 5) == 1)
+    #expect(try await store.outboxCounts().dead == 1)
+  },
+  StorePromise("counts an email once against the limits of its address and of all emails") { store in
+    let user = try await store.addUser("a").id
+    func reserve(_ request: String, key: String?, at seconds: Double = 0) async throws -> EmailAllowance {
+      let email = EmailReservation(
+        addressKey: key, requestID: request, userID: user, limits: key == nil ? [] : [RateLimit(count: 1, seconds: 60)],
+        totalLimits: [RateLimit(count: 2, seconds: 600)])
+      return try await store.reserve(email, at: start.addingTimeInterval(seconds))
+    }
+    #expect(try await reserve("r1", key: "k") == .granted)
+    // The second attempt to send the same email.
+    #expect(try await reserve("r1", key: "k", at: 1) == .granted)
+    #expect(try await reserve("r2", key: "k", at: 59) == .refused)
+    #expect(try await reserve("r3", key: "other", at: 2) == .granted)
+    #expect(try await reserve("r4", key: nil, at: 3) == .later(start.addingTimeInterval(600)))
+    #expect(try await reserve("r5", key: "k", at: 601) == .granted)
+  },
+]
+
+private func enqueue(_ store: any Store, _ address: String = "a@example.com", due: Date? = nil, owner: String? = nil) async throws -> Job {
+  try await store.enqueue(.request(address, at: start, due: due, owner: owner), audit: AuditRecord(.requested))
+}
+
+private func claim(_ store: any Store, _ owner: String, at now: Date, limit: Int = 5) async throws -> [Job] {
+  try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: now.addingTimeInterval(60))
+}

@@ -1,0 +1,44 @@
+import Credentials
+public import Foundation
+public import PasswordReset
+public import Testing
+
+/// A promise of one of the ports. Every store that implements the port must keep it.
+///
+/// The promises use only the ports, so that a second store can prove with them that it behaves like the first. What a
+/// port cannot express, such as damaged rows, a store tests on its own.
+public struct StorePromise: Sendable, CustomTestStringConvertible {
+  public let testDescription: String
+  /// Checks the promise on an empty store.
+  public let check: @Sendable (any Store) async throws -> Void
+
+  init(_ name: String, _ check: @escaping @Sendable (any Store) async throws -> Void) {
+    testDescription = name
+    self.check = check
+  }
+}
+
+/// A whole second, because a store may round times to milliseconds.
+let start = Date(timeIntervalSince1970: 1_800_000_000)
+
+extension UserDirectory where Self: UserStore {
+  /// Adds a user with the password `x` and an address of the same name.
+  func addUser(_ username: String, email: String? = nil, lastLogin: String? = nil) async throws -> User {
+    let row = UserRow(
+      username: username, email: email ?? "\(username)@example.com", firstName: "A", lastName: "B", password: "x", lastLogin: lastLogin,
+      dateJoined: DjangoTime.text(of: start))
+    guard case .added(let id) = try #require(await add([row]).first) else { throw UserIsMissing() }
+    return try #require(await user(id: id))
+  }
+}
+
+private struct UserIsMissing: Error {}
+
+extension NewJob {
+  /// A reset request for `address` that is due at once unless said otherwise.
+  public static func request(
+    _ address: String = "a@example.com", requestID: String = "r", at now: Date = Date(), due: Date? = nil, owner: String? = nil
+  ) -> NewJob {
+    NewJob(.resetRequest(.email(address)), locale: "en", requestID: requestID, createdAt: now, due: due ?? now, owner: owner)
+  }
+}

@@ -31,7 +31,7 @@ import Testing
       try await harness.addUser()
       harness.mails.fail { _ in .transient(reason: "connection refused") }
       #expect(try await client.requestReset(email: "alice@example.com").status == 202)
-      try await eventually("several tries") { harness.mails.tried >= 3 }
+      try await eventually("several attempts") { harness.mails.tried >= 3 }
       #expect(harness.mails.sent.isEmpty)
       harness.mails.fail { _ in nil }
       _ = try await harness.link()
@@ -73,7 +73,7 @@ import Testing
       try await harness.addUser()
       harness.mails.fail { _ in .transient(reason: "421") }
       _ = try await client.requestReset(email: "alice@example.com")
-      try await eventually("a try") { harness.mails.tried >= 1 }
+      try await eventually("an attempt") { harness.mails.tried >= 1 }
       harness.clock.advance(by: 25 * 3600)
       try await harness.drained()
       #expect(try audit(harness) == ["requested", "mail_failed"])
@@ -166,7 +166,7 @@ import Testing
         try harness.count("SELECT count(*) FROM password_reset_outbox WHERE dead_lettered_at IS NOT NULL") == 1
       }
       harness.clock.advance(by: 6 * 86400)
-      _ = try await client.requestReset(email: "nobody@example.com")
+      _ = try await client.requestReset(email: "stranger@example.com")
       try await harness.drained()
       #expect(try harness.count("SELECT count(*) FROM password_reset_outbox") == 1)
       harness.clock.advance(by: 2 * 86400)

@@ -35,7 +35,7 @@ def test_honest_clients_are_served_during_a_crowd(database: Path, tmp_path: Path
     assert grown <= LARGEST_GROWTH
 
 
-def test_a_crowd_does_not_hold_up_the_end(database: Path, tmp_path: Path) -> None:
+def test_a_crowd_does_not_delay_the_shutdown(database: Path, tmp_path: Path) -> None:
     with serving(database, tmp_path) as service:
         seconds = shutdown_during_crowd(service)
     assert seconds is not None and seconds <= LONGEST_END

@@ -85,7 +85,7 @@ extension SQLiteStore: OutboxStore {
     try await read { db in
       try Int64.fetchOne(
         db.cachedStatement(
-          sql: "SELECT due_at FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND owner IS NOT ? ORDER BY due_at LIMIT 1"),
+          sql: "SELECT min(due_at) FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND owner IS NOT ?"),
         arguments: [owner]
       ).map(Date.init(milliseconds:))
     }

@@ -19,7 +19,7 @@ enum DemoUser {
   static func welcome(_ settings: Settings, port: Int) -> String {
     """
 
-    password-reset is running in development mode. Request a reset in another terminal; \
+    password-reset is ready, in development mode. Request a reset in another terminal; \
     \(settings.mail.backend == .memory ? "read the email over HTTP:" : "the email appears here:")
 
       curl -i http://\(settings.http.host):\(port)/password-reset --json '{"email": "\(email)"}'

@@ -148,7 +148,7 @@ struct UsersExportCommand: AsyncParsableCommand {
           throw CommandError(message: "Cannot write: \(error.localizedDescription)")
         }
         for id in page.damaged { printError("The row of user \(id) is damaged and was left out.") }
-        if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is not a whole number and were left out.") }
+        if page.withoutKey > 0 { printError("Left out: \(counted(page.withoutKey, "row")) whose id is not a whole number.") }
         (written, damaged, last) = (written + page.rows.count, damaged + page.damaged.count + page.withoutKey, page.last)
         progress.show(written, "\(written) users")
       } while last != nil

@@ -34,7 +34,7 @@ struct UsersListCommand: AsyncParsableCommand {
           print(json ? try summary.json() : table.row(record.id?.text ?? "", summary.state, record.username, record.email))
         }
         for id in page.damaged { printError("The row of user \(id) is damaged.") }
-        if page.withoutKey > 0 { printError("\(page.withoutKey) rows have an id that is not a whole number.") }
+        if page.withoutKey > 0 { printError("Not shown: \(counted(page.withoutKey, "row")) whose id is not a whole number.") }
         damaged += page.damaged.count + page.withoutKey
         last = page.last
       } while last != nil

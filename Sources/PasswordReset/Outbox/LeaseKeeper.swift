@@ -40,13 +40,14 @@ public final class LeaseKeeper: Sendable {
 
   // MARK: - For code that adds jobs
 
-  /// Returns a job to be added to the outbox. If the worker has room, it is leased to this process, which saves the worker a claim.
+  /// Returns a job to be added to the outbox. If the worker has room and no due job waits, it is leased to this process, which saves the worker a
+  /// claim. A job that waits comes first: a steady stream of new jobs must not take all the room.
   ///
-  /// Afterwards either ``start(_:)`` or ``cancel(_:)`` must be called.
+  /// Afterwards either ``start(_:_:)`` or ``cancel(_:)`` must be called.
   public func makeJob(_ kind: JobKind, locale: String?, requestID: String) -> NewJob {
     let now = now()
     let isLeased = state.withLock { state in
-      guard state.held.count + state.committed.count + state.reserved < state.limit else { return false }
+      guard state.nextClaim > now, state.held.count + state.reserved < state.limit else { return false }
       state.reserved += 1
       return true
     }

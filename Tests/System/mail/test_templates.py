@@ -23,7 +23,7 @@ def test_the_exported_templates_write_the_built_in_emails(tmp_path: Path) -> Non
 
 
 def test_a_preview_is_in_the_requested_language(tmp_path: Path) -> None:
-    assert "Subject: Ihr Passwort bei Example zurücksetzen\n" in preview("--language", "de")
+    assert "Subject: Passwort für Example zurücksetzen\n" in preview("--language", "de")
     assert run_program(BASE_ENVIRONMENT, "mail", "preview", "--language", "tlh").returncode == 64
 
 

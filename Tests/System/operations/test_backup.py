@@ -119,7 +119,7 @@ def test_a_backup_shows_one_moment(backups: list[Backup]) -> None:
     for backup in backups:
         with closing(read_only(backup.file)) as connection:
             reset = {user for (user,) in connection.execute("SELECT user_id FROM password_reset_audit WHERE event = 'reset'")}
-            changed = {user for (user,) in connection.execute("SELECT id FROM auth_user WHERE password NOT LIKE '%$1$salt%'")}
+            changed = {user for (user,) in connection.execute("SELECT CAST(id AS TEXT) FROM auth_user WHERE password NOT LIKE '%$1$salt%'")}
             notices = connection.execute(
                 "SELECT user_id FROM password_reset_outbox WHERE kind = 'changed_notice' UNION ALL"
                 " SELECT user_id FROM password_reset_audit WHERE event = 'mailed'"

@@ -121,6 +121,25 @@ import Testing
     }
   }
 
+  @Test func `takes four writes until its email is sent`() async throws {
+    let harness = try Harness()
+    var policy = OutboxPolicy()
+    policy.pollInterval = 3600
+    policy.lease = 3600
+    try await harness.run(policy: policy) { client in
+      try await harness.addUser()
+      // After its first claim the worker takes new jobs in memory.
+      try await eventually("the first claim") { harness.statements.lines.contains { $0.hasPrefix("UPDATE password_reset_outbox SET owner") } }
+      let before = harness.statements.lines.count
+      _ = try await client.requestReset(email: "alice@example.com")
+      try await harness.drained()
+      // Deletions of old rows have a limit, and are not part of a request.
+      let statements = harness.statements.lines.dropFirst(before).filter { !$0.contains("LIMIT") }
+      let writes = statements.filter { $0.hasPrefix("INSERT") || $0.hasPrefix("UPDATE") || $0.hasPrefix("DELETE") }
+      #expect(writes.map { $0.prefix(6) } == ["INSERT", "INSERT", "DELETE", "INSERT"], "\(writes)")
+    }
+  }
+
   private func audit(_ harness: Harness) throws -> [String] {
     try harness.sql { db in try String.fetchAll(db, sql: "SELECT event FROM password_reset_audit ORDER BY id") }
   }

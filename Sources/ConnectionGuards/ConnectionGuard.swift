@@ -20,7 +20,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
   typealias OutboundOut = IOData
 
   private enum Phase {
-    /// The client sends a request since this time, or may start to.
+    /// The client has been sending a request, or could have started one, since this time.
     case receiving(since: NIODeadline)
     case answering
     case idle(since: NIODeadline)
@@ -43,8 +43,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
   /// Whether the client has sent more while the server was still answering.
   private var clientSentAhead = false
   private var clientClosedOutput = false
-  /// Whether the server writes no more, and whether the kernel has taken all that it wrote.
+  /// Whether the server has written everything that it will write.
   private var serverEndedOutput = false
+  /// Whether the kernel has also accepted all of it.
   private var serverClosedOutput = false
   private var bytesWritten = 0
   private var bytesTakenByKernel = 0

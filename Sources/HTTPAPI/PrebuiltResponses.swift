@@ -16,7 +16,7 @@ struct PrebuiltResponses: Sendable {
     bodies = Dictionary(languages.all.map { ($0.messagesTag, LocalizedBodies($0, passwordRules)) }) { first, _ in first }
   }
 
-  /// The response to every well-formed request. It is always in English, so that it is the same byte for byte.
+  /// The response to every well-formed reset request. It is always in English, so that it is the same byte for byte.
   var accepted: Response { Response(.accepted, acceptedBody) }
 
   func done(in language: Language) -> Response { response(bodies[language.messagesTag]?.done, in: language) }

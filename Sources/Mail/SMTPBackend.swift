@@ -14,19 +14,19 @@ public final class SMTPBackend: MailBackend {
   private static let idleLimit = 60
 
   private struct State {
-    var queue: [Job] = []
+    var queue: [PendingTransfer] = []
     var connections = 0
     var idle = 0
     var isStopping = false
   }
 
-  private typealias Job = (transfer: SMTPTransfer, done: CheckedContinuation<Result<Void, MailError>, Never>)
+  private typealias PendingTransfer = (transfer: SMTPTransfer, done: CheckedContinuation<Result<Void, MailError>, Never>)
 
   private let settings: SMTPSettings
   private let maximumConnections: Int
   private let state = Mutex(State())
   /// Is signaled once for each job in the queue.
-  private let jobs = DispatchSemaphore(value: 0)
+  private let pendingSignal = DispatchSemaphore(value: 0)
 
   /// Creates a backend. It connects when there is an email to send.
   /// - Parameter connections: The highest number of connections at once.
@@ -67,9 +67,9 @@ public final class SMTPBackend: MailBackend {
     for job in jobs { refuse(job) }
   }
 
-  private func refuse(_ job: Job) { job.done.resume(returning: .failure(.unavailable(reason: "the service is stopping"))) }
+  private func refuse(_ job: PendingTransfer) { job.done.resume(returning: .failure(.unavailable(reason: "the service is stopping"))) }
 
-  private func enqueue(_ job: Job) {
+  private func enqueue(_ job: PendingTransfer) {
     let needsConnection = state.withLock { state -> Bool? in
       guard !state.isStopping else { return nil }
       state.queue.append(job)
@@ -78,7 +78,7 @@ public final class SMTPBackend: MailBackend {
       return true
     }
     guard let needsConnection else { return refuse(job) }
-    jobs.signal()
+    pendingSignal.signal()
     // The wait for the network must not block a dispatch thread, which the database needs.
     if needsConnection {
       Thread.detachNewThread {
@@ -90,15 +90,15 @@ public final class SMTPBackend: MailBackend {
 
   private func work() {
     let connection = SMTPConnection(settings)
-    while let job = nextJob() { job.done.resume(returning: connection.perform(job.transfer)) }
+    while let job = nextTransfer() { job.done.resume(returning: connection.perform(job.transfer)) }
   }
 
   /// Returns the next job, or `nil` if there is none for ``idleLimit`` seconds.
-  private func nextJob() -> Job? {
+  private func nextTransfer() -> PendingTransfer? {
     state.withLock { $0.idle += 1 }
     while true {
-      let isSignaled = jobs.wait(timeout: .now() + .seconds(Self.idleLimit)) == .success
-      let job = state.withLock { state -> Job?? in
+      let isSignaled = pendingSignal.wait(timeout: .now() + .seconds(Self.idleLimit)) == .success
+      let job = state.withLock { state -> PendingTransfer?? in
         // Wait again after a signal for a job that stop() removed, and after a timeout if a job has just been added.
         guard isSignaled != state.queue.isEmpty else { return .none }
         state.idle -= 1

@@ -43,7 +43,8 @@ extension SQLiteStore: OutboxStore {
   public func release(_ ids: [Int64], owner: String) async throws(StoreError) {
     try await write { db in
       try db.cachedStatement(
-        sql: "UPDATE password_reset_outbox SET owner = NULL, due_at = created_at WHERE id IN (SELECT value FROM json_each(?)) AND owner = ?"
+        sql:
+          "UPDATE password_reset_outbox SET owner = NULL, due_at = created_at, attempts = max(attempts - 1, 0) WHERE id IN (SELECT value FROM json_each(?)) AND owner = ?"
       ).execute(arguments: [Self.json(ids), owner])
     }
   }
@@ -65,8 +66,10 @@ extension SQLiteStore: OutboxStore {
         }
       // The old creation time returns the job to its position in the queue.
       case .release:
-        try db.cachedStatement(sql: "UPDATE password_reset_outbox SET owner = NULL, due_at = created_at WHERE id = ?")
-          .execute(arguments: [job.id])
+        try db.cachedStatement(
+          sql: "UPDATE password_reset_outbox SET owner = NULL, due_at = created_at, attempts = max(attempts - 1, 0) WHERE id = ?"
+        )
+        .execute(arguments: [job.id])
       case .retry(let date, let reason):
         try db.cachedStatement(sql: "UPDATE password_reset_outbox SET owner = NULL, due_at = ?, last_error = ? WHERE id = ?")
           .execute(arguments: [date.milliseconds, reason, job.id])
@@ -132,7 +135,7 @@ extension SQLiteStore: OutboxStore {
     }.max()
   }
 
-  /// Adds a job in the transaction that causes it. A job with an owner is born leased, which is its first attempt.
+  /// Adds a job in the transaction that causes it. A job with an owner is leased from the start, which is its first attempt.
   static func insert(_ job: NewJob, in db: Database) throws -> Job {
     let (kind, identifier, userID) = JobCoding.columns(of: job.kind)
     let attempts = job.owner == nil ? 0 : 1

@@ -40,7 +40,7 @@ import Text
 
   @Test(arguments: Languages.builtIn.filter { $0 != "en" }) func `has every message in the code, in all its plural forms`(_ tag: String) throws {
     let messages = try #require(try Self.file(tag)["messages"])
-    let phrases = try Self.phrasesInCode()
+    let phrases = try Self.messagesInCode()
     #expect(phrases.count > 20)
     #expect(Set(messages.keys) == phrases)
     let counted: Set<String> = ["min_length", "max_length", "limit_value"]
@@ -54,8 +54,8 @@ import Text
     }
   }
 
-  /// Returns the text of every `Phrase("…")` in the sources.
-  private static func phrasesInCode() throws -> Set<String> {
+  /// Returns the text of every `LocalizableMessage("…")` in the sources.
+  private static func messagesInCode() throws -> Set<String> {
     let sources = root.appendingPathComponent("Sources")
     let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil)).compactMap { $0 as? URL }
     var phrases: Set<String> = []

@@ -1,5 +1,6 @@
 import Foundation
 import SQLiteStore
+import Synchronization
 import Testing
 
 @testable import PasswordReset
@@ -58,7 +59,7 @@ import Testing
     _ = try await leases.claim(limit: 1, pollInterval: 60)
     let new = leases.makeJob(.resetRequest(.email("a@example.com")), locale: "en", requestID: "r")
     leases.cancel(new)
-    #expect(new.owner != nil && leases.count == 0)
+    #expect(new.owner != nil && leases.heldOrReserved == 0)
     #expect(try await add("b@example.com"))
   }
 
@@ -72,4 +73,80 @@ import Testing
     try await leases.extend()
     #expect(try await leases.claim(limit: 1, pollInterval: 60).map(\.id) == [job.id])
   }
+
+  @Test func `keeps what it claimed although the store cannot say what is due next`() async throws {
+    let keeper = LeaseKeeper(outbox: ForgetfulStore(store: store), duration: 6, now: { Date() })
+    #expect(try await add("a@example.com") == false)
+    try await eventually("the job to be due") { self.leases.nextClaim <= Date() }
+    let job = try #require(try await keeper.claim(limit: 5, pollInterval: 60).first)
+    #expect(await keeper.isHeld(job) && keeper.heldOrReserved == 1)
+  }
+
+  @Test func `asks the store before it sends the email of a job whose first handling ended during a claim`() async throws {
+    #expect(try await add("a@example.com") == false)
+    try await eventually("the job to be due") { self.leases.nextClaim <= Date() }
+    let pausing = PausingStore(store: store)
+    let keeper = LeaseKeeper(outbox: pausing, duration: 6, now: { Date() })
+    let first = try #require(try await keeper.claim(limit: 5, pollInterval: 60).first)
+    // An operator retries the job, so the next claim takes it again; while that is under way, the first handling ends.
+    _ = try await store.retryOutbox(.ids([first.id]), at: Date().addingTimeInterval(-1))
+    pausing.afterClaim { _ = try? await keeper.finish(first, .done(AuditRecord(.mailed))) }
+    let again = try await keeper.claim(limit: 5, pollInterval: 60)
+    #expect(again.map(\.id) == [first.id])
+    #expect(await keeper.isHeld(again[0]) == false)
+  }
+}
+
+/// A store that cannot read when the next job is due.
+private struct ForgetfulStore: WrappedOutboxStore {
+  let store: SQLiteStore
+
+  func nextDue(owner: String) async throws(StoreError) -> Date? { throw .unavailable(reason: "no reader") }
+}
+
+/// A store that runs a test's work between the commit of a claim and its return.
+private final class PausingStore: WrappedOutboxStore {
+  let store: SQLiteStore
+  private let work = Mutex<@Sendable () async -> Void>({})
+
+  init(store: SQLiteStore) { self.store = store }
+
+  func afterClaim(_ work: @escaping @Sendable () async -> Void) { self.work.withLock { $0 = work } }
+
+  func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+    let jobs = try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
+    await work.withLock { $0 }()
+    return jobs
+  }
+}
+
+/// An outbox that passes everything on to a real one.
+private protocol WrappedOutboxStore: OutboxStore {
+  var store: SQLiteStore { get }
+}
+
+extension WrappedOutboxStore {
+  func enqueue(_ job: NewJob, audit: AuditRecord) async throws(StoreError) -> Job { try await store.enqueue(job, audit: audit) }
+
+  func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+    try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
+  }
+
+  func extendLeases(of ids: [Int64], owner: String, to leaseEnd: Date) async throws(StoreError) -> Set<Int64> {
+    try await store.extendLeases(of: ids, owner: owner, to: leaseEnd)
+  }
+
+  func release(_ ids: [Int64], owner: String) async throws(StoreError) { try await store.release(ids, owner: owner) }
+
+  func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool {
+    try await store.finish(job, owner: owner, outcome, at: now)
+  }
+
+  func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
+    try await store.purgeDeadLetters(before: date, limit: limit)
+  }
+
+  func nextDue(owner: String) async throws(StoreError) -> Date? { try await store.nextDue(owner: owner) }
+
+  func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }
 }

@@ -90,7 +90,7 @@ import Testing
     }
   }
 
-  @Test func `keeps its Message-ID over every try`() async throws {
+  @Test func `keeps its Message-ID over all attempts`() async throws {
     let harness = try Harness()
     let identifiers = Recorder()
     try await harness.run { client in

@@ -50,12 +50,20 @@ public let outboxStorePromises: [StorePromise] = [
     try await store.release([job.id], owner: "a")
     #expect(try await claim(store, "a", at: later).map(\.id) == [job.id])
   },
-  StorePromise("keeps a job that is born leased from every other owner until the lease runs out") { store in
+  StorePromise("keeps a job that is leased from the start from every other owner until the lease runs out") { store in
     let job = try await enqueue(store, due: start.addingTimeInterval(6), owner: "a")
     #expect(job.attempts == 1)
     #expect(try await claim(store, "b", at: start.addingTimeInterval(5)).isEmpty)
     #expect(try await claim(store, "a", at: start.addingTimeInterval(5)).isEmpty)
     #expect(try await claim(store, "b", at: start.addingTimeInterval(6)).map(\.id) == [job.id])
+  },
+  StorePromise("does not count a released job as attempted") { store in
+    _ = try await enqueue(store)
+    let job = try #require(try await claim(store, "a", at: start).first)
+    #expect(try await store.finish(job, owner: "a", .release, at: start))
+    let again = try #require(try await claim(store, "a", at: start).first)
+    try await store.release([again.id], owner: "a")
+    #expect(try await claim(store, "a", at: start).first?.attempts == 1)
   },
   StorePromise("releases no lease that another owner holds") { store in
     _ = try await enqueue(store)

@@ -62,7 +62,8 @@ struct OutboxShowCommand: AsyncParsableCommand {
 struct OutboxRetryCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "retry", abstract: "Retry messages now, including dead letters.",
-    discussion: "A reset link is created when its email is sent, so it is fresh even if the request is old. A running service starts within seconds.")
+    discussion:
+      "A reset link is created when its email is sent, so it is fresh even if the request is old. A running service retries them within seconds.")
 
   @Argument(help: "The numbers that `outbox list` shows.")
   var ids: [Int64] = []

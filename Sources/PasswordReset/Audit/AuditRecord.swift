@@ -29,7 +29,7 @@ public enum AuditEvent: String, Sendable, CaseIterable {
 public struct AuditRecord: Sendable, Equatable {
   /// The event.
   public var event: AuditEvent
-  /// The key of the user, or `nil` if the event concerns no known user.
+  /// The key of the user, if there is one. For a link it is the key in the link, whether or not that user exists.
   public var userID: UserID?
   /// The keyed hash of the address or user name. With it the audit can be searched for a person but not read as a list
   /// of people.

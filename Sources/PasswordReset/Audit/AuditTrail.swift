@@ -88,7 +88,7 @@ public final class AuditTrail: Service {
     // If the last write failed, another one would only delay the shutdown.
     if isWritable { _ = await flush() }
     let count = pending.withLock(\.count)
-    if count > 0 { logger.error("Lines of the audit are lost because the database cannot be written", metadata: ["lines": "\(count)"]) }
+    if count > 0 { logger.error("Audit records are lost because the database cannot be written", metadata: ["lines": "\(count)"]) }
   }
 
   private func flush() async -> Bool {
@@ -99,7 +99,7 @@ public final class AuditTrail: Service {
       pending.withLock { $0.removeFirst(lines.count) }
       return true
     } catch {
-      logger.error("Cannot write the audit; its lines wait", metadata: ["reason": "\(error)"])
+      logger.error("Cannot write audit records; they wait", metadata: ["reason": "\(error)"])
       return false
     }
   }

@@ -3,7 +3,8 @@ import Foundation
 /// Stops attempts while the mail server is away, so that an outage costs the waiting emails nothing.
 ///
 /// Closed, it lets everything through. It opens when several different jobs have failed in a row. When the wait is over it is half-open: one
-/// attempt probes the server; a success closes it, a failure opens it for longer.
+/// attempt probes the server; an answer from the server closes it, even a
+/// refusal, and a failure opens it for longer.
 struct CircuitBreaker {
   /// The jobs that failed since the last success. One job that fails again and again does not open the breaker: the fault may be its own.
   private var failing: Set<Int64> = []
@@ -16,7 +17,7 @@ struct CircuitBreaker {
   var isClosed: Bool { openUntil == nil }
 
   /// Returns when the open breaker becomes half-open, or `nil` if attempts may be made now.
-  func waitsUntil(at now: Date) -> Date? {
+  func blockedUntil(at now: Date) -> Date? {
     // A clock that was set back must not keep it open.
     openUntil.flatMap { $0 > now && $0 < now.addingTimeInterval(2 * policy.maxProbeInterval) ? $0 : nil }
   }
@@ -25,9 +26,9 @@ struct CircuitBreaker {
 
   mutating func recordFailure(of job: Int64, at now: Date) {
     failing.insert(job)
-    if let openUntil {
+    if openUntil != nil {
       // An attempt that was in progress when the breaker opened says nothing new.
-      guard openUntil <= now else { return }
+      guard blockedUntil(at: now) == nil else { return }
       failedProbes += 1
     } else if failing.count < max(2, policy.connections) {
       return

@@ -45,7 +45,7 @@ public struct Job: Sendable, Equatable {
   public var createdAt: Date
   /// When the time to live began: at ``createdAt``, or when an operator retried the job.
   public var ttlStart: Date
-  /// How many times the job was leased, including this time.
+  /// How many times the job was leased and not released, including this time.
   public var attempts: Int
 
   public init(id: Int64, kind: JobKind, locale: String?, requestID: String, createdAt: Date, ttlStart: Date, attempts: Int) {

@@ -4,7 +4,8 @@ import Synchronization
 
 /// Keeps this process's leases on jobs: which it holds and until when, and which it passes to its worker in memory.
 ///
-/// A lease that ran out, because the disk, the machine or the process stood still, may be another worker's. Nothing is sent without one.
+/// A lease that ran out, because the disk, the machine or the process stood still, may be another worker's. It is checked
+/// before an email is passed to the backend.
 public final class LeaseKeeper: Sendable {
   private struct State {
     /// The ends of the leases on the jobs that the worker holds.
@@ -34,14 +35,14 @@ public final class LeaseKeeper: Sendable {
     self.now = now
   }
 
-  /// A random delay before a job starts, which separates the worker's activity from the reply to the request. It is too short to matter to
+  /// Returns a delay before a job starts, which separates the worker's activity from the response to the request. It is too short to matter to
   /// an email.
-  static var startDelay: TimeInterval { .random(in: 0.005...0.03) }
+  static func randomStartDelay() -> TimeInterval { .random(in: 0.005...0.03) }
 
   // MARK: - For code that adds jobs
 
-  /// Returns a job to be added to the outbox. If the worker has room and no due job waits, it is leased to this process, which saves the worker a
-  /// claim. A job that waits comes first: a steady stream of new jobs must not take all the room.
+  /// Returns a job to be added to the outbox. If the worker has room and no claim is due, it is leased to this process, which saves the worker a
+  /// claim. Jobs that wait for a claim come first: a steady stream of new jobs must not take all the room.
   ///
   /// Afterwards either ``start(_:_:)`` or ``cancel(_:)`` must be called.
   public func makeJob(_ kind: JobKind, locale: String?, requestID: String) -> NewJob {
@@ -52,7 +53,7 @@ public final class LeaseKeeper: Sendable {
       return true
     }
     return NewJob(
-      kind, locale: locale, requestID: requestID, createdAt: now, due: now.addingTimeInterval(isLeased ? duration : Self.startDelay),
+      kind, locale: locale, requestID: requestID, createdAt: now, due: now.addingTimeInterval(isLeased ? duration : Self.randomStartDelay()),
       owner: isLeased ? owner : nil)
   }
 
@@ -77,7 +78,8 @@ public final class LeaseKeeper: Sendable {
 
   // MARK: - For the worker
 
-  var count: Int { state.withLock { $0.held.count + $0.reserved } }
+  /// How many jobs are held, or are being committed with a lease.
+  var heldOrReserved: Int { state.withLock { $0.held.count + $0.reserved } }
 
   /// When the worker has to claim next.
   var nextClaim: Date { state.withLock(\.nextClaim) }
@@ -95,18 +97,31 @@ public final class LeaseKeeper: Sendable {
   func claim(limit: Int, pollInterval: TimeInterval) async throws(StoreError) -> [Job] {
     let end = now().addingTimeInterval(duration)
     let poll = now().addingTimeInterval(pollInterval)
-    // Set before the claim: a job that becomes due meanwhile moves it closer.
-    state.withLock { $0.nextClaim = poll }
+    let heldBefore = state.withLock { state in
+      // Set before the claim: a job that becomes due meanwhile moves it closer.
+      state.nextClaim = poll
+      return Set(state.held.keys)
+    }
     let jobs = try await outbox.claim(limit: limit, owner: owner, at: now(), leaseEnd: end)
-    let next = jobs.count == limit ? now() : try await outbox.nextDue(owner: owner) ?? poll
+    let next = jobs.count == limit ? now() : await nextDue() ?? poll
     return state.withLock { state in
       state.nextClaim = min(state.nextClaim, next)
-      // A job that another process had claimed and released is ours again; its first handling has not ended.
-      return jobs.filter { state.held.updateValue(end, forKey: $0.id) == nil }
+      return jobs.filter { job in
+        // A job that lost its owner while it was being handled, by an operator's retry, is ours again. If that handling has ended meanwhile, the
+        // job may be done: a lease without time has the store asked before anything is sent.
+        let isHeld = state.held[job.id] != nil
+        state.held[job.id] = isHeld || !heldBefore.contains(job.id) ? end : .distantPast
+        return !isHeld
+      }
     }
   }
 
-  /// Extends all leases; those on jobs that are no longer ours end.
+  /// Returns when the next job is due. If the store cannot say, the regular poll finds the job: the claim before it must not be lost.
+  private func nextDue() async -> Date? {
+    do { return try await outbox.nextDue(owner: owner) } catch { return nil }
+  }
+
+  /// Extends all leases, and drops those that another process has taken.
   func extend() async throws(StoreError) {
     let (ids, abandoned) = state.withLock { ($0.held.map(\.key), $0.abandoned) }
     if !abandoned.isEmpty {
@@ -119,7 +134,7 @@ public final class LeaseKeeper: Sendable {
     try await extend(ids)
   }
 
-  /// Whether the job is still ours for long enough to send its email.
+  /// Whether this process still holds the job for long enough to send its email.
   func isHeld(_ job: Job) async -> Bool {
     guard let end = state.withLock({ $0.held[job.id] }) else { return false }
     if end.timeIntervalSince(now()) > duration / 2 { return true }
@@ -143,7 +158,8 @@ public final class LeaseKeeper: Sendable {
     return isRecorded
   }
 
-  /// Stops handling a job whose outcome cannot be recorded. It is due again when the store works again, or when the lease runs out.
+  /// Stops handling a job whose outcome cannot be recorded. This process releases it as soon as the store works again; otherwise another process
+  /// claims it when the lease runs out.
   func abandon(_ job: Job) {
     state.withLock { state in
       state.held[job.id] = nil

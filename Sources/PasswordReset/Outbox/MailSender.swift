@@ -31,8 +31,11 @@ public final class MailSender: Sendable {
     state = Mutex(State(breaker: CircuitBreaker(policy)))
   }
 
+  /// Whether the breaker is not closed, so that one email probes the server.
+  var isProbing: Bool { state.withLock { !$0.breaker.isClosed } }
+
   /// When the breaker lets the next attempt through; `nil` if that is now.
-  var opensAt: Date? { state.withLock { $0.breaker.waitsUntil(at: now()) } }
+  var opensAt: Date? { state.withLock { $0.breaker.blockedUntil(at: now()) } }
 
   /// What became of an email that had a slot.
   enum SendResult {
@@ -62,8 +65,8 @@ public final class MailSender: Sendable {
       if wait > 0 {
         do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(wait)) } } catch { return .refused }
       }
-      // Emails whose turns passed while the machine was suspended must not all go at once.
-      guard let interval, now().timeIntervalSince(turn) > interval else { return canSend ? .slot(slot) : .refused }
+      // A turn more than a second late was missed while the machine was suspended. Take another one, so that such emails do not all go at once.
+      guard let interval, now().timeIntervalSince(turn) > max(interval, 1) else { return canSend ? .slot(slot) : .refused }
     }
   }
 
@@ -83,7 +86,7 @@ public final class MailSender: Sendable {
     backend.stop()
   }
 
-  private var canSend: Bool { state.withLock { !$0.isStopping && $0.breaker.waitsUntil(at: now()) == nil } }
+  private var canSend: Bool { state.withLock { !$0.isStopping && $0.breaker.blockedUntil(at: now()) == nil } }
 
   private func send(_ message: EmailMessage, of job: Job) async -> SendResult {
     let start = ContinuousClock.now
@@ -97,6 +100,7 @@ public final class MailSender: Sendable {
         return .failed(.unavailable(reason: reason))
       }
     } catch {
+      // The server answered, so it is available.
       closeBreaker()
       return .failed(error)
     }

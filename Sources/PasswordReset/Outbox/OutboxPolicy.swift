@@ -6,8 +6,8 @@ public struct OutboxPolicy: Sendable {
   public var connections = 4
   /// The highest rate of emails, which are spaced evenly; `nil` for no limit.
   public var rate: RateLimit?
-  /// How many jobs the worker holds at once. More than ``connections``, so that jobs that send no email do not wait for those that do. It also
-  /// bounds the jobs that a request passes to the worker in memory.
+  /// How many jobs the worker holds at once. More than ``connections``, so that jobs that send no email do not wait for those that do, unless that
+  /// many emails wait for their turn. It also bounds the jobs that a request passes to the worker in memory.
   public var maxClaimed = 128
   /// How long after its last sign of life a worker's jobs may be claimed by another.
   public var lease: TimeInterval = 6

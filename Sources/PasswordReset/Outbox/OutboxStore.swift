@@ -15,14 +15,14 @@ public protocol OutboxStore: Sendable {
   /// Moves the ends of leases to `leaseEnd`, but never closer, and returns the ids of the jobs that `owner` still holds.
   func extendLeases(of ids: [Int64], owner: String, to leaseEnd: Date) async throws(StoreError) -> Set<Int64>
 
-  /// Ends leases that `owner` holds, so that the jobs are due again at once.
+  /// Ends leases that `owner` holds, so that the jobs are due again at once. A released job does not count as attempted.
   func release(_ ids: [Int64], owner: String) async throws(StoreError)
 
   /// Commits how a job ended and its audit record. If `owner` no longer holds the job it changes nothing and returns `false`, except that an
   /// email that was sent is never sent again by a later owner.
   func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool
 
-  /// Deletes up to `limit` letters that died before `date`, and returns how many it deleted.
+  /// Deletes up to `limit` dead letters from before `date`, and returns how many it deleted.
   func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int
 
   /// Returns when the next job that `owner` does not hold is due, or `nil` if there is none.

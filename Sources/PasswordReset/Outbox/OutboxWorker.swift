@@ -53,19 +53,21 @@ public final class OutboxWorker: Service {
     var nextPurge = Date.distantPast
     var nextExtension = Date.distantPast
     repeat {
-      if nextPurge <= now() { nextPurge = await purge() }
-      // Also if the clock was set back.
+      // Each of the three also if the clock was set back.
+      if nextPurge <= now() || nextPurge > now().addingTimeInterval(Self.purgeInterval) { nextPurge = await purge() }
       if nextExtension <= now() || nextExtension > now().addingTimeInterval(policy.lease / 3) {
         await extendLeases()
         nextExtension = now().addingTimeInterval(policy.lease / 3)
       }
       let opensAt = sender.opensAt
-      let limit = opensAt == nil ? policy.maxClaimed : 0
-      for job in leases.takeCommitted(limit: limit) { group.addTask { [self] in await handle(job, after: LeaseKeeper.startDelay) } }
-      let free = limit - leases.count
+      // While the breaker is half-open, a few jobs suffice to probe the server; all others stay untouched.
+      let limit = opensAt != nil ? 0 : sender.isProbing ? policy.connections : policy.maxClaimed
+      for job in leases.takeCommitted(limit: limit) { group.addTask { [self] in await handle(job, after: LeaseKeeper.randomStartDelay()) } }
+      let free = limit - leases.heldOrReserved
       // A claim costs a commit, so it waits until there is room for several jobs.
       let hasRoom = free > limit / 2
-      if hasRoom, leases.nextClaim <= now(), let jobs = await claim(free) {
+      let isClaimDue = leases.nextClaim <= now() || leases.nextClaim > now().addingTimeInterval(policy.pollInterval)
+      if hasRoom, isClaimDue, let jobs = await claim(free) {
         for job in jobs { group.addTask { [self] in await handle(job) } }
       }
       let wakeTime = min(nextExtension, opensAt ?? .distantFuture, hasRoom ? leases.nextClaim : .distantFuture)
@@ -78,7 +80,7 @@ public final class OutboxWorker: Service {
     do {
       return try await leases.claim(limit: limit, pollInterval: policy.pollInterval)
     } catch {
-      logger.error("Cannot read the outbox; emails wait", metadata: ["reason": "\(error)"])
+      logger.error("Cannot claim jobs; emails wait", metadata: ["reason": "\(error)"])
       return nil
     }
   }
@@ -109,7 +111,7 @@ public final class OutboxWorker: Service {
       await record(outcome, of: job)
     } catch {
       leases.abandon(job)
-      logger.error("Cannot read the database; the email waits", metadata: ["reason": "\(error)", "request_id": "\(job.requestID)"])
+      logger.error("Cannot use the database; the email waits", metadata: ["reason": "\(error)", "request_id": "\(job.requestID)"])
     }
     leases.wakeup.wake()
   }
@@ -122,7 +124,7 @@ public final class OutboxWorker: Service {
         if try await leases.finish(job, outcome) {
           log(outcome, of: job)
         } else {
-          logger.debug("Job is no longer ours", metadata: ["request_id": "\(job.requestID)"])
+          logger.debug("Another process took over the job, or it was deleted", metadata: ["request_id": "\(job.requestID)"])
         }
         return
       } catch {
@@ -133,7 +135,7 @@ public final class OutboxWorker: Service {
         }
         isFirstAttempt = false
       }
-      // A shutdown has no time to wait: the lease runs out and the email is sent twice.
+      // A shutdown cannot wait: the lease will run out, and an email that was already sent may be sent again.
       guard !Task.isShuttingDownGracefully else { return leases.abandon(job) }
       do { try await Task.sleep(for: Self.recordPause) } catch { return leases.abandon(job) }
     }

@@ -63,8 +63,12 @@ public struct ResetMailHandler: Sendable {
     switch try await allowance(for: kind, to: addressKey, user, job) {
     case .granted: break
     case .refused: return .done(record(.suppressed))
-    case .later(let date):
-      return retry(job, at: date.addingTimeInterval(.random(in: 0...Self.quotaSpread)), "RATE_LIMIT_MAILS_TOTAL is used up", record(.mailFailed))
+    case .later(let next):
+      let date = next.addingTimeInterval(.random(in: 0...Self.quotaSpread))
+      guard date <= deadline(of: job) else {
+        return .deadLetter(reason: "too old to be of use when RATE_LIMIT_MAILS_TOTAL leaves room", record(.mailFailed))
+      }
+      return .retry(at: date, reason: "RATE_LIMIT_MAILS_TOTAL is used up")
     }
     let start = context.now()
     let slot: MailSender.Slot

@@ -42,7 +42,7 @@ public struct PasswordResetService: Sendable {
 
   /// Accepts a request for a reset email. When it returns, the request is on disk.
   ///
-  /// It reads nothing about users, so it cannot reveal whether an account exists: the worker finds out after the reply.
+  /// It reads nothing about users, so it cannot reveal whether an account exists: the worker finds out after the response.
   /// - Parameter locale: The language tag of the email.
   public func requestReset(_ form: PasswordResetForm, locale: String, requestID: String) async throws(PasswordResetError) {
     let identifier = try validated { () throws(FormErrors) in try form.clean() }

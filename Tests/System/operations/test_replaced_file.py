@@ -200,7 +200,7 @@ def test_the_worker_sends_nothing_from_a_replaced_file(
             [user],
         )
     assert service.request_reset(email="alice@example.com").status == HTTPStatus.SERVICE_UNAVAILABLE
-    wait_until(lambda: "Cannot read the outbox" in service.log.read_text(), "the worker to look at the outbox")
+    wait_until(lambda: "Cannot claim jobs" in service.log.read_text(), "the worker to fail to claim jobs")
     assert pending(database) == 1
     assert mail_server.deliveries == []
 

@@ -73,6 +73,7 @@ struct MailContentSettings: SettingsGroup, Sendable {
 
     init(from decoder: any Decoder) throws {
       let container = try decoder.singleValueContainer()
+      // A value of another type is tried as the next one; the last attempt reports the error.
       if let flag = try? container.decode(Bool.self) {
         value = .flag(flag)
       } else if let number = try? container.decode(Double.self) {

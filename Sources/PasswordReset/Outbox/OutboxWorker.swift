@@ -105,6 +105,7 @@ public final class OutboxWorker: Service {
   }
 
   private func handle(_ job: Job, after delay: TimeInterval = 0) async {
+    // If the task is cancelled, the sleep ends early and the job is handled at once.
     if delay > 0 { try? await Task.sleep(for: .seconds(delay)) }
     do {
       let outcome = try await handler.handle(job)

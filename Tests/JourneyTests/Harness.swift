@@ -78,12 +78,16 @@ final class Harness: Sendable {
     return try #require(await store.addUser(username: username, email: email, password: encoded, at: Date()))
   }
 
-  /// Reads or changes the database directly, as another process would.
-  func sql<Value: Sendable>(_ work: @Sendable (Database) throws -> Value) throws -> Value {
+  /// Opens the database as another process would: the queue waits while the service writes.
+  func openQueue() throws -> DatabaseQueue {
     var configuration = Configuration()
-    configuration.busyMode = .timeout(5)
-    return try DatabaseQueue(path: path, configuration: configuration).write(work)
+    configuration.allowsUnsafeTransactions = true
+    configuration.busyMode = .timeout(30)
+    return try DatabaseQueue(path: path, configuration: configuration)
   }
+
+  /// Reads or changes the database directly, as another process would.
+  func sql<Value: Sendable>(_ work: @Sendable (Database) throws -> Value) throws -> Value { try openQueue().write(work) }
 
   func execute(_ statement: String, _ arguments: StatementArguments = []) throws {
     try sql { db in try db.execute(sql: statement, arguments: arguments) }
@@ -106,10 +110,7 @@ final class Harness: Sendable {
 
   /// Makes every other writer wait while `meanwhile` runs, as a slow transaction of the Django site would.
   func lockDatabase(_ meanwhile: @Sendable () async throws -> Void) async throws {
-    var configuration = Configuration()
-    configuration.allowsUnsafeTransactions = true
-    configuration.busyMode = .timeout(5)
-    let queue = try DatabaseQueue(path: path, configuration: configuration)
+    let queue = try openQueue()
     try await queue.writeWithoutTransaction { db in try db.execute(sql: "BEGIN IMMEDIATE") }
     try await meanwhile()
     try await queue.writeWithoutTransaction { db in try db.execute(sql: "ROLLBACK") }

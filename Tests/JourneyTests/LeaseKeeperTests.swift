@@ -17,6 +17,9 @@ import Testing
     leases = LeaseKeeper(outbox: store, duration: 6, now: { Date() })
   }
 
+  /// A clock that is ahead by more than the delay before a job starts, so that a job that was just added is due.
+  private static let whenJobsAreDue: @Sendable () -> Date = { Date().addingTimeInterval(1) }
+
   /// Adds a job as a request does, and returns whether it was leased to this process.
   private func add(_ address: String) async throws -> Bool {
     let new = leases.makeJob(.resetRequest(.email(address)), locale: "en", requestID: "r")
@@ -75,18 +78,16 @@ import Testing
   }
 
   @Test func `keeps what it claimed although the store cannot say what is due next`() async throws {
-    let keeper = LeaseKeeper(outbox: ForgetfulStore(store: store), duration: 6, now: { Date() })
     #expect(try await add("a@example.com") == false)
-    try await eventually("the job to be due") { self.leases.nextClaim <= Date() }
+    let keeper = LeaseKeeper(outbox: ForgetfulStore(store: store), duration: 6, now: Self.whenJobsAreDue)
     let job = try #require(try await keeper.claim(limit: 5, pollInterval: 60).first)
     #expect(await keeper.isHeld(job) && keeper.heldOrReserved == 1)
   }
 
   @Test func `asks the store before it sends the email of a job whose first handling ended during a claim`() async throws {
     #expect(try await add("a@example.com") == false)
-    try await eventually("the job to be due") { self.leases.nextClaim <= Date() }
     let pausing = PausingStore(store: store)
-    let keeper = LeaseKeeper(outbox: pausing, duration: 6, now: { Date() })
+    let keeper = LeaseKeeper(outbox: pausing, duration: 6, now: Self.whenJobsAreDue)
     let first = try #require(try await keeper.claim(limit: 5, pollInterval: 60).first)
     // An operator retries the job, so the next claim takes it again; while that is under way, the first handling ends.
     _ = try await store.retryOutbox(.ids([first.id]), at: Date().addingTimeInterval(-1))

@@ -199,9 +199,7 @@ import Testing
   @Test func `locked for longer than the time-out refuses all that wait, at once and with 503`() async throws {
     let harness = harness
     try await harness.run(policy: .asleep) { client in
-      var configuration = Configuration()
-      configuration.allowsUnsafeTransactions = true
-      let locked = try DatabaseQueue(path: harness.path, configuration: configuration)
+      let locked = try harness.openQueue()
       try locked.inDatabase { db in try db.execute(sql: "BEGIN IMMEDIATE") }
       let before = harness.statements.lines.count
       let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
@@ -227,11 +225,7 @@ import Testing
 
   /// Returns `false` if too much time passed for a result.
   private func isAnsweredAfterLock(_ client: any TestClientProtocol, _ harness: Harness) async throws -> Bool {
-    var configuration = Configuration()
-    configuration.allowsUnsafeTransactions = true
-    // The worker may be writing at this moment.
-    configuration.busyMode = .timeout(10)
-    let locked = try DatabaseQueue(path: harness.path, configuration: configuration)
+    let locked = try harness.openQueue()
     try locked.inDatabase { db in try db.execute(sql: "BEGIN IMMEDIATE") }
     let start = ContinuousClock.now
     let before = harness.statements.lines.count

@@ -25,13 +25,14 @@ build: packages ## Build the debug binary
 	$(SWIFT_BUILD) $(SWIFT_FLAGS) --product password-reset
 
 format: ## Format the code
-	swift format --in-place --recursive Package.swift Sources Tests Benchmarks
+	swift format --in-place --recursive Package.swift Sources Tests Benchmarks Examples
 
 lint: ## Check the format of the code, and the words
-	swift format lint --strict --recursive Package.swift Sources Tests Benchmarks
+	swift format lint --strict --recursive Package.swift Sources Tests Benchmarks Examples
 	.ci/lint-words
 
 system: build ## Test the program from outside: with Django, mail servers, HTTP clients; PYTEST="-k tokens" passes arguments
+	$(SWIFT_BUILD) $(SWIFT_FLAGS) --product HummingbirdSite
 	Tests/System/run $(BINARY) $(PYTEST)
 
 bench: packages ## Benchmark against bare routes, plain SQLite and Django; BENCH="--help" lists the options

@@ -27,7 +27,11 @@ let testing: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny"), .treatA
 let package = Package(
   name: "password-reset",
   platforms: [.macOS(.v15)],
-  products: [.executable(name: "password-reset", targets: ["App"])],
+  products: [
+    .executable(name: "password-reset", targets: ["App"]),
+    // For Swift applications that use Hummingbird; Examples/HummingbirdSite is one.
+    .library(name: "PasswordResetKit", targets: ["PasswordResetKit", "PasswordReset", "Mail", "SQLiteStore"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
@@ -134,12 +138,21 @@ let package = Package(
       resources: [.embedInCode("openapi.yaml")],
       swiftSettings: strict
     ),
+    .target(
+      name: "PasswordResetKit",
+      dependencies: [
+        "Concurrency", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: strict
+    ),
     .executableTarget(
       name: "App",
       dependencies: [
-        "CCSV", "CCurl", "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus",
-        "SQLiteStore",
-        "Text",
+        "CCSV", "CCurl", "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "PasswordResetKit",
+        "Prometheus", "SQLiteStore", "Text",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -152,6 +165,18 @@ let package = Package(
       linkerSettings: small
     ),
     .executableTarget(
+      name: "HummingbirdSite",
+      dependencies: [
+        "Mail", "PasswordReset", "PasswordResetKit", "SQLiteStore",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ],
+      path: "Examples/HummingbirdSite",
+      resources: [.embedInCode("page.html")],
+      swiftSettings: strict
+    ),
+    .executableTarget(
       name: "BareServer",
       dependencies: ["Credentials", .product(name: "Hummingbird", package: "hummingbird")],
       path: "Benchmarks/BareServer",
@@ -161,7 +186,7 @@ let package = Package(
     .executableTarget(
       name: "Timing",
       dependencies: [
-        "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore",
+        "ConnectionGuards", "Credentials", "HTTPAPI", "Mail", "PasswordReset", "PasswordResetKit", "SQLiteStore",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
       ],

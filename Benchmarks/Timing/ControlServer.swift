@@ -1,14 +1,10 @@
-import Concurrency
 import ConnectionGuards
-import Credentials
-import Foundation
 import HTTPAPI
 import Hummingbird
-import Localization
 import Logging
 import Mail
 import PasswordReset
-import Prometheus
+import PasswordResetKit
 import SQLiteStore
 
 /// The service with a ``DelayedStore`` and a paused worker.
@@ -31,34 +27,20 @@ enum ControlServer {
   }
 
   private static func application(_ store: DelayedStore, secretKey: String) throws -> some ApplicationProtocol {
-    let languages = try Languages()
-    let templates = try MailTemplates(languages: languages, siteName: "localhost", sender: "webmaster@localhost")
-    let context = ResetContext(
-      users: store, outbox: store, tokenGenerator: PasswordResetTokenGenerator(secretKey: secretKey, timeout: 3600),
-      identifierHasher: IdentifierHasher(secretKey: secretKey), now: { Date() })
     let logger = Logger(label: "control") { StreamLogHandler.standardError(label: $0) }
     let perHour = RateLimit(count: 1, seconds: 3600)
-    var policy = OutboxPolicy()
-    policy.emailLimits = [perHour]
-    policy.rate = perHour
-    let registry = Registry()
-    let auditTrail = AuditTrail(store: store.store, lifetime: 86400, registry: registry, logger: logger, now: { Date() })
-    let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: { Date() })
-    let sender = MailSender(DummyBackend(), policy: policy, registry: registry, now: { Date() })
-    let links = ResetLinkFactory(tokenGenerator: context.tokenGenerator, resetURL: .ofService(port: 8080), lifetime: 3600)
-    let handler = ResetMailHandler(context: context, links: links, composer: templates, sender: sender, leases: leases, policy: policy)
-    let worker = OutboxWorker(
-      outbox: store, leases: leases, handler: handler, sender: sender, policy: policy, logger: logger, now: { Date() })
-    let service = PasswordResetService(
-      context: context, auditTrail: auditTrail, passwords: PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators()),
-      hashing: HashingPool(slots: 1, queueLimit: 1, registry: registry), leases: leases, sendsNotice: true)
-    let metrics = HTTPMetrics(registry)
+    var configuration = try PasswordResetKit.Configuration(
+      secretKey: secretKey, resetURL: .ofService(port: 8080), siteName: "localhost", sender: "webmaster@localhost")
+    configuration.outbox.emailLimits = [perHour]
+    configuration.outbox.rate = perHour
+    configuration.requestLimits = []
+    configuration.linkLimits = []
+    let kit = PasswordResetKit(configuration, store: store, backend: DummyBackend(), logger: logger)
     let connections = ConnectionCount(limit: 1000)
     return Application(
-      responder: API(service: service, languages: languages, metrics: metrics, isReady: { true }),
-      server: .guarded(connections: connections, metrics: metrics, logger: logger),
+      responder: kit.api(isReady: nil), server: .guarded(connections: connections, metrics: kit.metrics, logger: logger),
       configuration: .init(
         address: .hostname("127.0.0.1", port: 0), backlog: ConnectionCount.backlog, reuseAddress: true, availableConnectionsDelegate: connections),
-      services: [worker, auditTrail], logger: logger)
+      services: kit.services, logger: logger)
   }
 }

@@ -4,7 +4,7 @@ import PasswordReset
 import SQLiteStore
 
 /// A store that takes two microseconds longer for one class of requests.
-struct DelayedStore: UserStore, OutboxStore {
+struct DelayedStore: AuditStore, OutboxStore, UserStore {
   private static let nanosecondsOfDelay = 2000
 
   let store: SQLiteStore
@@ -55,4 +55,8 @@ struct DelayedStore: UserStore, OutboxStore {
   func nextDue(owner: String) async throws(StoreError) -> Date? { try await store.nextDue(owner: owner) }
 
   func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }
+
+  func append(_ lines: [AuditLine]) async throws(StoreError) { try await store.append(lines) }
+
+  func purgeAudit(before date: Date, limit: Int) async throws(StoreError) -> Int { try await store.purgeAudit(before: date, limit: limit) }
 }

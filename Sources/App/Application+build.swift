@@ -1,4 +1,3 @@
-import Concurrency
 import ConnectionGuards
 import Credentials
 import Foundation
@@ -7,6 +6,7 @@ import Hummingbird
 import Logging
 import Mail
 import PasswordReset
+import PasswordResetKit
 import Prometheus
 import ServiceLifecycle
 
@@ -30,7 +30,7 @@ struct ApplicationDependencies: Sendable {
   var onAdminListening: @Sendable (Int) -> Void = { _ in }
 }
 
-/// Builds the complete service from its settings. Only this function connects the parts, and tests call it as well.
+/// Builds the complete service from its settings: the kit, the listeners and what reloads. Tests call it as well.
 func buildApplication(_ settings: Settings, dependencies: ApplicationDependencies = ApplicationDependencies(), logger: Logger) throws
   -> some ApplicationProtocol
 {
@@ -41,37 +41,10 @@ func buildApplication(_ settings: Settings, dependencies: ApplicationDependencie
     logger.error("The database cannot be used any more", metadata: ["reason": "\(reason)"])
   }
   try store.migrate()
-  let context = ResetContext(
-    users: store, outbox: store, tokenGenerator: settings.tokens.generator(for: settings.links),
-    identifierHasher: IdentifierHasher(secretKey: settings.tokens.secretKey), now: dependencies.now)
   let registry = dependencies.registry
   let templates = CurrentTemplates(settings.templates)
-  let auditTrail = AuditTrail(
-    store: store, lifetime: TimeInterval(settings.auditDays) * 86400, registry: registry, logger: logger, now: dependencies.now)
-
-  var policy = dependencies.outboxPolicy
-  policy.setLimits(of: settings.mail)
-  let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: dependencies.now)
-  let sender = MailSender(backend, policy: policy, registry: registry, now: dependencies.now)
-  let links = ResetLinkFactory(
-    tokenGenerator: context.tokenGenerator, resetURL: settings.links.resetURL, lifetime: settings.links.timeout)
-  let handler = ResetMailHandler(
-    context: context, links: links, composer: templates, sender: sender, leases: leases, policy: policy)
-  let worker = OutboxWorker(
-    outbox: store, leases: leases, handler: handler, sender: sender, policy: policy, logger: logger, now: dependencies.now)
-
-  let slots = settings.passwords.concurrency
-  let service = PasswordResetService(
-    context: context, auditTrail: auditTrail, passwords: settings.passwords.policy(hasher: dependencies.hasher),
-    hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry), leases: leases, sendsNotice: settings.mail.notifiesOfChange)
-  let metrics = HTTPMetrics(registry)
+  let kit = PasswordResetKit(settings.kit(composer: templates, dependencies), store: store, backend: backend, logger: logger)
   let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
-  let rateLimiter = RequestRateLimiter(
-    requests: settings.http.requestLimits, links: settings.http.linkLimits, trustedProxies: settings.http.trustedProxies, metrics: metrics,
-    now: dependencies.now)
-  let api = API(
-    service: service, languages: settings.languages, rateLimiter: rateLimiter, allowedOrigins: settings.http.allowedOrigins, metrics: metrics,
-    isReady: isReady)
   let connections = ConnectionCount(limit: dependencies.maxConnections)
   HTTPMetrics.measure(connections, in: registry)
   store.measureOutbox(in: registry, now: dependencies.now)
@@ -82,15 +55,39 @@ func buildApplication(_ settings: Settings, dependencies: ApplicationDependencie
     registry: registry, mailbox: settings.isDevelopment ? backend as? any Mailbox : nil, settings, dependencies, logger: logger, isReady: isReady)
   let reloader = dependencies.reloadsOnHangup ? TemplateReloader(settings, current: templates, logger: logger) : nil
   // They stop in the opposite order, after the listener.
-  let others: [(any Service)?] = [certificate, reloader, auditTrail, admin, worker]
+  let others: [(any Service)?] = [certificate, reloader, admin]
   return Application(
-    responder: api, server: .guarded(connections: connections, certificate: certificate, metrics: metrics, logger: logger),
+    responder: kit.api(isReady: isReady),
+    server: .guarded(connections: connections, certificate: certificate, metrics: kit.metrics, logger: logger),
     configuration: .init(
       address: .hostname(settings.http.host, port: settings.http.port), backlog: ConnectionCount.backlog, reuseAddress: true,
       availableConnectionsDelegate: connections),
-    services: others.compactMap(\.self),
+    services: others.compactMap(\.self) + kit.services,
     onServerRunning: { dependencies.onListening($0.localAddress?.port ?? settings.http.port) },
     logger: logger)
+}
+
+extension Settings {
+  fileprivate func kit(composer: any EmailComposer, _ dependencies: ApplicationDependencies) -> PasswordResetKit.Configuration {
+    var kit = PasswordResetKit.Configuration(
+      secretKey: tokens.secretKey, resetURL: links.resetURL, languages: languages, composer: composer)
+    kit.secretKeyFallbacks = tokens.secretKeyFallbacks
+    kit.linkLifetime = links.timeout
+    kit.timeZone = links.timeZone
+    kit.notifiesOfChange = mail.notifiesOfChange
+    kit.outbox = dependencies.outboxPolicy
+    kit.outbox.setLimits(of: mail)
+    kit.passwords = passwords.policy(hasher: dependencies.hasher)
+    kit.hashingSlots = passwords.concurrency
+    kit.auditLifetime = TimeInterval(auditDays) * 86400
+    kit.requestLimits = http.requestLimits
+    kit.linkLimits = http.linkLimits
+    kit.trustedProxies = http.trustedProxies
+    kit.allowedOrigins = http.allowedOrigins
+    kit.registry = dependencies.registry
+    kit.now = dependencies.now
+    return kit
+  }
 }
 
 extension OutboxPolicy {

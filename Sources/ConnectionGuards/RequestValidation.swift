@@ -20,7 +20,7 @@ enum RequestValidation {
   private static func targetViolation(_ head: HTTPRequestHead) -> String? {
     if head.method == .OPTIONS, head.uri == "*" { return nil }
     guard head.method != .CONNECT, head.uri.utf8.first == UInt8(ascii: "/") else { return "The request target must be a path." }
-    let isPlain = head.uri.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "#") }
+    let isPlain = Array(head.uri.utf8).allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "#") }
     return isPlain ? nil : "The request target contains a character that is not allowed in a URI."
   }
 
@@ -32,8 +32,8 @@ enum RequestValidation {
 
   /// Whether the text is `uri-host [":" port]` of RFC 9110, section 7.2, and not empty.
   private static func isHost(_ text: String) -> Bool {
-    var host = text.utf8[...]
-    if let colon = host.lastIndex(of: UInt8(ascii: ":")), host[host.index(after: colon)...].allSatisfy({ (0x30...0x39).contains($0) }) {
+    var host = Array(text.utf8)[...]
+    if let colon = host.lastIndex(of: UInt8(ascii: ":")), host[(colon + 1)...].allSatisfy({ (0x30...0x39).contains($0) }) {
       host = host[..<colon]
     }
     if host.first == UInt8(ascii: "["), host.last == UInt8(ascii: "]") {

@@ -87,9 +87,11 @@ public struct PasswordResetTokenGenerator: Sendable {
   }
 
   private static func timestamp(of token: String) -> Int? {
-    let parts = token.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+    let parts = Array(token.utf8).split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
     // Django refuses base-36 numbers of more than 13 digits, which also bounds the work here.
-    guard parts.count == 2, (1...13).contains(parts[0].count), let timestamp = Int(Substring(parts[0]), radix: 36), timestamp >= 0 else { return nil }
+    guard parts.count == 2, (1...13).contains(parts[0].count), let timestamp = Int(String(decoding: parts[0], as: UTF8.self), radix: 36),
+      timestamp >= 0
+    else { return nil }
     return timestamp
   }
 

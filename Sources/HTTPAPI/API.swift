@@ -2,31 +2,20 @@ public import Hummingbird
 public import Localization
 public import PasswordReset
 
-/// The public HTTP interface, as `openapi.yaml` describes it.
+/// The public HTTP interface, as `openapi.yaml` describes it. It answers a listener, or provides routes for the router of another application.
 public struct API: HTTPResponder {
   private let pipeline: RequestPipeline
 
   /// - Parameters:
   ///   - rateLimiter: limits the requests of each client, or `nil` for no limits.
-  ///   - isReady: whether the service can answer requests.
+  ///   - isReady: whether the service can answer requests, or `nil` to leave out the routes for health and for `openapi.yaml`.
   public init(
     service: PasswordResetService, languages: Languages, rateLimiter: RequestRateLimiter? = nil, allowedOrigins: AllowedOrigins = .none,
-    metrics: HTTPMetrics, isReady: @escaping @Sendable () async -> Bool
+    metrics: HTTPMetrics, isReady: (@Sendable () async -> Bool)? = nil
   ) {
-    let reset = ResetHandlers(service: service, languages: languages)
-    let operations = OperationsHandlers(isReady: isReady)
-    let routes = [
-      Route(.post, "/password-reset", limitedAs: .requests) { request, context, _ in try await reset.request(request, context) },
-      Route(.get, "/password-reset/{uidb64}/{token}", limitedAs: .links) { request, context, parameters in
-        try await reset.check(request, context, uidb64: parameters["uidb64"], token: parameters["token"])
-      },
-      Route(.post, "/password-reset/{uidb64}/{token}", limitedAs: .links) { request, context, parameters in
-        try await reset.confirm(request, context, uidb64: parameters["uidb64"], token: parameters["token"])
-      },
-      Route(.get, "/openapi.yaml") { _, _, _ in operations.openAPI() },
-    ]
+    let routes = ResetHandlers(service: service, languages: languages).routes + (isReady.map { OperationsHandlers(isReady: $0).routes } ?? [])
     pipeline = RequestPipeline(
-      routes: RouteTable(routes: routes + operations.healthRoutes), rateLimiter: rateLimiter, allowedOrigins: allowedOrigins, metrics: metrics)
+      routes: RouteTable(routes: routes), rateLimiter: rateLimiter, allowedOrigins: allowedOrigins, metrics: metrics)
   }
 
   /// All routes, such as `GET /health/live`, so that a test can compare them with `openapi.yaml`.
@@ -34,5 +23,22 @@ public struct API: HTTPResponder {
 
   public func respond(to request: Request, context: ResetRequestContext) async -> Response {
     await pipeline.respond(to: request, context: context)
+  }
+
+  /// Returns the routes for the router of another application, which can add them at any path.
+  ///
+  /// A request that the router passes on gets the same response as from a listener of this interface, errors included.
+  public func routes<Context: RemoteAddressRequestContext>(context: Context.Type = Context.self) -> RouteCollection<Context> {
+    let collection = RouteCollection(context: Context.self)
+    for template in Set(pipeline.routes.routes.map(\.template)) {
+      let length = template.split(separator: "/").count
+      // The pipeline answers the methods that a route does not allow.
+      for method: HTTPRequest.Method in [.get, .head, .post, .put, .patch, .delete, .options] {
+        collection.on(RouterPath(template), method: method) { [pipeline] request, context in
+          await pipeline.respond(to: request, context: ResetRequestContext(context), last: length)
+        }
+      }
+    }
+    return collection
   }
 }

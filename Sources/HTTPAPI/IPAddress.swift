@@ -13,19 +13,27 @@ public struct IPAddress: Sendable, Hashable {
     var v4 = in_addr()
     var v6 = in6_addr()
     if inet_pton(AF_INET, text, &v4) == 1 {
-      bits = Self.mappedPrefix | UInt128(UInt32(bigEndian: v4.s_addr))
+      self.init(v4)
     } else if inet_pton(AF_INET6, text, &v6) == 1 {
-      bits = withUnsafeBytes(of: &v6) { UInt128(bigEndian: $0.loadUnaligned(as: UInt128.self)) }
+      self.init(v6)
     } else {
       return nil
     }
   }
 
+  private init(_ address: in_addr) { bits = Self.mappedPrefix | UInt128(UInt32(bigEndian: address.s_addr)) }
+
+  private init(_ address: in6_addr) {
+    bits = withUnsafeBytes(of: address) { UInt128(bigEndian: $0.loadUnaligned(as: UInt128.self)) }
+  }
+
   /// Returns `nil` if the socket address is not an IP address.
   init?(_ address: SocketAddress?) {
-    // A link-local address can end with the name of its interface.
-    guard let text = address?.ipAddress?.prefix(while: { $0 != "%" }) else { return nil }
-    self.init(text)
+    switch address {
+    case .v4(let address): self.init(address.address.sin_addr)
+    case .v6(let address): self.init(address.address.sin6_addr)
+    case .unixDomainSocket, nil: return nil
+    }
   }
 
   var isV4: Bool { bits >> 32 == 0xFFFF }

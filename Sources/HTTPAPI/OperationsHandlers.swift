@@ -8,7 +8,9 @@ struct OperationsHandlers: Sendable {
 
   let isReady: @Sendable () async -> Bool
 
-  func openAPI() -> Response { Response(.ok, Self.contract, contentType: "application/yaml") }
+  var routes: [Route] {
+    [Route(.get, "/openapi.yaml") { _, _, _ in Response(.ok, Self.contract, contentType: "application/yaml") }] + healthRoutes
+  }
 
   /// `live` only proves that the process answers. `ready` also checks the database, but not the mail server, because the
   /// outbox keeps emails while the mail server is down.

@@ -14,9 +14,10 @@ struct RequestPipeline: Sendable {
   var metrics: HTTPMetrics?
   var logLevel = Logger.Level.info
 
-  func respond(to request: Request, context: ResetRequestContext) async -> Response {
+  /// - Parameter last: how many segments at the end of the path to match, or `nil` for the whole path.
+  func respond(to request: Request, context: ResetRequestContext, last: Int? = nil) async -> Response {
     let start = ContinuousClock.now
-    let match = routes.match(request)
+    let match = routes.match(request, last: last)
     var response = await answer(request, context, match)
     response.headers.setCommon(requestID: context.requestID)
     if request.method == .head { response = response.createHeadResponse() }

@@ -15,8 +15,20 @@ struct ResetHandlers: Sendable {
     responses = PrebuiltResponses(languages, passwordRules: service.passwordRules)
   }
 
+  var routes: [Route] {
+    [
+      Route(.post, "/password-reset", limitedAs: .requests) { request, context, _ in try await self.request(request, context) },
+      Route(.get, "/password-reset/{uidb64}/{token}", limitedAs: .links) { request, context, parameters in
+        try await check(request, context, uidb64: parameters["uidb64"], token: parameters["token"])
+      },
+      Route(.post, "/password-reset/{uidb64}/{token}", limitedAs: .links) { request, context, parameters in
+        try await confirm(request, context, uidb64: parameters["uidb64"], token: parameters["token"])
+      },
+    ]
+  }
+
   /// `POST /password-reset`: accepts a request for a reset email. The response does not depend on the account.
-  func request(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
+  private func request(_ request: Request, _ context: ResetRequestContext) async throws -> Response {
     let body = try await JSONBody.members(of: request)
     let language = language(of: request, body)
     let form = PasswordResetForm(email: body.field("email"), username: body.field("username"), locale: body.field("locale"))
@@ -29,7 +41,7 @@ struct ResetHandlers: Sendable {
   }
 
   /// `GET /password-reset/{uidb64}/{token}`: checks a link. It changes nothing and reveals nothing about the account.
-  func check(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
+  private func check(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
     let language = language(of: request)
     do {
       let status = try await service.checkLink(uidb64: uidb64, token: token, requestID: context.requestID)
@@ -40,7 +52,7 @@ struct ResetHandlers: Sendable {
   }
 
   /// `POST /password-reset/{uidb64}/{token}`: sets the password. A link works once.
-  func confirm(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
+  private func confirm(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
     let body = try await JSONBody.members(of: request)
     let language = language(of: request, body)
     let form = SetPasswordForm(

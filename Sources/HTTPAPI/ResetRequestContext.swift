@@ -14,6 +14,13 @@ public struct ResetRequestContext: RequestContext {
     address = source.channel.remoteAddress
   }
 
+  /// Creates the context of a request that another application's router received.
+  init(_ context: some RemoteAddressRequestContext) {
+    coreContext = context.coreContext
+    requestID = RequestID.make()
+    address = context.remoteAddress
+  }
+
   /// A logger that adds the request ID.
   var log: Logger {
     var log = logger

@@ -17,24 +17,24 @@ enum RouteMatch: Sendable {
 struct RouteTable: Sendable {
   let routes: [Route]
 
-  func match(_ request: Request) -> RouteMatch {
+  /// - Parameter last: how many segments at the end of the path to match, or `nil` for the whole path. A router that the routes are mounted in has
+  ///   matched those before them.
+  func match(_ request: Request, last: Int? = nil) -> RouteMatch {
     // The guards check this for HTTP/1 only.
     guard request.uri.string.utf8.count <= RequestSizeLimits.api.uriBytes else { return .uriTooLong }
-    let path = Self.segments(of: request.uri.path)
-    var allowed: [HTTPRequest.Method] = []
-    for route in routes {
-      guard let parameters = route.parameters(in: path) else { continue }
-      if route.methods.contains(request.method) { return .route(route, parameters) }
-      allowed += route.methods
-    }
+    let whole = Self.segments(of: request.uri.path)
+    let path = last.map { Array(whole.suffix($0)) } ?? whole
+    if let route = routes.first(where: { $0.accepts(request.method) && $0.matches(path) }) { return .route(route, route.parameters(in: path)) }
+    let allowed = routes.filter { $0.matches(path) }.flatMap(\.methods)
     return allowed.isEmpty ? .notFound : .methodNotAllowed(allow: (allowed + [.options]).map(\.rawValue).joined(separator: ", "))
   }
 
   /// Returns the texts between the slashes. They are compared and never decoded, and an empty one matches no route, so
   /// that each path has exactly one spelling.
-  private static func segments(of path: String) -> [Substring] {
+  private static func segments(of path: String) -> [PathSegment] {
+    let path = Array(path.utf8)
     // Over HTTP/2, a path can contain any character.
-    guard path.utf8.first == UInt8(ascii: "/"), path.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else { return [] }
-    return path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { Substring($0) }
+    guard path.first == UInt8(ascii: "/"), path.allSatisfy({ (0x21...0x7E).contains($0) }) else { return [] }
+    return path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
   }
 }

@@ -1,6 +1,8 @@
 package import Foundation
 
 extension Date {
+  private static let format: StaticString = "%Y-%m-%dT%H:%M:%S"
+
   /// Returns the date in UTC as RFC 3339 text, `2026-11-20T22:09:52Z`, or with milliseconds,
   /// `2026-11-20T22:09:52.123Z`.
   ///
@@ -11,9 +13,21 @@ extension Date {
     var time = time_t(min(max(seconds, -62_167_219_200), 253_402_300_799))
     var parts = tm()
     gmtime_r(&time, &parts)
-    let text = String(unsafeUninitializedCapacity: 32) { strftime($0.baseAddress, $0.count, "%Y-%m-%dT%H:%M:%S", &parts) }
-    guard withMilliseconds else { return text + "Z" }
-    let milliseconds = Int((timeIntervalSince1970 - seconds) * 1000)
-    return text + (milliseconds < 10 ? ".00" : milliseconds < 100 ? ".0" : ".") + String(milliseconds) + "Z"
+    return String(unsafeUninitializedCapacity: 32) { text in
+      var count = strftime(text.baseAddress, text.count, Self.format.utf8Start, &parts)
+      func append(_ byte: UInt8) {
+        text[count] = byte
+        count += 1
+      }
+      if withMilliseconds {
+        let milliseconds = Int((timeIntervalSince1970 - seconds) * 1000)
+        append(UInt8(ascii: "."))
+        append(UInt8(ascii: "0") + UInt8(milliseconds / 100))
+        append(UInt8(ascii: "0") + UInt8(milliseconds / 10 % 10))
+        append(UInt8(ascii: "0") + UInt8(milliseconds % 10))
+      }
+      append(UInt8(ascii: "Z"))
+      return count
+    }
   }
 }

@@ -16,10 +16,13 @@ enum JSONLine {
 
   private static func append(_ text: String, to line: inout [UInt8]) {
     line.append(UInt8(ascii: "\""))
-    if text.utf8.allSatisfy({ $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
-      line += text.utf8
-    } else {
-      for byte in text.utf8 { escape(byte, to: &line) }
+    var text = text
+    text.withUTF8 { bytes in
+      if bytes.allSatisfy({ $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
+        line += bytes
+      } else {
+        for byte in bytes { escape(byte, to: &line) }
+      }
     }
     line.append(UInt8(ascii: "\""))
   }

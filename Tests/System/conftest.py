@@ -6,6 +6,7 @@ from pathlib import Path
 
 import django
 import pytest
+from playwright.sync_api import Page
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
 django.setup()
@@ -16,6 +17,7 @@ pytest.register_assert_rewrite(
 
 # These imports need Django's models or the rewritten assertions above.
 import service  # noqa: E402
+from browser import browsing  # noqa: E402
 from certificates import Authority  # noqa: E402
 from django_site import migrate, on_database  # noqa: E402
 from mail_server import MailServer, receiving  # noqa: E402
@@ -71,6 +73,13 @@ def serve(database: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Returns a function that starts the service on `database` with the given settings. Call it once per test."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(serving(database, tmp_path, **settings))
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """Returns a page of a new browser. While it is open, Django refuses to use the database from this thread."""
+    with browsing() as page:
+        yield page
 
 
 @pytest.fixture

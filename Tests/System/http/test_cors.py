@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import queue
 import re
 import threading
@@ -18,6 +17,7 @@ import pytest
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 
+from browser import CHROMIUM
 from django_site import add_user, link_for
 from outbox import connected
 from processes import running, wait_until
@@ -58,7 +58,6 @@ OTHERS = [
     "",
 ]
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
 OLD = "correct-horse-71-old"
 NEW = "battery-staple-92-new"

@@ -2,19 +2,17 @@
 
 import http.client
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from processes import free_port, running, wait_until
 from service import BASE_ENVIRONMENT, BINARY
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 PASSWORD = "battery-staple-92-new"
 
 
@@ -53,14 +51,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     with running(command, BASE_ENVIRONMENT, log):
         wait_until(lambda: "listening on" in log.read_text(), "the site to start")
         yield Site(port, log)
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_page()
-        browser.close()
 
 
 def test_a_person_sets_a_password_on_the_page_of_the_site(site: Site, page: Page) -> None:

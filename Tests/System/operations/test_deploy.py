@@ -239,7 +239,7 @@ class Proxy:
                 {
                     "127.0.0.1:8080": f"127.0.0.1:{upstream}",
                     "listen 443 ": f"listen 127.0.0.1:{self.port} ",
-                    "listen [::]:443 ssl;": "",
+                    "listen [::]:443 ssl http2;": "",
                     "/etc/ssl/reset.example.com/fullchain.pem": pair,
                     "/etc/ssl/reset.example.com/privkey.pem": pair,
                     "/var/log/nginx": str(self.folder),
@@ -267,6 +267,12 @@ class Proxy:
 
     def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, dict[str, str]]:
         """Returns the status and the headers of the response."""
+        return self.response(method, path, body, **headers)[:2]
+
+    def response(
+        self, method: str, path: str, body: str | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Returns the status, the headers and the body of the response."""
         context = ssl.create_default_context(cafile=self.authority.file)
         connection = HTTPSConnection("localhost", self.port, context=context, timeout=30)
         try:
@@ -275,8 +281,7 @@ class Proxy:
                 method, path, body, content | {name.replace("_", "-"): headers[name] for name in headers}
             )
             response = connection.getresponse()
-            response.read()
-            return response.status, dict(response.headers)
+            return response.status, dict(response.headers), response.read()
         finally:
             connection.close()
 
@@ -319,8 +324,8 @@ def test_no_log_of_nginx_contains_a_token(proxy: Proxy, database: Path, serve: C
         assert proxy.ask("GET", path)[0] == 200
         assert proxy.ask("GET", "/", Referer=f"https://reset.example.com{path}")[0] == 404
         service.kill()
-        assert proxy.ask("GET", path)[0] == 502
-        wait_until(lambda: proxy.statuses == ["200", "404", "502"], "the requests to be in the log")
+        assert proxy.ask("GET", path)[0] == 503
+        wait_until(lambda: proxy.statuses == ["200", "404", "503"], "the requests to be in the log")
     for file in proxy.folder.glob("*"):
         assert file.is_dir() or link.token not in file.read_text()
 
@@ -341,7 +346,24 @@ def test_nginx_passes_the_largest_body_that_the_service_accepts(
     largest = '{"email": "alice@example.com"}'.ljust(16 * 1024)
     with serving_through(proxy, service.port):
         assert proxy.ask("POST", "/password-reset", largest)[0] == 202
-        assert proxy.ask("POST", "/password-reset", largest + " ")[0] == 413
+        status, _, body = proxy.response("POST", "/password-reset", largest + " ")
+    assert (status, json.loads(body)["code"]) == (413, "payload_too_large")
+
+
+def test_nginx_answers_for_a_service_that_is_away_with_a_problem_document(proxy: Proxy) -> None:
+    with serving_through(proxy, free_port()):
+        status, headers, body = proxy.response("GET", "/password-reset/MQ/x-y")
+    assert (status, headers["Retry-After"], headers["Content-Type"]) == (503, "5", "application/problem+json")
+    assert headers["Strict-Transport-Security"] == "max-age=31536000"
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (503, "unavailable")
+    assert re.fullmatch("[0-9a-f]{32}", problem["request_id"])
+
+
+def test_cookies_of_the_site_do_not_reach_the_service(proxy: Proxy, serve: Callable[..., Service]) -> None:
+    service = serve(TRUSTED_PROXIES="127.0.0.1")
+    with serving_through(proxy, service.port):
+        assert proxy.ask("GET", "/health/live", Cookie="a=" + 7000 * "x")[0] == 200
 
 
 def test_responses_through_nginx_keep_their_headers(proxy: Proxy, serve: Callable[..., Service]) -> None:

@@ -223,8 +223,8 @@ def run_program(
     return subprocess.CompletedProcess(done.args, done.returncode, stdout, stderr)
 
 
-def run_command(database: Path, *arguments: str, stdin: str = "") -> str:
+def run_command(database: Path, *arguments: str, stdin: str = "", **settings: str) -> str:
     """Runs a command that must succeed, and returns its standard output."""
-    done = command(database, *arguments, stdin=stdin)
+    done = command(database, *arguments, stdin=stdin, **settings)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -24,8 +24,8 @@ example: packages ## Run the example of a Hummingbird application with password 
 	.build/debug/HummingbirdSite
 
 # Limit the parallelism: all tests at once starve each other.
-test: packages ## Build and run the tests
-	SWIFT_DETERMINISTIC_HASHING=1 SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=16 swift test $(SWIFT_DEBUG)
+test: packages ## Build and run the tests; TEST="--filter Store" passes arguments
+	SWIFT_DETERMINISTIC_HASHING=1 SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=16 swift test $(SWIFT_DEBUG) $(TEST)
 
 build: packages ## Build the debug binary
 	$(SWIFT_BUILD) $(SWIFT_DEBUG) --product password-reset

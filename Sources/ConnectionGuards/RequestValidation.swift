@@ -26,6 +26,8 @@ enum RequestValidation {
 
   private static func hostViolation(_ head: HTTPRequestHead) -> String? {
     let hosts = head.headers["Host"]
+    // Only HTTP/1.1 requires the header (RFC 9112, section 3.2), and health checks of load balancers use HTTP/1.0.
+    if hosts.isEmpty, head.version == .http1_0 { return nil }
     guard hosts.count == 1 else { return "The request must have exactly one Host header." }
     return isHost(hosts[0]) ? nil : "The Host header must be a name or an IP address, optionally with a port."
   }

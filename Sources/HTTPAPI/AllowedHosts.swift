@@ -7,7 +7,8 @@ struct AllowedHosts: Sendable {
   let names: [String]
 
   func check(_ request: Request) throws(Problem) {
-    let host = request.head.authority ?? ""
+    // A request without the header is HTTP/1.0, so no browser sent it.
+    guard let host = request.head.authority else { return }
     let name = host.hasPrefix("[") ? host.prefix { $0 != "]" } + "]" : host.prefix { $0 != ":" }
     if !names.contains(name.lowercased()) { throw Problem(.notFound, "The Host header must be one of \(names.joined(separator: ", ")).") }
   }

@@ -10,7 +10,7 @@ import pytest
 
 from outbox import connected
 from raw_http import Connection, Response, Talk, exchange, is_alive
-from service import Service
+from service import ADMIN_HOST, Service
 
 # The number of the case replaces NNNN, so that each case has its own addresses.
 BODY = b'{"email": "first-NNNN@example.com"}'
@@ -190,6 +190,8 @@ HOSTS = [
     with_host("no Host", b"X-Field: 1"),
     Refusal("no field at all", lines(b"GET /health/live HTTP/1.1")),
     with_host("two equal Hosts", b"Host: localhost", b"Host: localhost"),
+    Refusal("two equal Hosts in HTTP/1.0", get(b"Host: localhost", version=b"HTTP/1.0")),
+    Refusal("an empty Host in HTTP/1.0", lines(b"GET /health/live HTTP/1.0", b"Host:")),
     with_host("two Hosts", b"Host: localhost", b"Host: evil.example"),
     with_host("an empty Host", b"Host: "),
     with_host("a Host with a path", b"Host: localhost/password-reset"),
@@ -783,3 +785,38 @@ def test_head_is_get_without_a_body(path: bytes, module_service: Service) -> Non
 def test_head_is_refused_where_only_post_is_allowed(module_service: Service) -> None:
     (head,) = answers(module_service, asking("HEAD", b"/password-reset"), methods=["HEAD"])
     assert (head.status, allowed(head)) == (405, ["OPTIONS", "POST"])
+
+
+HOST_OF = {"public": "127.0.0.1", "admin": ADMIN_HOST}
+
+
+def over(listener: str, service: Service, request: bytes) -> Talk:
+    """Sends the request to the listener, and reads until it closes the connection."""
+    port = service.admin_port if listener == "admin" else service.port
+    with Connection(port, host=HOST_OF[listener]) as connection:
+        connection.send(request)
+        return connection.listen(10, methods=[request.split()[0].decode()])
+
+
+@pytest.mark.parametrize("listener", HOST_OF)
+@pytest.mark.parametrize(
+    "request_, status",
+    [
+        pytest.param(lines(b"GET /health/ready HTTP/1.0"), 200, id="GET"),
+        pytest.param(lines(b"HEAD /health/ready HTTP/1.0"), 200, id="HEAD"),
+        pytest.param(lines(b"GET /health/live HTTP/1.0", b"User-Agent: check_http", b"Accept: */*"), 200, id="fields"),
+        pytest.param(lines(b"GET /health/live HTTP/1.0", b"Connection: close"), 200, id="close"),
+        pytest.param(lines(b"OPTIONS /health/ready HTTP/1.0"), 204, id="OPTIONS"),
+        pytest.param(lines(b"GET / HTTP/1.0"), 404, id="another path"),
+    ],
+)
+def test_a_health_check_in_http_1_0_needs_no_host(request_: bytes, status: int, listener: str, module_service: Service) -> None:
+    """Load balancers send it to either listener."""
+    talk = over(listener, module_service, request_)
+    assert talk.statuses == [status] and talk.closed and talk.rest == b"", str(talk)
+
+
+@pytest.mark.parametrize("listener", HOST_OF)
+def test_a_request_in_http_1_1_needs_a_host(listener: str, module_service: Service) -> None:
+    talk = over(listener, module_service, lines(b"GET /health/ready HTTP/1.1"))
+    assert [response.code for response in talk.responses] == ["malformed_request"] and talk.closed, str(talk)

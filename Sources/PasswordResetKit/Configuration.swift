@@ -39,7 +39,7 @@ extension PasswordResetKit {
     public var linkLimits = [RateLimit(count: 60, seconds: 60)]
     /// `TRUSTED_PROXIES`: whose `X-Forwarded-For` names the client.
     public var trustedProxies = TrustedProxies.none
-    /// `CORS_ALLOWED_ORIGINS`: the origins of pages that may call the interface.
+    /// `CORS_ALLOWED_ORIGINS`, `CORS_ALLOWED_HEADERS` and `CORS_ALLOW_CREDENTIALS`: the origins of pages that may call the interface.
     public var allowedOrigins = AllowedOrigins.none
     /// Collects the metrics.
     public var registry = Registry()

@@ -26,10 +26,7 @@ struct HTTPSettings: SettingsGroup, Sendable {
     trustedProxies =
       reader.optionalValue(
         .trustedProxies, message: "must be addresses or networks separated by commas, such as 10.0.0.0/8,::1.", TrustedProxies.init) ?? .none
-    allowedOrigins =
-      reader.optionalValue(
-        .corsAllowedOrigins, message: "must be origins separated by commas, such as https://app.example.com,http://localhost:3000.",
-        hint: "An origin has no path and no default port, and cannot be *.", AllowedOrigins.init) ?? .none
+    allowedOrigins = Self.allowedOrigins(from: &reader)
     requestLimits = reader.rateLimits(.rateLimitRequests)
     linkLimits = reader.rateLimits(.rateLimitLinks)
     certificate = Self.certificate(from: &reader)
@@ -37,6 +34,19 @@ struct HTTPSettings: SettingsGroup, Sendable {
 
   /// The port of the public listener, which the default value of `RESET_URL` also contains.
   static func port(from reader: inout SettingsReader) -> Int { reader.integer(.httpPort, in: 0...65535) }
+
+  private static func allowedOrigins(from reader: inout SettingsReader) -> AllowedOrigins {
+    var origins =
+      reader.optionalValue(
+        .corsAllowedOrigins, message: "must be origins separated by commas, such as https://app.example.com,capacitor://localhost.",
+        hint: "An origin has no path and no default port, and cannot be * or null.", AllowedOrigins.init) ?? .none
+    let headers =
+      reader.optionalValue(
+        .corsAllowedHeaders, message: "must be names of headers separated by commas, such as x-app-version,x-tenant.", AllowedOrigins.headerNames) ?? []
+    origins.allowHeaders(headers)
+    origins.allowsCredentials = reader.boolean(.corsAllowCredentials)
+    return origins
+  }
 
   private static func certificate(from reader: inout SettingsReader) -> (file: String, key: String)? {
     switch (reader.optionalString(.httpSSLCertfile), reader.optionalString(.httpSSLKeyfile)) {

@@ -7,6 +7,8 @@ enum SettingName: String, CaseIterable {
   case httpSSLKeyfile = "HTTP_SSL_KEYFILE"
   case trustedProxies = "TRUSTED_PROXIES"
   case corsAllowedOrigins = "CORS_ALLOWED_ORIGINS"
+  case corsAllowedHeaders = "CORS_ALLOWED_HEADERS"
+  case corsAllowCredentials = "CORS_ALLOW_CREDENTIALS"
   case adminHost = "ADMIN_HOST"
   case adminPort = "ADMIN_PORT"
   case databaseURL = "DATABASE_URL"
@@ -73,7 +75,7 @@ enum SettingName: String, CaseIterable {
     case .siteName, .emailHost: "localhost"
     case .languageCode: "en"
     case .defaultFromEmail: "webmaster@localhost"
-    case .emailUseTLS, .emailUseSSL: "false"
+    case .emailUseTLS, .emailUseSSL, .corsAllowCredentials: "false"
     case .emailTimeout, .emailDeadLetterDays: "30"
     case .emailSendmailCommand: "/usr/sbin/sendmail -i -f {sender} -- {recipient}"
     case .emailConnections: "4"
@@ -86,8 +88,8 @@ enum SettingName: String, CaseIterable {
     case .rateLimitLinks: "60/m"
     case .rateLimitMails: "1/m,5/h"
     case .logLevel: "info"
-    case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .secretKey, .secretKeyFallbacks, .resetURL, .emailBackend,
-      .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir,
+    case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .secretKey, .secretKeyFallbacks,
+      .resetURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir,
       .emailExtraContext, .passwordHasherOptions, .passwordHasherConcurrency, .authPasswordValidators, .logFormat:
       nil
     }

@@ -23,7 +23,7 @@ from outbox import connected
 from processes import running, wait_until
 from service import BASE_ENVIRONMENT, Link, Service, command, serving
 
-ALLOWED = ["https://app.example.com", "http://localhost:3000"]
+ALLOWED = ["https://app.example.com", "http://localhost:3000", "capacitor://localhost"]
 SETTING = {"CORS_ALLOWED_ORIGINS": ",".join(ALLOWED)}
 EXPOSED = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 
@@ -53,6 +53,12 @@ OTHERS = [
     "http://localhost:30000",
     "http://localhost:3001",
     "http://127.0.0.1:3000",
+    "capacitor://localhost/",
+    "capacitor://localhost:80",
+    "capacitor://LOCALHOST",
+    "Capacitor://localhost",
+    "ionic://localhost",
+    "https://localhost",
     "null",
     "*",
     "",
@@ -246,9 +252,56 @@ def test_a_preflight_lists_what_the_route_accepts(path: str, allowing: Target) -
             assert set(methods) - {"HEAD", "OPTIONS"} == ROUTES[path]
             assert answer.cors_headers == headers_for(origin) | {
                 "access-control-allow-methods": ", ".join(methods),
-                "access-control-allow-headers": "Content-Type",
+                "access-control-allow-headers": answer.cors_headers["access-control-allow-headers"],
                 "access-control-max-age": "7200",
             }
+
+
+# Headers that libraries add to a page's requests, as a browser lists them.
+ADDED = [
+    "authorization,content-type,sentry-trace,traceparent,x-csrftoken",
+    "accept,authorization,content-type,user-agent,x-csrftoken,x-requested-with",
+    "accept-encoding,dnt,origin",
+    "baggage,content-type,sentry-trace",
+    "traceparent,tracestate",
+    "x-datadog-origin,x-datadog-parent-id,x-datadog-sampling-priority,x-datadog-trace-id",
+    "b3,x-b3-sampled,x-b3-spanid,x-b3-traceid",
+    "request-context,request-id",
+    "newrelic",
+    "content-type,x-xsrf-token",
+    "cache-control,pragma,x-request-id",
+]
+
+
+def allowed_headers(answer: Answer) -> set[str]:
+    return set(answer.cors_headers["access-control-allow-headers"].lower().split(", "))
+
+
+@pytest.mark.parametrize("headers", ADDED)
+def test_a_page_may_send_the_headers_that_libraries_add(headers: str, allowing: Target) -> None:
+    answer = allowing.preflight(LINK, "POST", ALLOWED[0], headers=headers)
+    assert set(headers.split(",")) <= allowed_headers(answer)
+    assert "x-other" not in allowed_headers(answer)
+
+
+def test_the_operator_can_allow_further_headers_and_credentials(database: Path, serve: Callable[..., Service]) -> None:
+    service = serve(CORS_ALLOWED_HEADERS="X-App-Version, x-tenant", CORS_ALLOW_CREDENTIALS="True", **SETTING)
+    target = Target(service.port, Link("MQ", "no-token"))
+    for origin in ALLOWED:
+        answer = target.preflight(LINK, "POST", origin)
+        assert {"x-app-version", "x-tenant", "content-type"} <= allowed_headers(answer)
+        assert answer.cors_headers["access-control-allow-credentials"] == "true"
+        answer = target.ask(Call("GET", LINK, 200), origin, Cookie="sessionid=1")
+        assert answer.cors_headers == headers_for(origin) | {"access-control-allow-credentials": "true"}
+    for origin in ("https://evil.example", "null"):
+        assert target.preflight(LINK, "POST", origin).cors_headers == {}
+        assert target.ask(Call("GET", LINK, 200), origin).cors_headers == {}
+
+
+@pytest.mark.parametrize("names", ["*", "x app", "x-app,", "x-app:1", "content-type;x", '["x-app"]'])
+def test_a_setting_without_names_of_headers_stops_the_start(names: str, database: Path) -> None:
+    done = command(database, "check", CORS_ALLOWED_HEADERS=names, **SETTING)
+    assert (done.returncode, "CORS_ALLOWED_HEADERS" in done.stdout) == (78, True), done.stdout
 
 
 @pytest.mark.parametrize("path", ROUTES)
@@ -289,12 +342,38 @@ def test_a_page_may_read_a_refusal_by_a_limit(database: Path, serve: Callable[..
         "https://app.example.com,*",
         "https://app.example.com https://www.example.com",
         "ftp://app.example.com",
+        "wss://app.example.com",
+        "file://",
+        "capacitor://",
+        "capacitor:localhost",
+        "capacitor://localhost/",
+        "Capacitor://localhost",
+        "capacitor://localhost,null",
+        "1app://localhost",
+        "https://app.example.com:65536",
     ],
 )
 def test_a_setting_without_exact_origins_stops_the_start(origins: str, database: Path) -> None:
     for arguments in (["check"], ["serve"]):
         done = command(database, *arguments, CORS_ALLOWED_ORIGINS=origins)
         assert (done.returncode, "CORS_ALLOWED_ORIGINS" in done.stdout + done.stderr) == (78, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://localhost,capacitor://localhost,ionic://localhost,app://localhost",
+        "tauri://localhost,http://tauri.localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        "safari-web-extension://8A1D5D4C-0F0A-4B1E-9C1E-3A7B2F6D9E01",
+        "app://obsidian.md,vscode-webview://1a2b3c",
+        "capacitor://localhost:8100",
+        "ms-appx-web://com.example.app",
+    ],
+)
+def test_an_exact_origin_may_have_any_scheme(origins: str, database: Path) -> None:
+    done = command(database, "check", CORS_ALLOWED_ORIGINS=origins)
+    assert done.returncode == 0 and "CORS_ALLOWED_ORIGINS" not in done.stdout, done.stdout
 
 
 # Sends the requests that the site plans, one after the other, and reports what the page sees of the responses.

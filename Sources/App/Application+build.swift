@@ -58,7 +58,8 @@ func buildApplication(_ settings: Settings, dependencies: ApplicationDependencie
   let others: [(any Service)?] = [certificate, reloader, admin]
   return Application(
     responder: kit.api(isReady: isReady),
-    server: .guarded(connections: connections, certificate: certificate, metrics: kit.metrics, logger: logger),
+    server: .guarded(
+      connections: connections, certificate: certificate, allowedOrigins: settings.http.allowedOrigins, metrics: kit.metrics, logger: logger),
     configuration: .init(
       address: .hostname(settings.http.host, port: settings.http.port), backlog: ConnectionCount.backlog, reuseAddress: true,
       availableConnectionsDelegate: connections),

@@ -91,7 +91,7 @@ final class HTTP1Guard: ChannelDuplexHandler {
     chunkOverhead.requestStarted()
     // After an upgrade, the parser stops; no other protocol follows.
     closeAfterResponse = !head.isKeepAlive || head.headers.contains(name: "Upgrade")
-    if let violation = RequestValidation.violation(in: head, maxURIBytes: sizes.uriBytes) { return reject(violation, context) }
+    if let violation = RequestValidation.violation(in: head, sizes) { return reject(violation, context) }
     // The validation ensures that it is a number, but it can exceed Int.
     let length = head.headers.first(name: "Content-Length").map { Int($0.trimmed) ?? .max }
     if let length, length > sizes.bodyBytes { return forwardHeadOnly(length: length, context) }
@@ -122,7 +122,8 @@ final class HTTP1Guard: ChannelDuplexHandler {
   private func reject(_ reason: Rejection.Reason, _ context: ChannelHandlerContext) {
     isDone = true
     if context.channel.isActive, !connection.isShuttingDown {
-      let response = respond(Rejection(reason: reason, method: head?.method.rawValue))
+      let origins = head?.headers["Origin"] ?? []
+      let response = respond(Rejection(reason: reason, method: head?.method.rawValue, origin: origins.count == 1 ? origins[0] : nil))
       context.write(wrapOutboundOut(.head(response.head)), promise: nil)
       if head?.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(response.body))), promise: nil) }
       context.write(wrapOutboundOut(.end(nil)), promise: nil)

@@ -15,7 +15,7 @@ extension HTTPServerBuilder {
     let http1 = HTTP1Channel.Configuration(
       additionalChannelHandlers: [GuardInstaller(limits: limits, sizes: sizes, respond: rejectionResponse)],
       httpDecoderConfiguration: .init(
-        maxHeaderFieldSize: sizes.fieldBytes, maxHeaderListSize: sizes.headerBytes, maxHeaderFieldCount: sizes.fieldCount))
+        maxHeaderFieldSize: sizes.parsedHeaderBytes, maxHeaderListSize: sizes.parsedHeaderBytes, maxHeaderFieldCount: sizes.parsedFieldCount))
     return HTTPServerBuilder { responder in
       guard let certificate else {
         return GuardedChannel(base: HTTP1Channel(responder: responder, configuration: http1), limits: limits, count: connections, wheels: wheels)

@@ -13,6 +13,8 @@ public struct Rejection: Sendable {
   public let reason: Reason
   /// The request's method, or `nil` if the request line could not be read.
   public let method: String?
+  /// The request's Origin header, or `nil` if there is none, more than one, or the headers could not be read.
+  public let origin: String?
 }
 
 /// Makes the response to a rejected request. It must announce `Connection: close`, because the guards close the connection after it.

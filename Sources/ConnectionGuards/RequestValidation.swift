@@ -7,10 +7,15 @@ import Text
 /// them see different requests in the same bytes. NIO's parser has already rejected what is plainly malformed.
 enum RequestValidation {
   /// Returns the reason to reject the request, or `nil` if it is valid.
-  static func violation(in head: HTTPRequestHead, maxURIBytes: Int) -> Rejection.Reason? {
-    if head.uri.utf8.count > maxURIBytes { return .uriTooLong }
+  static func violation(in head: HTTPRequestHead, _ sizes: RequestSizeLimits) -> Rejection.Reason? {
+    if head.uri.utf8.count > sizes.uriBytes { return .uriTooLong }
+    if head.headers.count > sizes.fieldCount || headerBytes(of: head) > sizes.headerBytes { return .headersTooLarge }
     let violation = versionViolation(head) ?? targetViolation(head) ?? hostViolation(head) ?? framingViolation(head)
     return violation.map(Rejection.Reason.malformed)
+  }
+
+  private static func headerBytes(of head: HTTPRequestHead) -> Int {
+    head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
   }
 
   private static func versionViolation(_ head: HTTPRequestHead) -> String? {

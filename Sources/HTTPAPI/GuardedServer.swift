@@ -15,12 +15,15 @@ extension HTTPServerBuilder {
   /// Builds guarded channels that answer rejected requests with problem documents, and count and log them.
   /// - Parameters:
   ///   - certificate: for HTTP/2 and HTTP/1.1 over TLS, or `nil` for plain HTTP/1.1.
+  ///   - allowedOrigins: the origins of pages that may read the problem documents.
   ///   - metrics: counts the rejections, or `nil` if they are not counted.
   public static func guarded(
-    connections: ConnectionCount, certificate: ReloadingCertificate? = nil, metrics: HTTPMetrics? = nil, logger: Logger
+    connections: ConnectionCount, certificate: ReloadingCertificate? = nil, allowedOrigins: AllowedOrigins = .none, metrics: HTTPMetrics? = nil,
+    logger: Logger
   ) -> HTTPServerBuilder {
     .guarded(connections: connections, sizes: .api, certificate: certificate) { rejection in
-      let problem = Problem(rejection.reason)
+      var problem = Problem(rejection.reason)
+      allowedOrigins.addFields(to: &problem.headers, for: rejection.origin)
       let requestID = RequestID.make()
       metrics?.recordRejection(rejection.method.flatMap { HTTPRequest.Method($0) }, status: problem.code.status.code)
       logger.info("Request refused", metadata: ["code": "\(problem.code.rawValue)", "request_id": "\(requestID)"])
@@ -38,7 +41,7 @@ extension Problem {
     case .headersTooLarge:
       self.init(
         .headersTooLarge,
-        "The headers exceed \(sizes.headerBytes) bytes, or one exceeds \(sizes.fieldBytes), or there are more than \(sizes.fieldCount).")
+        "The headers exceed \(sizes.headerBytes) bytes, or there are more than \(sizes.fieldCount).")
     }
   }
 

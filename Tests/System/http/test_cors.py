@@ -21,6 +21,7 @@ from browser import CHROMIUM
 from django_site import add_user, link_for
 from outbox import connected
 from processes import running, wait_until
+from raw_http import exchange
 from service import BASE_ENVIRONMENT, Link, Service, command, serving
 
 ALLOWED = ["https://app.example.com", "http://localhost:3000", "capacitor://localhost"]
@@ -255,6 +256,41 @@ def test_a_preflight_lists_what_the_route_accepts(path: str, allowing: Target) -
                 "access-control-allow-headers": answer.cors_headers["access-control-allow-headers"],
                 "access-control-max-age": "7200",
             }
+
+
+def early(origin: str, target: bytes = b"/password-reset", *fields: bytes) -> bytes:
+    """Returns a request that the connection guards reject, from a page of `origin`."""
+    return b"\r\n".join([b"GET " + target + b" HTTP/1.1", b"Host: localhost", b"Origin: " + origin.encode(), *fields, b"", b""])
+
+
+EARLY = {
+    "a long path": (414, b"/password-reset/" + b"x" * 5_000),
+    "a path longer than all headers may be": (414, b"/password-reset/" + b"x" * 20_000),
+    "large cookies": (431, b"/password-reset", b"Cookie: a=".ljust(20_000, b"x")),
+    "large cookies in several fields": (431, b"/password-reset", *[b"Cookie: a=".ljust(5_000, b"x")] * 4),
+    "many fields": (431, b"/password-reset", *[b"X-Field: 1"] * 80),
+    "two hosts": (400, b"/password-reset", b"Host: localhost"),
+    "two lengths": (400, b"/password-reset", b"Content-Length: 0", b"Content-Length: 0"),
+    "an absolute target": (400, b"http://localhost/password-reset"),
+    "a chunk that is malformed": (400, b"/password-reset", b"Transfer-Encoding: chunked", b"", b"x"),
+}
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_a_page_may_read_why_its_connection_ends(name: str, allowing: Target, allowing_none: Target) -> None:
+    status, *request = EARLY[name]
+    for origin in ALLOWED:
+        (response,) = exchange(allowing.port, early(origin, *request)).responses
+        assert response.status == status
+        found = {name.lower(): value for name, value in response.headers.items() if name.lower().startswith("access-control-")}
+        assert found == headers_for(origin) and response.headers["Vary"] == "Origin"
+    for target, origin in [(allowing, "https://evil.example"), (allowing, "null"), (allowing_none, ALLOWED[0])]:
+        (response,) = exchange(target.port, early(origin, *request)).responses
+        assert response.status == status
+        assert not [name for name in response.headers if name.lower().startswith("access-control-")]
+    two = early(ALLOWED[0], *request).replace(b"Host: localhost", b"Host: localhost\r\nOrigin: " + ALLOWED[1].encode(), 1)
+    (response,) = exchange(allowing.port, two).responses
+    assert response.headers["Access-Control-Allow-Origin"] is None
 
 
 # Headers that libraries add to a page's requests, as a browser lists them.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +75,10 @@ class Refusal:
 
     def __str__(self) -> str:
         return self.what
+
+    def on(self, target: bytes) -> "Refusal":
+        """Returns the refusal of the request for another target."""
+        return replace(self, request=self.request.replace(b"/health/live", target, 1))
 
 
 STATUSES = {"malformed_request": 400, "payload_too_large": 413, "uri_too_long": 414, "headers_too_large": 431}
@@ -289,13 +293,18 @@ LIMITS = [
     Refusal("a URI of 5,000 bytes", get(target=b"/health/live?".ljust(5_000, b"x")), ("uri_too_long",)),
     Refusal("a URI of 4,097 bytes", get(target=b"/health/live?".ljust(4_097, b"x")), ("uri_too_long",)),
     Refusal("a path of 8,000 bytes", get(target=b"/password-reset/MQ/".ljust(8_000, b"x")), ("uri_too_long",)),
+    Refusal("a path of 20,000 bytes", get(target=b"/password-reset/MQ/".ljust(20_000, b"x")), ("uri_too_long",)),
     # The parser treats a longer path like any other part of the head.
-    Refusal("a path of 20,000 bytes", get(target=b"/password-reset/MQ/".ljust(20_000, b"x")), ("headers_too_large",)),
-    too_large("a field of 9,000 bytes", b"X-Field: ".ljust(9_000, b"x")),
-    too_large("a name of 9,000 bytes", b"X-Field".ljust(9_000, b"x") + b": 1"),
+    Refusal("a path of 40,000 bytes", get(target=b"/password-reset/MQ/".ljust(40_000, b"x")), ("headers_too_large",)),
+    too_large("a field of 17,000 bytes", b"X-Field: ".ljust(17_000, b"x")),
+    too_large("a field of 40,000 bytes", b"X-Field: ".ljust(40_000, b"x")),
+    too_large("a name of 17,000 bytes", b"X-Field".ljust(17_000, b"x") + b": 1"),
+    too_large("cookies of 20,000 bytes", b"Cookie: session=".ljust(20_000, b"x")),
+    too_large("a path of 4,000 and a field of 13,000 bytes", b"X-Field: ".ljust(13_000, b"x")).on(b"/health/live?".ljust(4_000, b"x")),
     # Host is the other field.
     too_large("65 fields", *[b"X-Field: 1"] * 64),
     too_large("100 fields", *[b"X-Field: 1"] * 99),
+    too_large("200 fields", *[b"X-Field: 1"] * 199),
     too_large("20 kB of fields", *[b"X-Field: ".ljust(5_000, b"x")] * 4),
     Refusal(
         "a body over 16 KiB", post(length(padded(LARGEST_BODY + 1))) + padded(LARGEST_BODY + 1), ("payload_too_large",)
@@ -351,6 +360,9 @@ ACCEPTANCES = [
     Acceptance("a URI of 4,000 bytes", get(target=b"/health/live?".ljust(4_000, b"x"))),
     Acceptance("a URI of 4,096 bytes", get(target=b"/health/live?".ljust(4_096, b"x"))),
     Acceptance("a field of 8,000 bytes", get(b"X-Field: ".ljust(8_000, b"x"))),
+    Acceptance("a field of 16,000 bytes", get(b"X-Field: ".ljust(16_000, b"x"))),
+    Acceptance("a cookie of 12,000 bytes", get(b"Cookie: session=".ljust(12_000, b"x"))),
+    Acceptance("a Referer and an Authorization of 7,000 bytes", get(b"Referer: ".ljust(7_000, b"x"), b"Authorization: ".ljust(7_000, b"x"))),
     Acceptance("15 kB of fields", get(*[b"X-Field: ".ljust(5_000, b"x")] * 3)),
     Acceptance("64 fields", get(*[b"X-Field: 1"] * 63)),
     Acceptance("a field of nothing", get(b"X-Field:")),

@@ -12,7 +12,11 @@ struct JSONBody {
 
   /// Reads the body. Throws a ``Problem`` if it is not a JSON object, or is too large.
   static func members(of request: Request) async throws -> JSONBody {
-    guard isJSON(request.headers[.contentType]) else {
+    guard MediaType.isIdentity(request.headers[.contentEncoding]) else {
+      throw Problem(
+        .unsupportedMediaType, "Send the body without compression, and without the header Content-Encoding.", headers: [.acceptEncoding: "identity"])
+    }
+    guard MediaType.isJSON(request.headers[.contentType]) else {
       throw Problem(.unsupportedMediaType, "Send the body as JSON in UTF-8, with the header Content-Type: application/json.")
     }
     let buffer: ByteBuffer
@@ -41,21 +45,5 @@ struct JSONBody {
     case .string(let text): .text(text)
     case .object, .other: .wrongType
     }
-  }
-
-  /// Accepts `application/json`, alone or with `charset=utf-8`.
-  private static func isJSON(_ contentType: String?) -> Bool {
-    // Nearly all clients send exactly this.
-    if contentType == "application/json" { return true }
-    // Blanks and tabs count around a part only: inside it, they make it another type or parameter.
-    let parts = (contentType ?? "").lowercased().split(separator: ";", omittingEmptySubsequences: false).map(\.trimmed)
-    return parts[0] == "application/json" && parts.dropFirst().allSatisfy(isHarmless)
-  }
-
-  /// Whether a parameter of the media type leaves the body UTF-8; one may be empty (RFC 9110, section 5.6.6).
-  private static func isHarmless(_ parameter: Substring) -> Bool {
-    let name = parameter.prefix { $0 != "=" }
-    if name == "charset" { return parameter == "charset=utf-8" || parameter == "charset=\"utf-8\"" }
-    return !name.contains { $0 == " " || $0 == "\t" || $0 == "\"" }
   }
 }

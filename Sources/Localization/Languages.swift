@@ -1,3 +1,5 @@
+import Text
+
 /// The available languages, and the choice of one for a request or an email.
 public struct Languages: Sendable {
   /// The error for a damaged language file or an unknown language.
@@ -79,12 +81,28 @@ public struct Languages: Sendable {
   /// malformed items.
   private static func ranges(in header: String) -> [String] {
     // No person reads more languages than this.
-    let items = header.split(separator: ",").prefix(32).compactMap { item -> (tag: String, weight: Double)? in
-      let parts = item.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" } }
-      guard let tag = parts.first, tag != "*" else { return nil }
-      guard let weight = parts.dropFirst().first(where: { $0.hasPrefix("q=") }) else { return (tag, 1) }
-      return Double(weight.dropFirst(2)).flatMap { $0 > 0 && $0 <= 1 ? (tag, $0) : nil }
+    let items = header.split(separator: ",").prefix(32).compactMap { item -> (tag: String, weight: Int)? in
+      let parts = item.split(separator: ";", omittingEmptySubsequences: false).map(\.trimmed)
+      guard let tag = parts.first, !tag.isEmpty, tag != "*" else { return nil }
+      guard let weight = parts.dropFirst().first(where: { $0.hasPrefix("q=") || $0.hasPrefix("Q=") }) else { return (String(tag), 1000) }
+      return thousandths(weight.dropFirst(2)).flatMap { $0 > 0 ? (String(tag), $0) : nil }
     }
     return items.enumerated().sorted { ($1.element.weight, $0.offset) < ($0.element.weight, $1.offset) }.map(\.element.tag)
+  }
+
+  /// Returns a weight between 0 and 1 with up to three decimals (RFC 9110 section 12.4.2) in thousandths, or `nil` if it is
+  /// malformed.
+  private static func thousandths(_ weight: Substring) -> Int? {
+    let digits = Array(weight.utf8)
+    guard let first = digits.first, first == 0x30 || first == 0x31, digits.count <= 5, digits.count == 1 || digits[1] == UInt8(ascii: ".") else {
+      return nil
+    }
+    var value = Int(first - 0x30)
+    for index in 2..<5 {
+      let digit = index < digits.count ? digits[index] : 0x30
+      guard (0x30...0x39).contains(digit) else { return nil }
+      value = 10 * value + Int(digit - 0x30)
+    }
+    return value <= 1000 ? value : nil
   }
 }

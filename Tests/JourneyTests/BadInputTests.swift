@@ -13,6 +13,10 @@ import Testing
     ("application/json; charset =utf-16", 415), ("application/json; charset=utf\"-8", 415), ("application/json; charset=\"utf-16\"", 415),
     ("text/plain", 415), ("application/json", 202), ("Application/JSON", 202), ("application/json;", 202), ("application/json ; charset=UTF-8", 202),
     ("application/json; charset=\"utf-8\"", 202), ("application/json; profile=x;charset=utf-8", 202),
+    ("application/json; profile=\"a;charset=utf-16\"", 202), ("application/json;charset=\"UTF-8\";", 202),
+    ("application/json; ;charset=\"utf\\-8\"", 202),
+    ("application/json;profile=\"x\"; charset=latin1", 415), ("application/json; profile=\"x", 415), ("application/json; =x", 415),
+    ("application/json; charset", 415), ("application/json, text/plain", 415), ("application/json\t;\tCharSet=utf-8\t", 202),
   ])
   func `of another media type is refused, even if removing blanks and quotation marks would make it JSON`(_ type: String, _ status: Int)
     async throws
@@ -23,6 +27,31 @@ import Testing
       let reply = try await client.execute(uri: "/password-reset", method: .post, headers: [.contentType: type], body: body) { Reply($0) }
       #expect(reply.status == status)
       if status == 415 { #expect(reply.code == "unsupported_media_type") }
+    }
+  }
+
+  @Test(arguments: [
+    ([], 202), (["identity"], 202), (["Identity"], 202), ([" IDENTITY , identity"], 202), ([""], 202), (["gzip"], 415), (["GZIP"], 415),
+    (["x-gzip"], 415),
+    (["br"], 415), (["deflate"], 415), (["zstd"], 415), (["gzip, identity"], 415), (["identity,gzip"], 415), (["identity", "gzip"], 415),
+    (["gzip", "gzip"], 415), (["utf-8"], 415), (["identity;q=1"], 415), (["\"identity\""], 415),
+  ])
+  func `in a coding other than identity is refused, because it could be read in two ways`(_ codings: [String], _ status: Int) async throws {
+    let harness = try Harness()
+    try await harness.run { client in
+      try await harness.addUser()
+      for path in ["/password-reset", "/password-reset/MQ/no-token"] {
+        var headers: HTTPFields = [.contentType: "application/json"]
+        for coding in codings { headers.append(HTTPField(name: .contentEncoding, value: coding)) }
+        let body = ByteBuffer(string: #"{"email":"a@example.com"}"#)
+        let reply = try await client.execute(uri: path, method: .post, headers: headers, body: body) { Reply($0) }
+        #expect(reply.status == (status == 202 && path.hasSuffix("token") ? 400 : status))
+        #expect((reply.code == "unsupported_media_type") == (status == 415))
+        #expect(reply.headers[.acceptEncoding] == (status == 415 ? "identity" : nil))
+      }
+      // Without a body, the header means nothing.
+      let check = try await client.send(.get, "/password-reset/MQ/no-token", headers: [.contentEncoding: "gzip"])
+      #expect(check.status == 200)
     }
   }
 

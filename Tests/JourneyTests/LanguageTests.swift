@@ -88,6 +88,9 @@ import Text
       ("pt-PT", nil, "pt-BR"), ("zh", nil, "zh-Hans"), ("zh-Hans-CN", nil, "zh-Hans"), ("zh-TW", nil, "zh-Hans"), ("tlh", nil, "en"),
       ("tlh", "fr", "fr"), ("de", "fr", "de"), (nil, "fr;q=0.5, ja;q=0.9, *;q=0.1", "ja"), (nil, "nl, es;q=0.8, en;q=0.7", "es"),
       (nil, "de;q=0, fr", "fr"), (nil, "fr;q=x, de", "de"), (nil, ";;;,,", "en"), (nil, "*", "en"), ("-", "ar-EG", "ar"),
+      (nil, "de;Q=0.2, fr;q=0.5", "fr"), (nil, "de ; q=0.2 ,\tfr\t;\tq=0.5", "fr"), (nil, "DE-ch", "de"), (nil, "de;level=1;q=0.1, fr;q=0.2", "fr"),
+      (nil, "de;q=0.001, fr;q=0.000", "de"), (nil, "de;q=1.000, fr", "de"), (nil, "fr;q=1.001, de;q=0.1", "de"), (nil, "fr;q=1e-1, de;q=0.01", "de"),
+      (nil, "fr;q=nan, de;q=0.1", "de"), (nil, "fr;q=0x1p-1, de;q=0.1", "de"), (nil, "f r, de;q=0.1", "de"), (nil, "fr;q=0.5555, de;q=0.1", "de"),
       (nil, String(repeating: "tlh,", count: 5000) + "de", "en"), (String(repeating: "a-", count: 5000), "de", "de"),
     ] as [(String?, String?, String)])
   func `is chosen by name, then by Accept-Language, then by default`(_ locale: String?, _ header: String?, _ expected: String) throws {

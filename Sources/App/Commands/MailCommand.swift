@@ -4,7 +4,7 @@ import Localization
 import Mail
 import PasswordReset
 
-struct MailCommand: AsyncParsableCommand {
+struct MailCommand: CommandGroup {
   static let configuration = CommandConfiguration(
     commandName: "mail", abstract: "Preview the emails, and write the built-in templates to files.",
     subcommands: [MailPreviewCommand.self, MailTemplatesCommand.self])

@@ -3,7 +3,7 @@ import Credentials
 import Foundation
 import PasswordReset
 
-struct OutboxCommand: AsyncParsableCommand {
+struct OutboxCommand: CommandGroup {
   static let configuration = CommandConfiguration(
     commandName: "outbox", abstract: "Inspect and manage the outbox.",
     discussion: """

@@ -7,10 +7,21 @@ enum Main {
   static func main() {
     openStandardStreams()
     Task {
-      await PasswordResetCommand.main()
+      await PasswordResetCommand.main(arguments())
       exit(0)
     }
     dispatchMain()
+  }
+
+  /// Returns the arguments of the command line, without the name of the program.
+  ///
+  /// Swift finds them in memory next to the environment. If a library that was loaded before the program called `setenv`,
+  /// the environment is elsewhere, and Swift finds no arguments.
+  private static func arguments() -> [String] {
+    if !CommandLine.arguments.isEmpty { return Array(CommandLine.arguments.dropFirst()) }
+    let line = FileManager.default.contents(atPath: "/proc/self/cmdline") ?? Data()
+    // Every argument ends with NUL.
+    return line.split(separator: 0, omittingEmptySubsequences: false).dropLast().dropFirst().map { String(decoding: $0, as: UTF8.self) }
   }
 
   /// Opens standard streams that are closed. Otherwise the next file or connection would get the number of a stream, and
@@ -22,8 +33,19 @@ enum Main {
   }
 }
 
+/// A command that only has subcommands.
+protocol CommandGroup: AsyncParsableCommand {}
+
+extension CommandGroup {
+  /// Without a subcommand there is nothing to do. A container that starts this way must not seem to succeed.
+  func run() async throws {
+    printError(PasswordResetCommand.helpMessage(for: Self.self))
+    throw ExitCode(CommandError.usage)
+  }
+}
+
 /// The command line.
-struct PasswordResetCommand: AsyncParsableCommand {
+struct PasswordResetCommand: CommandGroup {
   static let configuration = CommandConfiguration(
     commandName: "password-reset",
     abstract: "Django's password reset as one small service.",

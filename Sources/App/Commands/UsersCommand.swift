@@ -3,7 +3,7 @@ import Credentials
 import Foundation
 import PasswordReset
 
-struct UsersCommand: AsyncParsableCommand {
+struct UsersCommand: CommandGroup {
   static let configuration = CommandConfiguration(
     commandName: "users", abstract: "Manage the users.",
     discussion: "Works on the database that DATABASE_URL names. The service may be running.",

@@ -1,6 +1,7 @@
 """Each command has a help text, and its exit status says what is wrong."""
 
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +23,60 @@ def test_each_command_has_help(name: str) -> None:
     done = run_program(BASE_ENVIRONMENT, *name.split(), "--help")
     assert done.returncode == 0
     assert "OVERVIEW: " in done.stdout and "USAGE: password-reset" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["", "users", "mail", "outbox"])
+def test_a_command_without_its_subcommand_is_wrong_usage(name: str) -> None:
+    done = run_program(BASE_ENVIRONMENT, *name.split())
+    assert (done.returncode, done.stdout) == (64, "")
+    assert f"USAGE: password-reset {name}".rstrip() in done.stderr and "SUBCOMMANDS:" in done.stderr
+    for arguments in (["--help"], ["-h"]):
+        assert run_program(BASE_ENVIRONMENT, *name.split(), *arguments).returncode == 0
+    assert run_program(BASE_ENVIRONMENT, "help", *name.split()).returncode == 0
+
+
+SETENV = """
+#include <stdio.h>
+#include <stdlib.h>
+
+__attribute__((constructor)) static void add_variables(void) {
+  char name[32];
+  for (int i = 0; i < %d; i++) {
+    snprintf(name, sizeof name, "ADDED_%%d", i);
+    setenv(name, "a value", 1);
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module", params=[1, 200])
+def agent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Compiles a library that adds variables to the environment before the program starts, as monitoring agents do."""
+    folder = tmp_path_factory.mktemp("agent")
+    (folder / "agent.c").write_text(SETENV % request.param)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "agent.so", folder / "agent.c"], check=True)
+    return str(folder / "agent.so")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        ([], 64, "USAGE: password-reset"),
+        (["nonsense"], 64, "nonsense"),
+        (["--version"], 0, "0."),
+        (["check", "--json"], 78, "E002"),
+        (["users", "show", "", "--json"], 67, "There is no user"),
+        (["mail", "preview", "password_reset", "--language", "pt BR ü"], 64, "pt BR ü"),
+    ],
+)
+def test_the_arguments_arrive_although_a_library_changed_the_environment(
+    arguments: list[str], code: int, text: str, agent: str, tmp_path: Path
+) -> None:
+    settings = BASE_ENVIRONMENT | {"LD_PRELOAD": agent, "DATABASE_URL": f"sqlite:{tmp_path / 'none'}"}
+    done = run_program(settings, *arguments)
+    plain = run_program({name: value for name, value in settings.items() if name != "LD_PRELOAD"}, *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert done.returncode == code and text in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["users", "add"], ["serve", "--prod"]], ids=" ".join)

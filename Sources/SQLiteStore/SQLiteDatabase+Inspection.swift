@@ -32,13 +32,21 @@ extension SQLiteDatabase: DatabaseInspector {
   func checkWritable() throws(StoreOpenError) {
     // SQLite keeps the log next to the file that a symbolic link leads to.
     let main = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-    guard access(main, W_OK) == 0 else { throw .notWritable(path: path, reason: "the file: \(String(cString: strerror(errno)))") }
-    for file in [main + "-wal", main + "-shm"] where access(file, W_OK) != 0 {
-      guard errno == ENOENT else { throw .notWritable(path: path, reason: "\(file): \(String(cString: strerror(errno)))") }
-      let folder = URL(fileURLWithPath: main).deletingLastPathComponent().path
-      guard access(folder, W_OK | X_OK) == 0 else {
-        throw .notWritable(path: path, reason: "SQLite cannot create its log in the folder: \(String(cString: strerror(errno)))")
+    guard access(main, R_OK | W_OK) == 0 else { throw .notWritable(path: path, reason: "the file: \(String(cString: strerror(errno)))") }
+    var isLogComplete = true
+    for file in ["-wal", "-shm", "-journal"].map({ main + $0 }) {
+      var status = stat()
+      guard stat(file, &status) == 0 else {
+        if !file.hasSuffix("-journal") { isLogComplete = false }
+        continue
       }
+      guard status.st_mode & S_IFMT == S_IFREG else { throw .notWritable(path: path, reason: "\(file) is in the way: it is not a file") }
+      guard access(file, R_OK | W_OK) == 0 else { throw .notWritable(path: path, reason: "\(file): \(String(cString: strerror(errno)))") }
+    }
+    if isLogComplete { return }
+    let folder = URL(fileURLWithPath: main).deletingLastPathComponent().path
+    guard access(folder, W_OK | X_OK) == 0 else {
+      throw .notWritable(path: path, reason: "SQLite cannot create its log in the folder \(folder): \(String(cString: strerror(errno)))")
     }
   }
 
@@ -47,7 +55,8 @@ extension SQLiteDatabase: DatabaseInspector {
   func preflight() throws(StoreOpenError) {
     let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     // A missing or empty file becomes a new database.
-    guard let size = try? FileManager.default.attributesOfItem(atPath: target)[.size] as? Int, size > 0 else { return }
+    guard let size = try? FileManager.default.attributesOfItem(atPath: target)[.size] as? Int else { return }
+    guard size > 0 else { return try checkWritable() }
     do {
       _ = try inspect(isThorough: false)
     } catch let error where error.kind == .unfinishedTransaction {

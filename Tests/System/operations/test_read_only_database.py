@@ -89,20 +89,52 @@ def read_only_folder_without_a_log(site: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def read_only_folder_of_a_database_without_wal(site: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(site)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    with mode(site.parent, 0o500):
+        yield
+    # The next start turns WAL on.
+
+
+@contextmanager
+def folder_in_the_way_of_the_log(site: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(site)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    Path(f"{site}-wal").mkdir()
+    yield
+    Path(f"{site}-wal").rmdir()
+
+
 # Each makes a database read-only within its block.
 Spoil = Callable[[Path], AbstractContextManager[None]]
 WHILE_IT_RUNS: list[Spoil] = [read_only_file, read_only_log, read_only_index_of_the_log, immutable_file]
 
 
-@pytest.mark.parametrize("spoil", [*WHILE_IT_RUNS, read_only_folder_without_a_log], ids=lambda spoil: spoil.__name__)
+IN_THE_FOLDER: dict[Spoil, str] = {
+    read_only_folder_without_a_log: "site: Permission denied",
+    read_only_folder_of_a_database_without_wal: "site: Permission denied",
+    folder_in_the_way_of_the_log: "db.sqlite3-wal is in the way",
+}
+
+
+@pytest.mark.parametrize("spoil", IN_THE_FOLDER, ids=lambda spoil: spoil.__name__)
+def test_the_message_names_what_is_in_the_way(spoil: Spoil, site: Path) -> None:
+    with spoil(site):
+        for done in (command(site, "check"), command(site, "serve")):
+            assert done.returncode == 78 and IN_THE_FOLDER[spoil] in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("spoil", [*WHILE_IT_RUNS, *IN_THE_FOLDER], ids=lambda spoil: spoil.__name__)
 def test_a_start_is_refused_with_the_message_of_the_check(spoil: Spoil, site: Path) -> None:
     with spoil(site):
-        before = {path.name: path.read_bytes() for path in site.parent.iterdir() if path.suffix != ".sqlite3-shm"}
+        before = {path.name: path.read_bytes() for path in site.parent.iterdir() if path.suffix != ".sqlite3-shm" and path.is_file()}
         done = command(site, "check")
         assert (done.returncode, "E011" in done.stdout, "cannot be written" in done.stdout) == (78, True, True), done.stdout
         done = command(site, "serve")
         assert (done.returncode, "cannot be written" in done.stderr) == (78, True), done.stderr
-        after = {path.name: path.read_bytes() for path in site.parent.iterdir() if path.suffix != ".sqlite3-shm"}
+        after = {path.name: path.read_bytes() for path in site.parent.iterdir() if path.suffix != ".sqlite3-shm" and path.is_file()}
         assert after == before
     # The database has no other fault.
     assert command(site, "check").returncode == 0

@@ -8,6 +8,11 @@ enum DescriptorLimit {
     return Int(clamping: limit.rlim_cur)
   }
 
+  /// What is wrong if the limit is too low.
+  static var message: String {
+    "The process may open only \(current) files, which is too few. Raise the limit (ulimit -n, or LimitNOFILE= in systemd) to 1024."
+  }
+
   /// Raises the soft limit to the hard limit, because each connection takes a descriptor.
   static func raise() {
     var limit = rlimit()

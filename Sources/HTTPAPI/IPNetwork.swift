@@ -16,5 +16,20 @@ struct IPNetwork: Sendable, Equatable {
     prefixLength = 128 - length + bits
   }
 
+  /// Whether the network is larger than any that an operator can own: more than an IPv4 /8, or more than an IPv6 /16 except
+  /// for private addresses.
+  var coversEveryone: Bool {
+    if address.isV4, prefixLength >= 96 { return prefixLength < 104 }
+    return prefixLength < 16 && !isPrivate || containsAllIPv4
+  }
+
+  private var isPrivate: Bool {
+    Self.privateNetworks.contains { $0.map { prefixLength >= $0.prefixLength && $0.contains(address) } ?? false }
+  }
+
+  private static let privateNetworks = [IPNetwork("fc00::/7"), IPNetwork("fe80::/10")]
+
+  private var containsAllIPv4: Bool { prefixLength <= 96 && IPAddress("0.0.0.0").map(contains) == true }
+
   func contains(_ other: IPAddress) -> Bool { other.sharesPrefix(with: address, bits: prefixLength) }
 }

@@ -15,6 +15,9 @@ public struct TrustedProxies: Sendable, Equatable {
     guard networks.count == parts.count else { return nil }
   }
 
+  /// Whether a network is so large that it contains addresses of strangers.
+  public var coverEveryone: Bool { networks.contains(where: \.coversEveryone) }
+
   /// Returns the address of the client: the peer or, if the peer is a trusted proxy, the last address in `X-Forwarded-For`
   /// that is not a trusted proxy. The client itself could have written anything to the left of it.
   func client(peer: IPAddress?, forwardedFor: some Sequence<String>) -> IPAddress? {

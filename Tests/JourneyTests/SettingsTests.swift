@@ -20,7 +20,8 @@ import Testing
   @Test(arguments: [
     ("HTTP_PORT", "http"), ("HTTP_PORT", "70000"), ("HTTP_PORT", "-1"), ("DATABASE_URL", "postgres://u:hunter2@h/d"),
     ("DATABASE_URL", "file.sqlite3"),
-    ("DATABASE_URL", "sqlite://host/path"), ("DATABASE_URL", "sqlite:///db.sqlite3"), ("SECRET_KEY", "too-short-by-far-to-be-a-secret"),
+    ("DATABASE_URL", "sqlite://host/path"), ("DATABASE_URL", "sqlite:///"), ("DATABASE_URL", "sqlite:///:memory:"),
+    ("DATABASE_URL", "sqlite:///etc/passwd"), ("SECRET_KEY", "too-short-by-far-to-be-a-secret"),
     ("SECRET_KEY", ""),
     ("SECRET_KEY_FALLBACKS", "short,keys"), ("SECRET_KEY_FALLBACKS", "0123456789-0123456789-0123456789-0, 0123456789-0123456789-0123456789-1"),
     ("EMAIL_HOST", "mail.example.com:587"), ("EMAIL_HOST", "smtp://mail.example.com"), ("SSL_CERT_FILE", "/nowhere/ca.pem"),
@@ -51,7 +52,7 @@ import Testing
     ("AUTH_PASSWORD_VALIDATOR", "[]"), ("RATE_LIMIT_MAILS", "1 per minute"), ("RATE_LIMIT_MAILS", "0/m"),
     ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("SITE_NAME", "a\nb"), ("EMAIL_USE_TSL", "true"), ("RATE_LIMIT_REQUESTS", "20/minute"),
     ("SECRET_KEYS", "x"),
-    ("RATE_LIMIT_LINKS", "1/m,2/m"), ("RATE_LIMIT_MAILS_TOTAL", "many"), ("RATE_LIMIT_REQUEST", "20/m"), ("CORS_ALLOW_ALL_ORIGINS", "true"),
+    ("RATE_LIMIT_LINKS", "1/m,2/m"), ("RATE_LIMIT_MAILS_TOTAL", "many"), ("RATE_LIMIT_REQUEST", "20/m"), ("CORS_ALLOW_ALL", "true"),
     ("TRUSTED_PROXIES", "proxy.example.com"), ("TRUSTED_PROXIES", "10.0.0.0/33"), ("TRUSTED_PROXIES", "10.0.0.1,"), ("TRUSTED_PROXIES", "::/129"),
     ("CORS_ALLOWED_ORIGINS", "https://app.example.com/"), ("CORS_ALLOWED_ORIGINS", "https://App.example.com"),
     ("CORS_ALLOWED_ORIGINS", "https://app.example.com:443"), ("CORS_ALLOWED_ORIGINS", "null"), ("CORS_ALLOWED_ORIGINS", "site.example.com"),
@@ -84,7 +85,156 @@ import Testing
     _ = try Settings(environment: Self.good.merging(variables) { $1 })
   }
 
-  @Test(arguments: [("sqlite:a/b.db", "a/b.db"), ("sqlite:/a/b.db", "/a/b.db"), ("sqlite:////a/b.db", "/a/b.db")])
+  @Test(arguments: [
+    "127.0.0.1:8480", "http://127.0.0.1", "0", "8480", "256.1.1.1", "127.1", "[::1]", "[::1]:8480", "::1/128", "::g", "-host", "a..b", "a b", "**",
+    "*:80", "fe80::1%", "h\u{f6}st", ".", "0x7f000001",
+  ])
+  func `refuses a value that is neither an address nor a host name for both listeners`(_ host: String) throws {
+    for name in ["HTTP_HOST", "ADMIN_HOST"] {
+      let error = #expect(throws: SettingsError.self) { try Settings(environment: Self.good.merging([name: host]) { $1 }) }
+      #expect(error?.findings.map(\.setting?.rawValue) == [name])
+    }
+  }
+
+  @Test(arguments: ["127.0.0.1", "::1", "::", "0.0.0.0", "fe80::1%eth0", "localhost", "reset.example.com.", "password_reset", "10-0-0-1.pod"])
+  func `accepts addresses and host names to listen on`(_ host: String) throws {
+    let http = try Settings(environment: Self.good.merging(["HTTP_HOST": host, "ADMIN_HOST": host]) { $1 }).http
+    #expect(http.host == host && http.adminHost == host)
+  }
+
+  @Test func `takes an asterisk for all addresses`() throws {
+    let http = try Settings(environment: Self.good.merging(["HTTP_HOST": "*", "ADMIN_HOST": "*"]) { $1 }).http
+    #expect(["::", "0.0.0.0"].contains(http.host) && http.adminHost == http.host)
+    #expect(HealthCommand.url(host: http.host, port: 1, isTLS: false).contains(/\/\/(\[::1\]|127\.0\.0\.1):1\//))
+  }
+
+  @Test func `needs two ports, unless the system chooses them`() throws {
+    for environment in [["HTTP_PORT": "8081"], ["ADMIN_PORT": "8080"], ["HTTP_PORT": "9000", "ADMIN_PORT": "9000"]] {
+      let error = #expect(throws: SettingsError.self) { try Settings(environment: Self.good.merging(environment) { $1 }) }
+      #expect(error?.findings.map(\.kind) == [.conflictingSettings])
+    }
+    _ = try Settings(environment: Self.good.merging(["HTTP_PORT": "0", "ADMIN_PORT": "0"]) { $1 })
+  }
+
+  @Test(arguments: [
+    ("https://app.example.com/reset/{{uid}}/{{token}}", "placeholders exactly"), ("https://app.example.com/{uid}/{token}/{", "placeholders exactly"),
+    ("https://app.example.com/${uid}/${token}", "placeholders exactly"), ("https://app.example.com/%{uid}/{token}", "placeholders exactly"),
+    ("https://app.example.com/{uid}/{token}/{lang}", "placeholders exactly"), ("exampleapp://reset/{uid}/{token}", "must begin with https://"),
+    ("intent://reset/{uid}/{token}", "must begin with https://"), ("app.example.com/{uid}/{token}", "must begin with https://"),
+    ("HTTPS://app.example.com/{uid}/{token}", "must begin with https://"), ("https://app.example.com/{uidb64}/{token}", "contains {uid} and {token}"),
+    ("https://app.example.com/{UID}/{TOKEN}", "contains {uid} and {token}"),
+    ("https://app.example.com/%7Buid%7D/%7Btoken%7D", "contains {uid} and {token}"),
+    ("https://{uid}.example.com/{token}", "contains {uid} and {token}"), ("https://app.example.com/{uid}/{token}\"", "cannot be part of a URL"),
+    ("https://app.example.com/<{uid}>/{token}", "cannot be part of a URL"), ("https://app.example.com/{uid} {token}", "cannot be part of a URL"),
+    ("https:///{uid}/{token}", "valid host"), ("https://app.example.com:/{uid}/{token}", "valid host"),
+    ("https://app.example.com:99999/{uid}/{token}", "valid host"), ("https://user@app.example.com/{uid}/{token}", "valid host"),
+    ("https://app..example.com/{uid}/{token}", "valid host"), ("https://app,www.example.com/{uid}/{token}", "valid host"),
+  ])
+  func `says what is wrong with the address of the links`(_ url: String, _ message: String) {
+    let error = #expect(throws: SettingsError.self) { try Settings(environment: Self.good.merging(["RESET_URL": url]) { $1 }) }
+    #expect(error?.findings.count == 1 && error?.description.contains(message) == true, "\(error?.description ?? "")")
+    #expect(error?.description.contains(url) == false)
+  }
+
+  @Test(arguments: [
+    "https://app.example.com/reset#{uid}/{token}", "https://app.example.com:8443/?uid={uid}&token={token}", "http://localhost:3000/{uid}/{token}",
+    "https://b\u{fc}cher.example/{uid}/{token}", "http://[::1]:8080/{uid}/{token}", "https://192.0.2.1/{uid}-{token}",
+    "https://app.example.com/#/{uid}/{token}?again={uid}",
+  ])
+  func `accepts every address that can be a link`(_ url: String) throws {
+    #expect(try Settings(environment: Self.good.merging(["RESET_URL": url]) { $1 }).links.resetURL.text == url)
+  }
+
+  @Test(arguments: ["tcp://10.96.0.7:25", "udp://10.96.0.7:53", "sctp://[fd00::7]:25", "tcp://[::1]:1"])
+  func `ignores a port that Kubernetes set to the address of a service`(_ value: String) throws {
+    let environment = Self.good.merging(["EMAIL_PORT": value, "HTTP_PORT": value, "ADMIN_PORT": value, "EMAIL_SERVICE_HOST": "10.96.0.7"]) { $1 }
+    let settings = try Settings(environment: environment)
+    #expect(settings.mail.smtp.port == 25 && settings.http.port == 8080 && settings.http.adminPort == 8081)
+    #expect(settings.warnings.map(\.kind) == [.ignoredPort, .ignoredPort, .ignoredPort])
+    #expect(throws: SettingsError.self) { try Settings(environment: Self.good.merging(["EMAIL_PORT": "http://10.96.0.7:25"]) { $1 }) }
+  }
+
+  @Test func `shares an environment with a Django site`() throws {
+    let environment = [
+      "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend", "EMAIL_SUBJECT_PREFIX": "[Shop] ", "EMAIL_USE_LOCALTIME": "False",
+      "EMAIL_TIMEOUT": "",
+      "CORS_ALLOW_CREDENTIALS": "True", "CORS_ALLOW_ALL_ORIGINS": "False", "CORS_ORIGIN_WHITELIST": "https://a.example",
+      "EMAIL_URL": "smtp://u:hunter2@h:25",
+      "PASSWORD_HASHERS": "[]", "DEBUG": "True", "ALLOWED_HOSTS": "*", "LOG_LEVEL": "INFO", "LANGUAGE_CODE": "en-us",
+      "DATABASE_URL": "sqlite:///db.sqlite3",
+    ]
+    let settings = try Settings(environment: Self.good.merging(environment) { $1 })
+    #expect(settings.mail.backend == .smtp && settings.http.allowedOrigins.allowsCredentials && settings.database.path == "db.sqlite3")
+    #expect(settings.warnings.map(\.kind) == [.settingOfDjango])
+    let text = settings.warnings.first?.message ?? ""
+    #expect(text.contains("CORS_ORIGIN_WHITELIST") && text.contains("EMAIL_URL") && !text.contains("hunter2") && !text.contains("DEBUG"))
+    #expect(throws: SettingsError.self) { try Settings(environment: Self.good.merging(["EMAIL_SUBJECT_PREFFIX": "x"]) { $1 }) }
+  }
+
+  @Test(arguments: [("filebased", "file"), ("locmem", "memory"), ("console", "console"), ("dummy", "dummy")])
+  func `takes Django's names of email backends`(_ name: String, _ expected: String) throws {
+    let environment = ["EMAIL_BACKEND": "django.core.mail.backends.\(name).EmailBackend", "EMAIL_FILE_PATH": "mails"]
+    #expect(try Settings(environment: Self.good.merging(environment) { $1 }).mail.backend.rawValue == expected)
+  }
+
+  @Test(arguments: [
+    ("RESETURL", "RESET_URL"), ("DEFAULT_FROM_MAIL", "DEFAULT_FROM_EMAIL"), ("TIMEZONE", "TIME_ZONE"), ("HTPT_PORT", "HTTP_PORT"),
+    ("SITE_NAMES", "SITE_NAME"),
+    ("DATABASE_URI", "DATABASE_URL"), ("http_port", "HTTP_PORT"), ("LOG_LEVLE", "LOG_LEVEL"), ("ADMIN_HOTS", "ADMIN_HOST"),
+    ("ECRET_KEY", "SECRET_KEY"),
+  ])
+  func `warns about a name that is one typo away from a setting`(_ name: String, _ setting: String) throws {
+    let warnings = try Settings(environment: Self.good.merging([name: "hunter2"]) { $1 }).warnings
+    #expect(warnings.map(\.kind) == [.similarName])
+    #expect(warnings.first?.message.contains(name) == true && warnings.first?.hint?.contains(setting) == true)
+    #expect(try Settings(environment: Self.good.merging([name: ""]) { $1 }).warnings.isEmpty)
+  }
+
+  @Test(arguments: [
+    "HTTP_PROXY", "http_proxy", "HOST", "PORT", "TZ", "LANG", "HOSTNAME", "LOGNAME", "HTTPS_PORT", "SSL_CERT_FILE", "SSL_CERT_DIR", "SITE_ID", "TIME",
+  ])
+  func `does not warn about variables of other programs`(_ name: String) throws {
+    let value = name == "SSL_CERT_FILE" ? "" : "x"
+    #expect(try Settings(environment: Self.good.merging([name: value]) { $1 }).warnings.isEmpty)
+  }
+
+  @Test(arguments: [
+    ("0.0.0.0/0", true), ("::/0", true), ("0.0.0.0/1,128.0.0.0/1", true), ("10.0.0.0/7", true), ("2000::/3", true),
+    ("::/64", true),
+    ("10.0.0.1,0.0.0.0/0", true), ("10.0.0.0/8", false), ("172.16.0.0/12,::1", false), ("fc00::/7", false), ("fe80::/10,2001:db8::/32", false),
+    ("127.0.0.1", false), ("2001::/16", false),
+  ])
+  func `warns about trusted proxies that cover everyone`(_ proxies: String, _ isWarning: Bool) throws {
+    let settings = try Settings(environment: Self.good.merging(["TRUSTED_PROXIES": proxies]) { $1 })
+    #expect(Checks.ofSettings(settings).contains { $0.kind == .trustsEveryone } == isWarning)
+  }
+
+  @Test func `warns about settings that the backend does not use`() throws {
+    let environment = [
+      "EMAIL_BACKEND": "sendmail", "EMAIL_SENDMAIL_COMMAND": "/bin/true", "EMAIL_HOST_USER": "mailer", "EMAIL_HOST_PASSWORD": "hunter2",
+    ]
+    let findings = Checks.ofSettings(try Settings(environment: Self.good.merging(environment) { $1 })).filter { $0.kind == .unusedSetting }
+    #expect(findings.count == 1 && findings.first?.message.hasSuffix("EMAIL_HOST_USER, EMAIL_HOST_PASSWORD.") == true)
+    let smtp = try Settings(environment: Self.good.merging(["EMAIL_FILE_PATH": "mails", "EMAIL_HOST": "mail.example.com"]) { $1 })
+    #expect(Checks.ofSettings(smtp).filter { $0.kind == .unusedSetting }.map { $0.message.hasSuffix(": EMAIL_FILE_PATH.") } == [true])
+  }
+
+  @Test func `shows every setting next to all errors`() throws {
+    let environment = ["SECRET_KEYS": "x", "HTTP_PORT": "hunter2", "EMAIL_TEMPLATES_DIR": "/nowhere", "SITE_NAME": "Shop", "EMAIL_FILE_PATH": "a\nb"]
+    let error = try #require(#expect(throws: SettingsError.self) { try Settings(environment: environment) })
+    #expect(Set(error.findings.map(\.kind)) == [.unknownSetting, .invalidSetting, .missingSetting, .invalidMailContent])
+    #expect(Set(error.effective.keys) == Set(SettingName.allCases))
+    #expect(error.effective[.siteName] == EffectiveSetting(value: "Shop", source: "environment"))
+    #expect(
+      error.effective[.httpPort]?.value == nil && error.effective[.httpPort]?.source == "environment" && error.effective[.httpPort]?.error != nil)
+    #expect(error.effective[.secretKey]?.error?.contains("is required") == true && error.effective[.emailBackend]?.error != nil)
+    #expect(error.effective[.emailFilePath]?.source == "environment" && error.effective[.emailFilePath]?.error != nil)
+  }
+
+  @Test(arguments: [
+    ("sqlite:///a/b.db", "a/b.db"), ("sqlite:///db.sqlite3", "db.sqlite3"), ("sqlite:a/b.db", "a/b.db"), ("sqlite:/a/b.db", "/a/b.db"),
+    ("sqlite:////a/b.db", "/a/b.db"),
+  ])
   func `contains the path of the database file`(_ url: String, _ path: String) throws {
     #expect(try Settings(environment: Self.good.merging(["DATABASE_URL": url]) { $1 }).database.path == path)
   }

@@ -1,3 +1,4 @@
+import ConnectionGuards
 import Foundation
 import HTTPAPI
 import Logging
@@ -47,6 +48,11 @@ enum Checks {
       return [Finding(.noMailSent, message, hint: "Set EMAIL_BACKEND=smtp and EMAIL_HOST.")]
     }
     var findings: [Finding] = []
+    if !mail.unusedSettings.isEmpty {
+      let names = SettingName.allCases.filter(mail.unusedSettings.contains).map(\.rawValue).joined(separator: ", ")
+      let message = "EMAIL_BACKEND=\(backend.rawValue) does not use these settings, which have no effect: \(names)."
+      findings.append(Finding(.unusedSetting, message, hint: "Unset them, or change EMAIL_BACKEND."))
+    }
     if mail.smtp.security == .none, mail.smtp.username != nil, backend == .smtp {
       findings.append(
         Finding(
@@ -93,6 +99,11 @@ enum Checks {
       let hint = "Name the proxy in front of the service; otherwise all clients share one rate limit. Without a proxy, set HTTP_SSL_CERTFILE."
       findings.append(Finding(.noTrustedProxies, message, hint: hint))
     }
+    if http.trustedProxies.coverEveryone {
+      let message =
+        "TRUSTED_PROXIES has a network that covers a large part of the Internet, so that every client can choose the address that limits it."
+      findings.append(Finding(.trustsEveryone, message, hint: "Name only the addresses of the proxies."))
+    }
     if !HTTPSettings.isLoopback(http.adminHost) {
       let message = "ADMIN_HOST can be reached from other machines, and metrics have no authentication."
       findings.append(Finding(.openAdminListener, message, hint: "Let only your monitoring connect to it."))
@@ -105,8 +116,9 @@ enum Checks {
   static func ofDatabase(path: String, isThorough: Bool) -> [Finding] {
     let target = URL(fileURLWithPath: path).resolvingSymlinksInPath()
     guard FileManager.default.fileExists(atPath: target.path) else {
-      guard FileManager.default.isWritableFile(atPath: target.deletingLastPathComponent().path) else {
-        let message = "DATABASE_URL names a directory that does not exist or in which no file can be created."
+      let folder = target.deletingLastPathComponent().path
+      guard access(folder, W_OK | X_OK) == 0 else {
+        let message = "DATABASE_URL names a directory that does not exist or in which no file can be created: \(folder)."
         return [Finding(.unusableDatabase, message, hint: "Check the path, and whether this user may write to the directory.")]
       }
       let hint = "`password-reset migrate` or the first start creates it. If there should be one, check DATABASE_URL."
@@ -122,13 +134,31 @@ enum Checks {
   }
 
   /// Checks the certificate and its key.
-  static func ofCertificate(_ settings: Settings) -> [Finding] {
+  static func ofCertificate(_ http: HTTPSettings) -> [Finding] {
     do {
-      _ = try settings.http.loadCertificate(logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() })
+      _ = try http.loadCertificate(logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() })
       return []
     } catch {
       return error.findings
     }
+  }
+
+  /// Checks whether the service could write emails to files, without creating the directory.
+  static func ofMailFolder(_ mail: MailSettings) -> [Finding] {
+    guard mail.backend == .file, let path = mail.directory else { return [] }
+    var isFolder: ObjCBool = false
+    var folder = URL(fileURLWithPath: path)
+    // The service creates missing directories, so the first one that exists counts.
+    while !FileManager.default.fileExists(atPath: folder.path, isDirectory: &isFolder), folder.path != "/" { folder.deleteLastPathComponent() }
+    if isFolder.boolValue, access(folder.path, W_OK | X_OK) == 0 { return [] }
+    return [Finding(.unwritableFolder, MailSettings.folderMessage, setting: .emailFilePath)]
+  }
+
+  /// Checks whether the process may open enough files.
+  static func ofProcess() -> [Finding] {
+    DescriptorLimit.raise()
+    if ConnectionCount.limit(forDescriptors: DescriptorLimit.current) != nil { return [] }
+    return [Finding(.tooFewFiles, DescriptorLimit.message)]
   }
 
   /// Connects to the mail server and signs in. Sends nothing.

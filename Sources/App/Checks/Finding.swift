@@ -18,6 +18,8 @@ struct Finding: Error, Equatable, Sendable {
     case foreignUserTable = "E014"
     case oldSQLite = "E015"
     case unusableMailServer = "E016"
+    case unwritableFolder = "E017"
+    case tooFewFiles = "E018"
     case noMailSent = "W001"
     case longTimeout = "W002"
     case unencryptedSignIn = "W003"
@@ -34,6 +36,11 @@ struct Finding: Error, Equatable, Sendable {
     case unfinishedTransaction = "W014"
     case lockedDatabase = "W015"
     case doubtfulValue = "W016"
+    case ignoredPort = "W017"
+    case settingOfDjango = "W018"
+    case similarName = "W019"
+    case unusedSetting = "W020"
+    case trustsEveryone = "W021"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

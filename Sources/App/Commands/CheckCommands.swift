@@ -65,11 +65,15 @@ struct CheckCommand: AsyncParsableCommand {
       let settings = try Settings(environment: environment)
       let database = Checks.ofDatabase(path: settings.database.path, isThorough: true)
       let mailServer = connect ? await Checks.ofMailServer(settings) : []
-      return Checks.ofCertificate(settings) + database + mailServer + Checks.ofSettings(settings)
+      return Checks.ofProcess() + Checks.ofCertificate(settings.http) + Checks.ofMailFolder(settings.mail) + database + mailServer
+        + Checks.ofSettings(settings)
     } catch {
-      // Check the database even if other settings are wrong. If DATABASE_URL itself is wrong, that is one of the findings.
-      let path = try? DatabaseSettings(environment: environment).path
-      return error.findings + (path.map { Checks.ofDatabase(path: $0, isThorough: true) } ?? [])
+      // Check what can be checked even if other settings are wrong. If DATABASE_URL itself is wrong, that is one of the findings.
+      var others: [Finding] = []
+      if let http = HTTPSettings(nextToErrorsIn: environment) { others += Checks.ofCertificate(http) }
+      if let mail = MailSettings(nextToErrorsIn: environment) { others += Checks.ofMailFolder(mail) }
+      if let database = DatabaseSettings(nextToErrorsIn: environment) { others += Checks.ofDatabase(path: database.path, isThorough: true) }
+      return error.findings + others.filter { !error.findings.contains($0) } + Checks.ofProcess() + error.warnings
     }
   }
 

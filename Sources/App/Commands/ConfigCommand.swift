@@ -7,7 +7,7 @@ struct ConfigCommand: AsyncParsableCommand {
     abstract: "Show each setting with its current value and its source.",
     discussion: """
       An environment variable takes precedence over the file that PASSWORD_RESET_CONFIG names, and the file over the default. Secrets are hidden. \
-      docs/configuration.md explains each setting.
+      docs/configuration.md explains each setting. If a setting is wrong or missing, the command marks it, shows the others, and exits with 78.
       """
   )
 
@@ -19,17 +19,29 @@ struct ConfigCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
-      let effective = try Settings(environment: ProcessInfo.processInfo.environment, dev: dev, storesKey: false).effective
-      let table = Table(27, 16)
-      let rows = SettingName.allCases.map { Row(name: $0.rawValue, value: effective[$0]?.value, source: effective[$0]?.source ?? "default") }
-      print(json ? try Output.jsonArray(rows) : rows.map { table.row($0.name, $0.source, $0.value ?? "") }.joined(separator: "\n"))
+      do {
+        try show(Settings(environment: ProcessInfo.processInfo.environment, dev: dev, storesKey: false).effective)
+      } catch let error as SettingsError {
+        try show(error.effective)
+        throw error
+      }
     }
+  }
+
+  private func show(_ effective: [SettingName: EffectiveSetting]) throws {
+    let table = Table(27, 16)
+    let rows = SettingName.allCases.map { name in
+      Row(name: name.rawValue, value: effective[name]?.value, source: effective[name]?.source ?? "default", error: effective[name]?.error)
+    }
+    let lines = rows.map { table.row($0.name, $0.source, $0.error.map { "(error) \($0)" } ?? $0.value ?? "") }
+    print(json ? try Output.jsonArray(rows) : lines.joined(separator: "\n"))
   }
 
   private struct Row: Encodable {
     var name: String
     var value: String?
     var source: String
+    var error: String?
 
     func encode(to encoder: any Encoder) throws {
       var container = encoder.container(keyedBy: CodingKeys.self)
@@ -37,8 +49,9 @@ struct ConfigCommand: AsyncParsableCommand {
       // A setting without a value is null and not left out.
       try container.encode(value, forKey: .value)
       try container.encode(source, forKey: .source)
+      try container.encodeIfPresent(error, forKey: .error)
     }
 
-    private enum CodingKeys: CodingKey { case name, value, source }
+    private enum CodingKeys: CodingKey { case name, value, source, error }
   }
 }

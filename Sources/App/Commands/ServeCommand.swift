@@ -91,10 +91,7 @@ extension ServeCommand {
 private func maxConnections() throws -> Int {
   DescriptorLimit.raise()
   guard let connections = ConnectionCount.limit(forDescriptors: DescriptorLimit.current) else {
-    throw CommandError(
-      message:
-        "The process may open only \(DescriptorLimit.current) files, which is too few. Raise the limit (ulimit -n, or LimitNOFILE= in systemd) to 1024.",
-      code: CommandError.configuration)
+    throw CommandError(message: DescriptorLimit.message, code: CommandError.configuration)
   }
   return connections
 }

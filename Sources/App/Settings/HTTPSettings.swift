@@ -1,10 +1,13 @@
 import ConnectionGuards
+import Foundation
 import HTTPAPI
 import Logging
 import PasswordReset
+import Text
 
 /// The two listeners: addresses, certificate, and what HTTP clients may do.
 struct HTTPSettings: SettingsGroup, Sendable {
+  /// The address or name to listen on; `::` or `0.0.0.0` if the setting is `*`.
   let host: String
   let port: Int
   /// The listener for the operator: metrics and health.
@@ -19,10 +22,13 @@ struct HTTPSettings: SettingsGroup, Sendable {
   let certificate: (file: String, key: String)?
 
   init(from reader: inout SettingsReader) {
-    host = reader.string(.httpHost)
+    host = Self.host(.httpHost, port: .httpPort, from: &reader)
     port = Self.port(from: &reader)
-    adminHost = reader.string(.adminHost)
+    adminHost = Self.host(.adminHost, port: .adminPort, from: &reader)
     adminPort = reader.integer(.adminPort, in: 0...65535)
+    if port == adminPort, port != 0, !reader.hasError(.httpPort), !reader.hasError(.adminPort) {
+      reader.addError(.adminPort, "and HTTP_PORT are equal. Each listener needs its own port.", kind: .conflictingSettings)
+    }
     trustedProxies =
       reader.optionalValue(
         .trustedProxies, message: "must be addresses or networks separated by commas, such as 10.0.0.0/8,::1.", TrustedProxies.init) ?? .none
@@ -35,14 +41,33 @@ struct HTTPSettings: SettingsGroup, Sendable {
   /// The port of the public listener, which the default value of `RESET_URL` also contains.
   static func port(from reader: inout SettingsReader) -> Int { reader.integer(.httpPort, in: 0...65535) }
 
+  private static func host(_ name: SettingName, port: SettingName, from reader: inout SettingsReader) -> String {
+    reader.value(
+      name, message: "must be an address such as 127.0.0.1 or ::1, a host name, or * for all addresses.",
+      hint: "The port must be in \(port.rawValue)."
+    ) { text in
+      if text == "*" { return allAddresses }
+      return HostName.isAddress(text) || HostName.isName(text) && text.utf8.allSatisfy({ $0 < 0x80 }) ? text : nil
+    }
+  }
+
+  /// The address that stands for all addresses: of IPv6 and IPv4 unless the kernel has no IPv6.
+  private static var allAddresses: String {
+    let descriptor = socket(AF_INET6, Int32(SOCK_STREAM.rawValue), 0)
+    guard descriptor >= 0 else { return "0.0.0.0" }
+    close(descriptor)
+    return "::"
+  }
+
   private static func allowedOrigins(from reader: inout SettingsReader) -> AllowedOrigins {
     var origins =
       reader.optionalValue(
         .corsAllowedOrigins, message: "must be origins separated by commas, such as https://app.example.com,capacitor://localhost.",
-        hint: "An origin has no path and no default port, and cannot be * or null.", AllowedOrigins.init) ?? .none
+        hint: "An origin has no path and no default port, and cannot be * or opaque.", AllowedOrigins.init) ?? .none
     let headers =
       reader.optionalValue(
-        .corsAllowedHeaders, message: "must be names of headers separated by commas, such as x-app-version,x-tenant.", AllowedOrigins.headerNames) ?? []
+        .corsAllowedHeaders, message: "must be names of headers separated by commas, such as x-app-version,x-tenant.", AllowedOrigins.headerNames)
+      ?? []
     origins.allowHeaders(headers)
     origins.allowsCredentials = reader.boolean(.corsAllowCredentials)
     return origins

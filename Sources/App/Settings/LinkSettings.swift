@@ -13,11 +13,28 @@ struct LinkSettings: SettingsGroup, Sendable {
     timeout = reader.integer(.passwordResetTimeout, in: 1...31_536_000)
     timeZone = Self.timeZone(from: &reader)
     let ownURL = ResetURL.ofService(port: HTTPSettings.port(from: &reader))
-    resetURL = reader.value(
-      .resetURL, default: ownURL.text, message: "must be an http or https URL that contains {uid} and {token}.", ResetURL.init)
+    resetURL = reader.value(.resetURL, default: ownURL.text) { text throws(SettingsReader.Invalid) in
+      // With HTTP_PORT=0 the default has no valid port.
+      if text == ownURL.text { return ownURL }
+      if let fault = ResetURL.fault(in: text) { throw Self.invalid(fault) }
+      return ResetURL(text) ?? ownURL
+    }
     if !resetURL.isProtected {
       let message = "must begin with https:// unless it leads to this machine, because tokens must not be sent unencrypted."
       reader.addError(.resetURL, message, kind: .unprotectedLink)
+    }
+  }
+
+  private static func invalid(_ fault: ResetURL.Fault) -> SettingsReader.Invalid {
+    switch fault {
+    case .scheme:
+      let hint = "To open an app, use its universal links (iOS) or App Links (Android): any app could claim another scheme, and with it the token."
+      return .init("must begin with https://.", hint: hint)
+    case .placeholders: return .init("must be a URL that contains {uid} and {token} after the host.")
+    case .templateSyntax:
+      return .init("must write its placeholders exactly as {uid} and {token}: no other braces, and no $ or % before them.")
+    case .host: return .init("must contain a valid host and port, and no user name.")
+    case .character: return .init("contains a character that cannot be part of a URL, such as a space or a quotation mark.")
     }
   }
 

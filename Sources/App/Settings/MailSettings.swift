@@ -30,6 +30,8 @@ struct MailSettings: SettingsGroup, Sendable {
   let accountsPerRequest: Int
   /// How many days a dead letter stays in the outbox.
   let deadLetterDays: Int
+  /// The settings that have a value and that the backend does not use.
+  let unusedSettings: [SettingName]
 
   init(from reader: inout SettingsReader) {
     content = MailContentSettings(from: &reader)
@@ -54,15 +56,33 @@ struct MailSettings: SettingsGroup, Sendable {
     notifiesOfChange = reader.boolean(.emailPasswordChanged)
     accountsPerRequest = reader.integer(.emailAccountsPerRequest, in: 1...1000)
     deadLetterDays = reader.integer(.emailDeadLetterDays, in: 1...3650)
+    unusedSettings = Self.unused(by: backend, in: reader)
   }
 
   private static func backend(from reader: inout SettingsReader) -> Backend {
-    let backend: Backend? = reader.optionalChoice(.emailBackend)
+    let backend: Backend? = reader.optionalChoice(.emailBackend, aliases: namesOfDjango)
     if backend == nil, !reader.isSet(.emailBackend) {
       let hint = "Set EMAIL_BACKEND=smtp to send emails; console and file are for development."
       reader.addError(.emailBackend, "is required.", kind: .missingSetting, hint: hint)
     }
     return backend ?? .dummy
+  }
+
+  /// Django's names for its backends.
+  private static let namesOfDjango: [String: Backend] = [
+    "django.core.mail.backends.smtp.EmailBackend": .smtp, "django.core.mail.backends.console.EmailBackend": .console,
+    "django.core.mail.backends.filebased.EmailBackend": .file, "django.core.mail.backends.locmem.EmailBackend": .memory,
+    "django.core.mail.backends.dummy.EmailBackend": .dummy,
+  ]
+
+  /// The settings that are set and that the chosen backend does not use.
+  private static func unused(by backend: Backend, in reader: SettingsReader) -> [SettingName] {
+    let ofSMTP: [SettingName] = [
+      .emailHost, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailUseTLS, .emailUseSSL, .emailSSLCertfile,
+      .emailSSLKeyfile,
+    ]
+    let used: [Backend: [SettingName]] = [.smtp: ofSMTP, .sendmail: [.emailSendmailCommand], .file: [.emailFilePath]]
+    return used.filter { $0.key != backend }.flatMap(\.value).filter(reader.isSet)
   }
 
   private static func sendmail(from reader: inout SettingsReader, timeout: Int) -> SendmailBackend {
@@ -71,6 +91,8 @@ struct MailSettings: SettingsGroup, Sendable {
       hint: "{sender} and {recipient} must be separate arguments."
     ) { SendmailBackend(command: $0, timeout: timeout) }
   }
+
+  static let folderMessage = "EMAIL_FILE_PATH names a directory that cannot be created or written to. Check the path and its permissions."
 
   /// Returns the configured backend. Throws ``CommandError`` if its directory cannot be used.
   func makeBackend(now: Date) throws -> any MailBackend {
@@ -82,9 +104,7 @@ struct MailSettings: SettingsGroup, Sendable {
       do {
         return try FileBackend(folder: directory ?? ".", now: now)
       } catch {
-        throw CommandError(
-          message: "EMAIL_FILE_PATH names a directory that cannot be created or written to. Check the path and its permissions.",
-          code: CommandError.configuration)
+        throw CommandError(message: Self.folderMessage, code: CommandError.configuration)
       }
     case .memory: return MemoryBackend()
     case .dummy: return DummyBackend()

@@ -1,5 +1,6 @@
 import Foundation
 import Mail
+import Text
 
 extension SMTPSettings: SettingsGroup {
   init(from reader: inout SettingsReader) {
@@ -35,9 +36,7 @@ extension SMTPSettings: SettingsGroup {
 
   /// Returns `text` unless it is a URL or contains a port.
   private static func host(in text: String) -> String? {
-    var address = in6_addr()
-    let isIPv6 = inet_pton(AF_INET6, text, &address) == 1
-    return text.contains(where: { "/@ ".contains($0) }) || text.contains(":") && !isIPv6 ? nil : text
+    HostName.isAddress(text) || HostName.isName(text) ? text : nil
   }
 
   private static func credential(of username: String?, from reader: inout SettingsReader) -> Credential? {

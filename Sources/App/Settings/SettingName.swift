@@ -89,7 +89,8 @@ enum SettingName: String, CaseIterable {
     case .rateLimitMails: "1/m,5/h"
     case .logLevel: "info"
     case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .secretKey, .secretKeyFallbacks,
-      .resetURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir,
+      .resetURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailSSLCertfile, .emailSSLKeyfile,
+      .emailFilePath, .emailTemplatesDir,
       .emailExtraContext, .passwordHasherOptions, .passwordHasherConcurrency, .authPasswordValidators, .logFormat:
       nil
     }
@@ -105,6 +106,9 @@ enum SettingName: String, CaseIterable {
     }
   }
 
+  /// Whether the value is a port.
+  var isPort: Bool { [.httpPort, .adminPort, .emailPort].contains(self) }
+
   /// The variable that names a file with the secret: `SECRET_KEY_FILE`.
   var fileVariable: String { rawValue + "_FILE" }
 
@@ -118,10 +122,19 @@ enum SettingName: String, CaseIterable {
     "HTTP_SSL_", "AUDIT_DAYS",
   ]
 
+  /// Settings of Django, django-environ and django-cors-headers that begin like the service's, and that the service does
+  /// not use. The environment may be shared with a site.
+  static let ofDjango: Set = [
+    "EMAIL_SUBJECT_PREFIX", "EMAIL_USE_LOCALTIME", "EMAIL_URL", "EMAIL_CONFIG", "PASSWORD_HASHERS", "PASSWORD_RESET_TIMEOUT_DAYS",
+    "CORS_ALLOW_ALL_ORIGINS", "CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ALLOW_HEADERS", "CORS_ALLOW_METHODS", "CORS_ALLOW_PRIVATE_NETWORK",
+    "CORS_EXPOSE_HEADERS", "CORS_MODEL", "CORS_ORIGIN_ALLOW_ALL", "CORS_ORIGIN_REGEX_WHITELIST", "CORS_ORIGIN_WHITELIST", "CORS_PREFLIGHT_MAX_AGE",
+    "CORS_REPLACE_HTTPS_REFERER", "CORS_URLS_REGEX",
+  ]
+
   /// Returns the unknown names in `environment` that begin like the service's variables, sorted.
   static func unknownVariables(in environment: [String: String]) -> [String] {
     environment.filter { name, value in
-      !variables.contains(name) && prefixes.contains { name.hasPrefix($0) } && !isSetByKubernetes(name, value)
+      !variables.contains(name) && prefixes.contains { name.hasPrefix($0) } && !ofDjango.contains(name) && !isSetByKubernetes(name, value)
     }.keys.sorted()
   }
 
@@ -129,6 +142,9 @@ enum SettingName: String, CaseIterable {
   /// service named `password-reset` leads to names that begin like ours.
   private static func isSetByKubernetes(_ name: String, _ value: String) -> Bool {
     name.contains(/_SERVICE_(HOST|PORT)(_|$)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/)
-      || name.hasSuffix("_PORT") && value.contains(/^(tcp|udp|sctp):\/\//)
+      || name.hasSuffix("_PORT") && isAddressOfService(value)
   }
+
+  /// Whether the value is the address of a service as Kubernetes writes it: `tcp://10.96.0.7:25`.
+  static func isAddressOfService(_ value: String) -> Bool { ["tcp://", "udp://", "sctp://"].contains { value.hasPrefix($0) } }
 }

@@ -15,6 +15,14 @@ extension SettingsGroup {
     self.init(from: &reader)
     try reader.throwErrors()
   }
+
+  /// Reads only this group, so that it can be checked although other settings are wrong. Returns `nil` if there is an error
+  /// that may concern it.
+  init?(nextToErrorsIn environment: [String: String]) {
+    var reader = SettingsReader(environment: environment)
+    self.init(from: &reader)
+    guard reader.findings.allSatisfy({ $0.kind == .unknownSetting }) else { return nil }
+  }
 }
 
 /// The complete configuration of the service. It is read once, at startup.
@@ -57,10 +65,13 @@ struct Settings: Sendable {
     if dev, mail.backend == .memory, !HTTPSettings.isLoopback(http.adminHost) {
       reader.addError(.adminHost, "must be localhost, 127.0.0.1 or ::1, because this listener shows the emails.")
     }
+    var content: (Languages, MailTemplates)?
+    do { content = try mail.content.load() } catch { reader.add(error) }
     secretFiles = reader.secretFiles
     warnings = reader.warnings
     effective = reader.effective
-    try reader.throwErrors()
-    (languages, templates) = try mail.content.load()
+    try reader.throwReport()
+    guard let content else { throw SettingsError(reader.findings) }
+    (languages, templates) = content
   }
 }

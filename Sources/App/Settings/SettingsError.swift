@@ -1,6 +1,10 @@
 /// An invalid configuration. It lists all errors at once and never contains a value.
 struct SettingsError: Error, CustomStringConvertible, Equatable {
   let findings: [Finding]
+  /// Warnings about other values, if the complete configuration was read.
+  var warnings: [Finding] = []
+  /// Every setting, if the complete configuration was read.
+  var effective: [SettingName: EffectiveSetting] = [:]
 
   init(_ findings: [Finding]) { self.findings = findings }
 
@@ -20,4 +24,6 @@ struct EffectiveSetting: Sendable, Equatable {
   var value: String?
   /// `environment`, `file`, `development`, `default`, or the variable that names the file with a secret.
   var source: String
+  /// What is wrong with the value, which is then not shown, or that it is missing.
+  var error: String?
 }

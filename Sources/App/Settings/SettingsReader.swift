@@ -17,12 +17,14 @@ struct SettingsReader {
   /// Whether a secret key that is generated for development is stored.
   let storesKey: Bool
 
-  private let environment: [String: String]
+  private var environment: [String: String]
   private let file: SettingsFile
   /// Development defaults that are known only at runtime.
   private var developmentDefaults: [SettingName: String] = [:]
   /// The settings whose form is wrong. They count as absent and get no second finding.
   private var malformed: Set<SettingName> = []
+  /// Where the settings that have a value, valid or not, come from.
+  private(set) var sources: [SettingName: String] = [:]
 
   init(environment: [String: String], dev: Bool = false, storesKey: Bool = true) {
     self.environment = environment
@@ -42,12 +44,53 @@ struct SettingsReader {
     effective[.config] = EffectiveSetting(value: path.isEmpty ? nil : path, source: path.isEmpty ? "default" : "environment")
     let hasSecret = SettingName.allCases.contains { $0.isSecret && file.values[$0.rawValue] != nil }
     if hasSecret { secretFiles = [(SettingName.config.rawValue, path)] }
+    ignoreServices()
+    warnOfNames()
+  }
+
+  /// Removes ports that Kubernetes set to the address of a service, so that the settings file or the default applies.
+  private mutating func ignoreServices() {
+    for name in SettingName.allCases where name.isPort && SettingName.isAddressOfService(environment[name.rawValue] ?? "") {
+      environment[name.rawValue] = nil
+      let message = "\(name.rawValue) in the environment is ignored: it is the address of a Kubernetes service, and not a port."
+      let hint = "Set `enableServiceLinks: false` in the pod, or set the port in the settings file."
+      warnings.append(Finding(.ignoredPort, message, hint: hint))
+    }
+  }
+
+  private mutating func warnOfNames() {
+    let ofDjango = SettingName.ofDjango.filter { environment[$0]?.isEmpty == false }.sorted()
+    if !ofDjango.isEmpty {
+      let message = "The service ignores these settings of the Django site: \(ofDjango.joined(separator: ", "))."
+      warnings.append(Finding(.settingOfDjango, message, hint: "docs/configuration.md lists the settings that the service uses."))
+    }
+    let reported = SettingName.unknownVariables(in: environment)
+    for (variable, setting) in SettingName.similarNames(in: environment) where !reported.contains(variable) {
+      let message = "\(variable) is not a setting, and has no effect."
+      warnings.append(Finding(.similarName, message, hint: "If it should be \(setting), correct the name."))
+    }
   }
 
   /// Throws if there is an error in what was read so far.
   func throwErrors() throws(SettingsError) {
     if !findings.isEmpty { throw SettingsError(findings) }
   }
+
+  /// Throws all errors, with the warnings and every setting, if there is an error in what was read.
+  func throwReport() throws(SettingsError) {
+    guard !findings.isEmpty else { return }
+    var shown = effective
+    for finding in findings {
+      guard let name = finding.setting else { continue }
+      shown[name] = EffectiveSetting(value: nil, source: sources[name] ?? "default", error: shown[name]?.error ?? finding.message)
+    }
+    var error = SettingsError(findings)
+    (error.warnings, error.effective) = (warnings, shown)
+    throw error
+  }
+
+  /// Adds the findings of another part of the configuration.
+  mutating func add(_ error: SettingsError) { for finding in error.findings { add(finding) } }
 
   /// - Parameter message: The rest of a sentence that begins with the name of the setting.
   mutating func addError(_ name: SettingName, _ message: String, kind: Finding.Kind = .invalidSetting, hint: String? = nil) {
@@ -85,6 +128,38 @@ struct SettingsReader {
     return value
   }
 
+  /// Why a text cannot be the value of a setting.
+  struct Invalid: Error {
+    /// The rest of a sentence that begins with the name of the setting.
+    var message: String
+    var hint: String?
+
+    init(_ message: String, hint: String? = nil) { (self.message, self.hint) = (message, hint) }
+  }
+
+  /// Returns the parsed value of a setting, whose errors differ. Adds an error and returns the default value if it cannot be parsed.
+  mutating func value<Value>(
+    _ name: SettingName, default defaultValue: String? = nil, _ parse: (String) throws(Invalid) -> Value
+  ) -> Value {
+    var error = Invalid("")
+    func parsed(_ text: String) -> Value? {
+      do {
+        return try parse(text)
+      } catch let invalid {
+        error = invalid
+        return nil
+      }
+    }
+    if let text = setText(name) {
+      if let value = parsed(text) { return value }
+      addError(name, error.message, hint: error.hint)
+    }
+    guard let text = defaultText(name, defaultValue), let value = parsed(text) else {
+      preconditionFailure("the default value of \(name.rawValue) cannot be parsed")
+    }
+    return value
+  }
+
   /// Returns the parsed value of a setting, or `nil` if it is not set. Adds an error if it cannot be parsed.
   mutating func optionalValue<Value>(_ name: SettingName, message: String, hint: String? = nil, _ parse: (String) -> Value?) -> Value? {
     guard let text = optionalString(name) else { return nil }
@@ -112,13 +187,19 @@ struct SettingsReader {
 
   /// Returns the case of an enumeration that the setting names.
   mutating func choice<Value: CaseIterable & RawRepresentable<String>>(_ name: SettingName, default defaultValue: Value? = nil) -> Value {
-    value(name, default: defaultValue?.rawValue, message: Self.choices(of: Value.self), Value.init)
+    value(name, default: defaultValue?.rawValue, message: Self.choices(of: Value.self)) { Self.parseChoice($0) }
   }
 
   /// Returns the case of an enumeration that the setting names, or `nil` if it is not set or invalid.
-  mutating func optionalChoice<Value: CaseIterable & RawRepresentable<String>>(_ name: SettingName) -> Value? {
-    optionalValue(name, message: Self.choices(of: Value.self), Value.init)
+  /// - Parameter aliases: Other names of the cases.
+  mutating func optionalChoice<Value: CaseIterable & RawRepresentable<String>>(_ name: SettingName, aliases: [String: Value] = [:]) -> Value? {
+    optionalValue(name, message: Self.choices(of: Value.self)) { text in
+      if let value = aliases[text] { return value }
+      return Self.parseChoice(text)
+    }
   }
+
+  private static func parseChoice<Value: CaseIterable & RawRepresentable<String>>(_ text: String) -> Value? { Value(rawValue: text.lowercased()) }
 
   private static func choices<Value: CaseIterable & RawRepresentable<String>>(of type: Value.Type) -> String {
     "must be one of \(type.allCases.map(\.rawValue).joined(separator: ", "))."
@@ -184,9 +265,14 @@ extension SettingsReader {
 
   /// The text of a setting, or `nil` if it is not set or refused.
   private mutating func setText(_ name: SettingName) -> String? {
-    if name.isSecret, let path = variable(name.fileVariable) { return secret(name, path) }
+    if name.isSecret, let path = variable(name.fileVariable) {
+      sources[name] = name.fileVariable
+      return secret(name, path)
+    }
     guard let text = variable(name.rawValue) else { return nil }
-    return accept(text, for: name, from: isInEnvironment(name.rawValue) ? "environment" : "file")
+    let source = isInEnvironment(name.rawValue) ? "environment" : "file"
+    sources[name] = source
+    return accept(text, for: name, from: source)
   }
 
   private mutating func secret(_ name: SettingName, _ path: String) -> String? {

@@ -1,4 +1,5 @@
 import Foundation
+import Text
 
 /// The address of the links in emails, with the placeholders `{uid}` and `{token}`.
 ///
@@ -9,14 +10,42 @@ public struct ResetURL: Sendable {
   /// The template, split at `{uid}` and then at `{token}`, so that this is not done for every email.
   private let parts: [[String]]
 
+  /// Why a text cannot be the address of the links.
+  public enum Fault: Error, Sendable {
+    /// The scheme is neither `https` nor `http`.
+    case scheme
+    /// `{uid}` or `{token}` is missing, or is in the host.
+    case placeholders
+    /// Braces, or the `$` or `%` of another template syntax, would stay in the links.
+    case templateSyntax
+    /// The host or the port is missing or malformed, or there is a user name.
+    case host
+    /// A character, such as a space or a quotation mark, cannot be part of a URL.
+    case character
+  }
+
   /// Creates the address from `RESET_URL`, or returns `nil` unless it is an `http` or `https` URL with both
   /// placeholders.
   public init?(_ template: String) {
-    guard template.contains("{uid}"), template.contains("{token}"), template.hasPrefix("https://") || template.hasPrefix("http://") else {
-      return nil
-    }
+    guard Self.fault(in: template) == nil else { return nil }
     self.init(unchecked: template)
-    guard !domain.isEmpty, !domain.contains("@"), !template.contains(where: \.isWhitespace) else { return nil }
+  }
+
+  /// Returns why the text cannot be the address of the links, or `nil` if it can.
+  public static func fault(in template: String) -> Fault? {
+    guard template.hasPrefix("https://") || template.hasPrefix("http://") else { return .scheme }
+    let rest = template.replacing("{uid}", with: "").replacing("{token}", with: "")
+    if rest.contains(where: { "{}".contains($0) }) {
+      return template.contains("{uid}") && template.contains("{token}") ? .templateSyntax : .placeholders
+    }
+    guard template.contains("{uid}"), template.contains("{token}") else { return .placeholders }
+    if template.contains(/[$%]\{/) { return .templateSyntax }
+    if template.unicodeScalars.contains(where: { $0.properties.isWhitespace || $0.value < 0x21 || "\"<>\\^`|\u{7F}".unicodeScalars.contains($0) }) {
+      return .character
+    }
+    let domain = ResetURL(unchecked: template).domain
+    if domain.contains("{") { return .placeholders }
+    return HostName.isAuthority(domain) ? nil : .host
   }
 
   /// Returns the address of this service on the same machine.

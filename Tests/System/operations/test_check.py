@@ -614,3 +614,30 @@ def test_a_check_connects_only_where_needed(site: Site) -> None:
         site.set(EMAIL_BACKEND="dummy")
         assert [finding.number for finding in site.check("--connect")] == ["W001"]
         assert server.connections == []
+
+
+def test_a_directory_for_emails_that_cannot_be_written_is_found(site: Site) -> None:
+    (site.folder / "a-file").touch()
+    for path in (site.folder / "a-file", site.folder / "a-file" / "mails", Path("/dev/null/mails")):
+        site.set(EMAIL_BACKEND="file", EMAIL_FILE_PATH=str(path))
+        assert "E017" in [finding.number for finding in site.check()]
+        done = site.run("serve")
+        assert done.returncode == 78 and "EMAIL_FILE_PATH" in done.stderr
+    site.set(EMAIL_FILE_PATH=str(site.folder / "new" / "mails"))
+    assert "E017" not in [finding.number for finding in site.check()]
+    assert not (site.folder / "new").exists()
+
+
+def test_too_few_files_are_found(site: Site) -> None:
+    for arguments in (["check"], ["serve"]):
+        limited = ["sh", "-c", 'ulimit -n 100 && exec "$@"', "sh", BINARY, *arguments]
+        done = subprocess.run(limited, env=BASE_ENVIRONMENT | site.settings, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 78 and "may open only 100 files" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+def test_every_part_of_the_configuration_is_checked_next_to_an_error(site: Site) -> None:
+    site.set(SECRET_KEYS="x", SECRET_KEY="", EMAIL_TEMPLATES_DIR="/nowhere", RESETURL="https://example.com", EMAIL_SUBJECT_PREFIX="[Shop] ")
+    certificate = site.file("cert.pem", "no certificate")
+    site.set(HTTP_SSL_CERTFILE=certificate, HTTP_SSL_KEYFILE=certificate, EMAIL_BACKEND="file", EMAIL_FILE_PATH="/dev/null/mails")
+    site.database.write_bytes(b"x" * 4096)
+    assert {finding.number for finding in site.check()} >= {"E001", "E002", "E009", "E010", "E011", "E017", "W018", "W019"}

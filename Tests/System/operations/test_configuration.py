@@ -59,7 +59,8 @@ BAD = [
     bad("HTTP_PORT", "８０８０", WHOLE, canary="８０８０"),
     bad("ADMIN_PORT", "canary", WHOLE),
     bad("DATABASE_URL", "postgres://canary:canary@db/site", "must be sqlite:<path>"),
-    bad("DATABASE_URL", "sqlite:///canary.sqlite3", "must be sqlite:<path>"),
+    bad("DATABASE_URL", "sqlite://canary.sqlite3", "must be sqlite:<path>"),
+    bad("DATABASE_URL", "sqlite:///etc/passwd", "has three slashes", canary="etc/passwd"),
     bad("SECRET_KEY", "", "is required"),
     bad("SECRET_KEY", "canary-too-short", "at least 32 characters"),
     bad("SECRET_KEY_FALLBACKS", f"{KEY},canary-too-short", "at least 32 characters"),
@@ -71,6 +72,16 @@ BAD = [
     bad("TIME_ZONE", "Atlantic/canary", "must be a time zone"),
     bad("RESET_URL", "https://canary.example.com/reset/{uid}", "{uid} and {token}"),
     bad("RESET_URL", "http://canary.example.com/{uid}/{token}", "must begin with https://"),
+    bad("RESET_URL", "https://canary.example.com/reset/{{uid}}/{{token}}", "exactly as {uid} and {token}"),
+    bad("RESET_URL", "canaryapp://reset/{uid}/{token}", "must begin with https://"),
+    bad("RESET_URL", 'https://canary.example.com/{uid}/{token}"', "cannot be part of a URL"),
+    bad("HTTP_HOST", "127.0.0.1:8480", "must be an address", canary="8480"),
+    bad("HTTP_HOST", "http://canary.example.com", "The port must be in HTTP_PORT."),
+    bad("ADMIN_HOST", "[::1]", "must be an address", canary="[::1]"),
+    bad("ADMIN_HOST", "canary example", "must be an address"),
+    bad("ADMIN_PORT", "9471", "Each listener needs its own port.", canary="9471", HTTP_PORT="9471"),
+    bad("CORS_ALLOWED_HEADERS", "canary header", "must be names of headers"),
+    bad("CORS_ALLOW_CREDENTIALS", "canary", FLAG),
     bad("SITE_NAME", "canary\ncanary", "must be one line"),
     bad("LANGUAGE_CODE", "tlh-canary", "must be one of"),
     bad("DEFAULT_FROM_EMAIL", "canary@@example.com", "must be one email address"),
@@ -317,11 +328,12 @@ class Shown:
     name: str
     value: str | None
     source: str
+    error: str | None = None
 
 
-def shown(settings: Mapping[str, str], *arguments: str) -> dict[str, Shown]:
+def shown(settings: Mapping[str, str], *arguments: str, code: int = 0) -> dict[str, Shown]:
     done = run(settings, "config", "--json", *arguments)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     entries: list[dict[str, Any]] = json.loads(done.stdout)
     found = {entry["name"]: Shown(**entry) for entry in entries}
     assert len(found) == len(entries), "a setting is shown twice"
@@ -394,12 +406,28 @@ def test_the_default_formats_without_a_terminal_are_json(good: dict[str, str]) -
     assert shown(good)["LOG_FORMAT"] == Shown("LOG_FORMAT", "json", "default")
 
 
-def test_faults_are_printed_instead_of_the_settings(good: dict[str, str]) -> None:
-    for arguments in ([], ["--json"]):
-        done = run(good | {"HTTP_PORT": "canary"}, "config", *arguments)
-        assert done.returncode == 78
-        assert "HTTP_PORT must be a whole number" in done.stderr
-        assert CANARY not in done.stdout + done.stderr
+def test_settings_that_are_wrong_or_missing_are_marked_among_the_others(good: dict[str, str]) -> None:
+    wrong = good | {"HTTP_PORT": "canary", "TIME_ZONE": '"canary"', "EMAIL_HOST_USER": "mailer", "EMAIL_BACKEND": "", "SITE_NAME": "Shop"}
+    found = shown(wrong, code=78)
+    assert list(found) == documented()
+    assert found["SITE_NAME"] == Shown("SITE_NAME", "Shop", "environment")
+    for name, source in [("HTTP_PORT", "environment"), ("TIME_ZONE", "environment"), ("EMAIL_BACKEND", "default"), ("EMAIL_HOST_PASSWORD", "default")]:
+        assert (found[name].value, found[name].source) == (None, source)
+        assert (found[name].error or "").startswith(name)
+    assert sum(setting.error is not None for setting in found.values()) == 4
+    done = run(wrong, "config")
+    assert done.returncode == 78 and done.stdout.count("(error)") == 4
+    for text in ("HTTP_PORT must be a whole number", "EMAIL_BACKEND is required"):
+        assert text in done.stdout and text in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_a_port_from_kubernetes_is_ignored_in_favor_of_the_file(good: dict[str, str], write: Callable[[str], Path]) -> None:
+    settings = good | {"EMAIL_PORT": "tcp://10.96.0.7:25", "EMAIL_SERVICE_HOST": "10.96.0.7", "EMAIL_PORT_25_TCP_ADDR": "10.96.0.7"}
+    assert shown(settings | {"PASSWORD_RESET_CONFIG": str(write("EMAIL_PORT: 587\n"))})["EMAIL_PORT"] == Shown("EMAIL_PORT", "587", "file")
+    assert shown(settings)["EMAIL_PORT"] == Shown("EMAIL_PORT", "25", "default")
+    done = run(settings, "check")
+    assert done.returncode == 0 and "W017" in done.stdout and "EMAIL_PORT" in done.stdout
 
 
 def test_an_unknown_option_is_wrong_usage(good: dict[str, str]) -> None:

@@ -27,6 +27,16 @@ final class GCRALimiter: Sendable {
   private struct Buckets {
     var newer: [UInt64: [Double]] = [:]
     var older: [UInt64: [Double]] = [:]
+    /// The latest time, and what is added to the clock because it was set back. Without it, the buckets that were filled
+    /// before would look full for as long as the clock was ahead.
+    var latest = -Double.infinity
+    var correction = 0.0
+
+    mutating func steadyTime(_ now: Double) -> Double {
+      if now + correction < latest { correction = latest - now }
+      latest = now + correction
+      return latest
+    }
   }
 
   let limits: [RateLimit]
@@ -47,8 +57,8 @@ final class GCRALimiter: Sendable {
 
   /// Counts a request of the client if it is allowed.
   func charge(_ client: UInt64) -> Verdict {
-    let now = now().timeIntervalSinceReferenceDate
-    return buckets.withLock { buckets in
+    buckets.withLock { buckets in
+      let now = buckets.steadyTime(self.now().timeIntervalSinceReferenceDate)
       var full = buckets.newer[client] ?? buckets.older[client] ?? limits.map { _ in now }
       let verdict = Self.charge(&full, limits, at: now)
       if buckets.newer.count >= generation, buckets.newer[client] == nil {
@@ -61,8 +71,6 @@ final class GCRALimiter: Sendable {
   }
 
   private static func charge(_ full: inout [Double], _ limits: [RateLimit], at now: Double) -> Verdict {
-    // If the clock was set back, no client waits longer than one window.
-    for (index, limit) in limits.enumerated() { full[index] = min(full[index], now + Double(limit.seconds)) }
     var after = full
     var wait = 0.0
     for (index, limit) in limits.enumerated() {

@@ -63,11 +63,30 @@ import Testing
       harness.clock.freeze(at: Date(timeIntervalSince1970: 1_800_000_020))
       #expect(try await client.requestReset(email: "a@example.com").status == 202)
       #expect(try await client.requestReset(email: "a@example.com").headers[.retryAfter] == "20")
-      // After the clock is set back by years, clients do not have to wait for years.
+      // After the clock is set back by years, clients wait as long as before.
       harness.clock.freeze(at: Date(timeIntervalSince1970: 1_700_000_000))
-      #expect(try await client.requestReset(email: "a@example.com").headers[.retryAfter] == "36")
-      harness.clock.freeze(at: Date(timeIntervalSince1970: 1_700_000_036))
+      #expect(try await client.requestReset(email: "a@example.com").headers[.retryAfter] == "20")
+      harness.clock.freeze(at: Date(timeIntervalSince1970: 1_700_000_020))
       #expect(try await client.requestReset(email: "a@example.com").status == 202)
+    }
+  }
+
+  @Test(arguments: [1, 30, 3600, 3 * 3600, 400 * 86400])
+  func `counts no request twice after the clock was ahead by`(_ seconds: Double) async throws {
+    let harness = try Harness()
+    let start = Date(timeIntervalSince1970: 1_800_000_000)
+    try await harness.run(["RATE_LIMIT_REQUESTS": "20/m,100/h"]) { client in
+      for (index, ahead) in [0, seconds, 0, seconds, 0, 0].enumerated() {
+        harness.clock.freeze(at: start.addingTimeInterval(ahead))
+        let reply = try await client.requestReset(email: "a@example.com")
+        #expect(reply.status == 202)
+        let left = try #require(reply.headers[.rateLimit]?.firstMatch(of: /r=([0-9]+)/).flatMap { Int($0.1) })
+        #expect(left >= 19 - index, "\(reply.headers)")
+      }
+      // The limit still counts.
+      var statuses: [Int] = []
+      for _ in 0..<30 { statuses.append(try await client.requestReset(email: "a@example.com").status) }
+      #expect(statuses.suffix(10) == [Int](repeating: 429, count: 10)[...])
     }
   }
 

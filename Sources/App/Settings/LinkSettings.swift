@@ -39,6 +39,6 @@ struct LinkSettings: SettingsGroup, Sendable {
   }
 
   static func timeZone(from reader: inout SettingsReader) -> TimeZone {
-    reader.value(.timeZone, message: "must be a time zone such as Europe/Berlin.", TimeZone.init(identifier:))
+    reader.value(.timeZone, message: "must be a time zone of the tz database, such as Europe/Berlin.", TimeZoneNames.timeZone)
   }
 }

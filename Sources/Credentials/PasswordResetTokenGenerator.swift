@@ -46,6 +46,7 @@ public struct PasswordResetTokenGenerator: Sendable {
   private let codes: [HMAC<SHA256>]
   private let timeout: Int
   private let timeZone: TimeZone
+  private let offsets: ZoneOffsets
 
   /// Creates a generator with the values of Django's settings.
   /// - Parameters:
@@ -59,11 +60,27 @@ public struct PasswordResetTokenGenerator: Sendable {
     }
     self.timeout = timeout
     self.timeZone = timeZone
+    offsets = ZoneOffsets(timeZone)
   }
 
   /// Returns a token for `subject` with the time `now`.
   public func makeToken(for subject: TokenSubject, at now: Date) -> String {
-    String(decoding: Self.token(for: subject, timestamp: wallClock(at: now), codes[0]), as: UTF8.self)
+    String(decoding: Self.token(for: subject, timestamp: timestamp(at: now), codes[0]), as: UTF8.self)
+  }
+
+  /// Returns how many seconds a token made at `now` can be used: the timeout, or longer if the clock is put back meanwhile.
+  public func lifetime(ofTokenMadeAt now: Date) -> Int {
+    let start = Int(now.timeIntervalSince1970.rounded(.down))
+    return lastSecond(until: timestamp(at: now) + timeout, from: start) - start
+  }
+
+  /// Returns the time for a token made at `now`.
+  ///
+  /// If the clock is put forward before the token expires, Django's arithmetic would end its life early. A time that is
+  /// ahead by as much gives it its full life, and is valid until then as well.
+  private func timestamp(at now: Date) -> Int {
+    let wall = wallClock(at: now)
+    return wall + max(0, wallClock(at: now.addingTimeInterval(Double(timeout))) - wall - timeout)
   }
 
   /// Returns whether `token` was made for `subject` with one of the keys, and whether it has expired.
@@ -76,9 +93,22 @@ public struct PasswordResetTokenGenerator: Sendable {
       constantTimeEqual(token.utf8, Self.token(for: subject, timestamp: timestamp, code))
     }
     guard genuine else { return .invalid }
-    let remaining = timeout - (wallClock(at: now) - timestamp)
-    guard remaining >= 0 else { return .expired }
-    return .valid(expiresAt: Date(timeIntervalSince1970: now.timeIntervalSince1970.rounded(.down) + Double(remaining)))
+    guard timeout - (wallClock(at: now) - timestamp) >= 0 else { return .expired }
+    let last = lastSecond(until: timestamp + timeout, from: Int(now.timeIntervalSince1970.rounded(.down)))
+    return .valid(expiresAt: Date(timeIntervalSince1970: Double(last)))
+  }
+
+  /// Returns the last second, counted from `start` on, before the wall clock shows more than `deadline` for the first time.
+  private func lastSecond(until deadline: Int, from start: Int) -> Int {
+    var period = offsets.period(at: start)
+    while true {
+      let last = deadline + Self.epoch - period.offset
+      guard last >= period.end - 1 else { return last }
+      let next = offsets.period(at: period.end)
+      // The clock is put forward, past the deadline.
+      guard period.end + next.offset - Self.epoch <= deadline else { return period.end - 1 }
+      period = next
+    }
   }
 
   /// Returns the whole seconds since 2001 on the wall clock of the time zone, like Django's `_num_seconds(_now())`.

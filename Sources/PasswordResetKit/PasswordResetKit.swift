@@ -37,8 +37,7 @@ public struct PasswordResetKit: Sendable {
     let auditTrail = AuditTrail(store: store, lifetime: configuration.auditLifetime, registry: registry, logger: logger, now: now)
     let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: now)
     let sender = MailSender(backend, policy: policy, registry: registry, now: now)
-    let links = ResetLinkFactory(
-      tokenGenerator: context.tokenGenerator, resetURL: configuration.resetURL, lifetime: configuration.linkLifetime)
+    let links = ResetLinkFactory(tokenGenerator: context.tokenGenerator, resetURL: configuration.resetURL)
     let handler = ResetMailHandler(
       context: context, links: links, composer: configuration.composer, sender: sender, leases: leases, policy: policy)
     let worker = OutboxWorker(

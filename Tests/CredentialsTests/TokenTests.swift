@@ -60,6 +60,78 @@ import Testing
   }
 }
 
+@Suite struct `The life of a token across a change of the clock` {
+  private static let zones = [
+    "Europe/Berlin", "America/Chicago", "Australia/Lord_Howe", "Africa/Casablanca", "America/Sao_Paulo", "Asia/Tehran", "Pacific/Apia",
+    "Asia/Kolkata",
+    "Antarctica/Troll", "UTC",
+  ]
+  private static let key = "django-insecure-test-key-0123456789"
+  private let alice = TokenSubject(id: UserID("1"), password: "x", lastLogin: nil, email: "alice@example.com")
+
+  /// Returns the hours in which the offset of the zone changes, from 2018 on.
+  private func changes(of zone: TimeZone) -> [Int] {
+    let offset = { (time: Int) in zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(time))) }
+    let days = stride(from: 1_514_764_800, to: 1_830_297_600, by: 86400).filter { offset($0) != offset($0 + 86400) }
+    return days.flatMap { day in stride(from: day, to: day + 86400, by: 3600).filter { offset($0) != offset($0 + 3600) } }
+  }
+
+  private func isValid(_ token: String, at time: Int, _ generator: PasswordResetTokenGenerator) -> Bool {
+    if case .valid = generator.check(token, for: alice, at: Date(timeIntervalSince1970: Double(time))) { true } else { false }
+  }
+
+  @Test(arguments: zones, [1, 600, 3600, 7200, 259_200])
+  func `is as long as the generator says`(_ name: String, _ timeout: Int) throws {
+    let zone = try #require(TimeZone(identifier: name))
+    let generator = PasswordResetTokenGenerator(secretKey: Self.key, timeout: timeout, timeZone: zone)
+    for change in [1_782_907_200] + changes(of: zone).suffix(4) {
+      for start in stride(from: change - timeout - 3000, to: change + 7200, by: max(timeout / 7, 601)) {
+        let date = Date(timeIntervalSince1970: Double(start))
+        let token = generator.makeToken(for: alice, at: date)
+        let life = generator.lifetime(ofTokenMadeAt: date)
+        #expect(life >= timeout && life <= timeout + 7200)
+        for time in [start, start + life / 3, start + life / 2, start + life] {
+          let verdict = generator.check(token, for: alice, at: Date(timeIntervalSince1970: Double(time)))
+          #expect(verdict == .valid(expiresAt: Date(timeIntervalSince1970: Double(start + life))), "\(name) \(start) \(time)")
+        }
+        #expect(!isValid(token, at: start + life + 1, generator))
+      }
+    }
+  }
+
+  @Test(arguments: zones) func `is announced truly for tokens that Django made`(_ name: String) throws {
+    let zone = try #require(TimeZone(identifier: name))
+    let generator = PasswordResetTokenGenerator(secretKey: Self.key, timeout: 3600, timeZone: zone)
+    let plain = PasswordResetTokenGenerator(secretKey: Self.key, timeout: 3600)
+    for change in [1_782_907_200] + changes(of: zone).suffix(4) {
+      for start in stride(from: change - 4000, to: change + 8000, by: 301) {
+        // Django dates a token by the wall clock of its zone.
+        let offset = zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(start)))
+        let token = plain.makeToken(for: alice, at: Date(timeIntervalSince1970: Double(start + offset)))
+        guard case .valid(let end) = generator.check(token, for: alice, at: Date(timeIntervalSince1970: Double(start))) else {
+          Issue.record("not valid when it was made")
+          continue
+        }
+        let last = Int(end.timeIntervalSince1970)
+        for time in stride(from: start, through: last, by: 59) { #expect(isValid(token, at: time, generator), "\(name) \(start) \(time)") }
+        #expect(isValid(token, at: last, generator) && !isValid(token, at: last + 1, generator), "\(name) \(start)")
+      }
+    }
+  }
+
+  @Test func `ends at the jump, and a token made just before it lives for an hour`() throws {
+    let zone = try #require(TimeZone(identifier: "Europe/Berlin"))
+    let berlin = PasswordResetTokenGenerator(secretKey: Self.key, timeout: 3600, timeZone: zone)
+    let utc = PasswordResetTokenGenerator(secretKey: Self.key, timeout: 3600)
+    func date(_ text: String) throws -> Date { try Date(text, strategy: .iso8601) }
+    let token = utc.makeToken(for: alice, at: try date("2026-03-29T01:30:00Z"))
+    #expect(berlin.check(token, for: alice, at: try date("2026-03-29T00:31:00Z")) == .valid(expiresAt: try date("2026-03-29T00:59:59Z")))
+    #expect(berlin.check(token, for: alice, at: try date("2026-03-29T01:00:01Z")) == .expired)
+    #expect(berlin.lifetime(ofTokenMadeAt: try date("2026-03-29T00:59:59Z")) == 3600)
+    #expect(berlin.lifetime(ofTokenMadeAt: try date("2026-10-25T00:30:00Z")) == 7200)
+  }
+}
+
 @Suite struct `A uidb64` {
   @Test(arguments: [
     "", "M", "MQ=", "MQ==", "M!Q", " MQ", "MR", "é", "..", "%4d%51", "MTAw\u{0301}", "_w", "Pz8+", "Pz8/",

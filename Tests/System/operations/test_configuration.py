@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
@@ -537,3 +538,23 @@ def test_a_secret_is_used_exactly_as_it_is(
     generator = PasswordResetTokenGenerator()
     generator.secret = text
     assert generator.check_token(alice, done.stdout.strip().split("/")[-2])
+
+
+def test_every_name_of_the_tz_database_is_a_time_zone() -> None:
+    source = (ROOT / "Sources/App/Settings/TimeZoneNames.swift").read_text()
+    names = set(source.split('"""')[1].split())
+    assert names >= available_timezones() - {"localtime"}
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "Etc/GMT+2", "GMT0", "EST5EDT", "America/Argentina/ComodRivadavia", "Zulu", "Asia/Kolkata"])
+def test_a_time_zone_of_django_is_accepted(name: str, good: dict[str, str]) -> None:
+    assert run(good | {"TIME_ZONE": name}, "check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["UTC+2", "GMT+0530", "GMT+2", "PST", "CEST", "BST", "IST", "europe/berlin", "Europe/Berlin ", "+02:00", "Z", "localtime", "posix/UTC", "EST5EDT4", "UTC0"],
+)
+def test_a_time_zone_that_django_refuses_is_refused(name: str, good: dict[str, str]) -> None:
+    done = run(good | {"TIME_ZONE": name}, "check")
+    assert done.returncode == 78 and "E003" in done.stdout and "TIME_ZONE" in done.stdout

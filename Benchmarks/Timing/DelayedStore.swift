@@ -52,6 +52,10 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
     try await store.purgeDeadLetters(before: date, limit: limit)
   }
 
+  func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+    try await store.correctTimes(at: now, leaseEnd: leaseEnd, longestWait: longestWait)
+  }
+
   func nextDue(owner: String) async throws(StoreError) -> Date? { try await store.nextDue(owner: owner) }
 
   func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }

@@ -84,6 +84,34 @@ extension SQLiteStore: OutboxStore {
     try await purgeOutbox(.deadLetters(before: date), limit: limit)
   }
 
+  public func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+    try await write { db in
+      try db.execute(
+        sql: """
+          WITH late(id, is_wrong, is_dead) AS (
+            SELECT id, dead_lettered_at > :future OR created_at > :future OR retried_at > :future
+              OR owner IS NULL AND due_at > :future + min(:longest, :first * (1 << min(max(attempts, 1) - 1, 20))), dead_lettered_at > :future
+            FROM password_reset_outbox
+            WHERE created_at > :future OR retried_at > :future OR dead_lettered_at > :future OR dead_lettered_at IS NULL AND due_at > :future
+          )
+          UPDATE password_reset_outbox SET
+            created_at = min(created_at, :now), retried_at = min(retried_at, :now),
+            dead_lettered_at = CASE WHEN is_dead THEN NULL ELSE dead_lettered_at END,
+            due_at = min(due_at, CASE WHEN owner IS NULL THEN :now ELSE :leaseEnd END)
+          FROM late WHERE late.id = password_reset_outbox.id AND (is_wrong OR owner IS NOT NULL AND due_at > :leaseEnd + :tolerance)
+          """,
+        arguments: [
+          "now": now.milliseconds, "future": now.milliseconds + Self.clockTolerance, "tolerance": Self.clockTolerance,
+          "leaseEnd": leaseEnd.milliseconds,
+          "first": Int64(longestWait.first * 1000), "longest": Int64(longestWait.longest * 1000),
+        ])
+      return db.changesCount
+    }
+  }
+
+  /// Times that are ahead by less, in milliseconds, are not from a clock that was ahead.
+  private static let clockTolerance: Int64 = 1000
+
   public func nextDue(owner: String) async throws(StoreError) -> Date? {
     try await read { db in
       try Int64.fetchOne(

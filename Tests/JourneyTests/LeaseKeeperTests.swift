@@ -143,6 +143,10 @@ extension WrappedOutboxStore {
     try await store.finish(job, owner: owner, outcome, at: now)
   }
 
+  func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+    try await store.correctTimes(at: now, leaseEnd: leaseEnd, longestWait: longestWait)
+  }
+
   func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
     try await store.purgeDeadLetters(before: date, limit: limit)
   }

@@ -67,6 +67,65 @@ import Testing
     }
   }
 
+  @Test(arguments: [30, 3600, 3 * 3600, 400 * 86400])
+  func `made while the clock was ahead is mailed after a restart with the right clock`(_ seconds: Double) async throws {
+    let harness = try Harness()
+    harness.mails.fail { _ in .unavailable(reason: "connection refused") }
+    harness.clock.advance(by: seconds)
+    try await harness.run { client in
+      try await harness.addUser()
+      for _ in 0..<2 { #expect(try await client.requestReset(email: "alice@example.com").status == 202) }
+      try await eventually("attempts") { harness.mails.tried >= 4 }
+    }
+    harness.clock.advance(by: -seconds)
+    harness.mails.fail { _ in nil }
+    try await harness.run { _ in
+      _ = try await harness.link(count: 2)
+      try await harness.drained()
+    }
+    #expect(harness.mails.sent.count == 2)
+  }
+
+  @Test(arguments: [30, 3600, 3 * 3600, 400 * 86400])
+  func `is mailed although the clock was ahead during an attempt`(_ seconds: Double) async throws {
+    let harness = try Harness()
+    harness.mails.fail { _ in .unavailable(reason: "connection refused") }
+    try await harness.run { client in
+      try await harness.addUser()
+      #expect(try await client.requestReset(email: "alice@example.com").status == 202)
+      try await eventually("an attempt") { harness.mails.tried >= 1 }
+      harness.clock.advance(by: seconds)
+      let tried = harness.mails.tried
+      try await eventually("an attempt or a dead letter") {
+        try harness.mails.tried > tried + 1 || harness.count("SELECT count(*) FROM password_reset_outbox WHERE dead_lettered_at IS NOT NULL") == 1
+      }
+      // A new request comes while the clock is ahead.
+      #expect(try await client.requestReset(email: "alice@example.com").status == 202)
+      harness.clock.advance(by: -seconds)
+      harness.mails.fail { _ in nil }
+      _ = try await harness.link(count: 2)
+      try await harness.drained()
+    }
+    #expect(harness.mails.sent.count == 2)
+    #expect(try harness.count("SELECT count(*) FROM password_reset_outbox") == 0)
+  }
+
+  @Test func `is no dead letter because a process started while the clock was ahead`() async throws {
+    let harness = try Harness()
+    try await harness.run(policy: .asleep) { client in
+      try await harness.addUser()
+      #expect(try await client.requestReset(email: "alice@example.com").status == 202)
+    }
+    harness.clock.advance(by: 3 * 86400)
+    try await harness.run { _ in
+      try await eventually("the dead letter") {
+        try harness.count("SELECT count(*) FROM password_reset_outbox WHERE dead_lettered_at IS NOT NULL") == 1
+      }
+    }
+    harness.clock.advance(by: -3 * 86400)
+    try await harness.run { _ in _ = try await harness.link() }
+  }
+
   @Test func `becomes a dead letter when it is too old to be of use`() async throws {
     let harness = try Harness()
     try await harness.run { client in

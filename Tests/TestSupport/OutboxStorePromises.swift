@@ -72,6 +72,33 @@ public let outboxStorePromises: [StorePromise] = [
     #expect(try await claim(store, "b", at: start).isEmpty)
     #expect(try await store.extendLeases(of: [job.id], owner: "a", to: start.addingTimeInterval(90)) == [job.id])
   },
+  StorePromise("corrects times that were recorded while the clock was ahead, and no others") { store in
+    let ahead = start.addingTimeInterval(3 * 3600)
+    let leaseEnd = start.addingTimeInterval(6)
+    let wait = OutboxWait(first: 2, longest: 900)
+    // Added in the future; due in the future; leased until the future; a dead letter of the future.
+    let added = try await store.enqueue(.request("added@example.com", at: ahead), audit: AuditRecord(.requested))
+    let late = try await enqueue(store, "late@example.com", due: ahead)
+    let leased = try await enqueue(store, "leased@example.com", due: ahead, owner: "other")
+    let dead = try await enqueue(store, "dead@example.com")
+    let attempt = try #require(try await claim(store, "a", at: start).first { $0.id == dead.id })
+    #expect(try await store.finish(attempt, owner: "a", .deadLetter(reason: "too old", AuditRecord(.mailFailed)), at: ahead))
+    // These are as they should be.
+    let soon = try await enqueue(store, "soon@example.com", due: start.addingTimeInterval(2))
+    let held = try await enqueue(store, "held@example.com", due: leaseEnd, owner: "other")
+    #expect(try await store.correctTimes(at: start, leaseEnd: leaseEnd, longestWait: wait) == 4)
+    #expect(try await store.correctTimes(at: start, leaseEnd: leaseEnd, longestWait: wait) == 0)
+    let jobs = try await claim(store, "b", at: start, limit: 10)
+    #expect(Set(jobs.map(\.id)) == [added.id, late.id, dead.id])
+    #expect(jobs.allSatisfy { $0.createdAt == start && $0.ttlStart == start })
+    #expect(try await claim(store, "b", at: leaseEnd, limit: 10).map(\.id).sorted() == [leased.id, soon.id, held.id].sorted())
+  },
+  StorePromise("leaves no job waiting after the clock was set back") { store in
+    let job = try await enqueue(store, due: start.addingTimeInterval(60))
+    #expect(try await store.correctTimes(at: start, leaseEnd: start, longestWait: OutboxWait(first: 60, longest: 60)) == 0)
+    #expect(try await store.correctTimes(at: start, leaseEnd: start, longestWait: .zero) == 1)
+    #expect(try await claim(store, "a", at: start).map(\.id) == [job.id])
+  },
   StorePromise("never sends an email again that was sent, even if its sender had lost the lease") { store in
     _ = try await enqueue(store)
     let first = try #require(try await claim(store, "a", at: start).first)

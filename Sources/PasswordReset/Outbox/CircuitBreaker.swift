@@ -22,6 +22,9 @@ struct CircuitBreaker {
     openUntil.flatMap { $0 > now && $0 < now.addingTimeInterval(2 * policy.maxProbeInterval) ? $0 : nil }
   }
 
+  /// Makes an open breaker half-open.
+  mutating func endWait() { if openUntil != nil { openUntil = .distantPast } }
+
   mutating func recordSuccess() { self = CircuitBreaker(policy) }
 
   mutating func recordFailure(of job: Int64, at now: Date) {

@@ -20,7 +20,12 @@ public final class LeaseKeeper: Sendable {
     var committed: [Job] = []
     /// When the worker has to look for due jobs.
     var nextClaim = Date.distantPast
+    /// The latest time that the clock showed.
+    var latest = Date.distantPast
   }
+
+  /// How far the clock may go back, in seconds, before times are corrected.
+  private static let clockTolerance: TimeInterval = 1
 
   private let outbox: any OutboxStore
   private let owner = String(UInt64.random(in: .min ... .max), radix: 16)
@@ -48,6 +53,7 @@ public final class LeaseKeeper: Sendable {
   public func makeJob(_ kind: JobKind, locale: String?, requestID: String) -> NewJob {
     let now = now()
     let isLeased = state.withLock { state in
+      state.latest = max(state.latest, now)
       guard state.nextClaim > now, state.held.count + state.reserved < state.limit else { return false }
       state.reserved += 1
       return true
@@ -77,6 +83,22 @@ public final class LeaseKeeper: Sendable {
   }
 
   // MARK: - For the worker
+
+  /// Whether the clock has been set back since the last call.
+  func clockWasSetBack() -> Bool {
+    let now = now()
+    return state.withLock { state in
+      defer { state.latest = now }
+      return now < state.latest.addingTimeInterval(-Self.clockTolerance)
+    }
+  }
+
+  /// Corrects times in the future that were recorded while the clock was ahead, so that no job waits for them.
+  func correctTimes(longestWait: OutboxWait) async throws(StoreError) -> Int {
+    let count = try await outbox.correctTimes(at: now(), leaseEnd: now().addingTimeInterval(duration), longestWait: longestWait)
+    if count > 0 { state.withLock { $0.nextClaim = .distantPast } }
+    return count
+  }
 
   /// How many jobs are held, or are being committed with a lease.
   var heldOrReserved: Int { state.withLock { $0.held.count + $0.reserved } }
@@ -137,7 +159,8 @@ public final class LeaseKeeper: Sendable {
   /// Whether this process still holds the job for long enough to send its email.
   func isHeld(_ job: Job) async -> Bool {
     guard let end = state.withLock({ $0.held[job.id] }) else { return false }
-    if end.timeIntervalSince(now()) > duration / 2 { return true }
+    // A longer lease was recorded before the clock was set back.
+    if case let left = end.timeIntervalSince(now()), left > duration / 2, left <= duration + Self.clockTolerance { return true }
     // Only the store knows. If it cannot say, the email can wait.
     do { try await extend([job.id]) } catch { return false }
     let now = now()

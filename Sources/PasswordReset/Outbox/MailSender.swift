@@ -79,6 +79,15 @@ public final class MailSender: Sendable {
     deinit { sender.freeSlot() }
   }
 
+  /// Forgets the times that were recorded while the clock was ahead.
+  func clockWasSetBack() {
+    state.withLock { state in
+      state.nextTurn = .distantPast
+      state.breaker.endWait()
+    }
+    admitWaiters()
+  }
+
   /// Lets all that wait for a slot or a turn return, and stops the backend.
   func stop() {
     state.withLock { $0.isStopping = true }

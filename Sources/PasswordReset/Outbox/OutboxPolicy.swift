@@ -34,6 +34,13 @@ public struct OutboxPolicy: Sendable {
   /// attempted together.
   func backoff(after attempts: Int, longest: TimeInterval) -> TimeInterval {
     let wait = initialBackoff * pow(2, Double(min(max(attempts, 1), 30) - 1))
-    return min(wait, longest) * .random(in: 0.5...1.5)
+    return min(wait, longest) * .random(in: Self.spread)
+  }
+
+  private static let spread: ClosedRange<TimeInterval> = 0.5...1.5
+
+  /// The longest waits that ``backoff(after:longest:)`` returns.
+  var longestWait: OutboxWait {
+    OutboxWait(first: initialBackoff * Self.spread.upperBound, longest: max(maxBackoff, maxProbeInterval) * Self.spread.upperBound)
   }
 }

@@ -25,6 +25,13 @@ public protocol OutboxStore: Sendable {
   /// Deletes up to `limit` dead letters from before `date`, and returns how many it deleted.
   func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int
 
+  /// Corrects times in the future that were recorded while the clock was ahead, and returns how many jobs this concerns.
+  ///
+  /// A job that was added or retried in the future counts from now. A job without an owner is due now if it would wait for
+  /// longer than `longestWait` says, given its attempts, and a lease ends at `leaseEnd` at the latest. A job that became a
+  /// dead letter in the future was called too old or failed at a wrong time, and waits again.
+  func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int
+
   /// Returns when the next job that `owner` does not hold is due, or `nil` if there is none.
   func nextDue(owner: String) async throws(StoreError) -> Date?
 
@@ -32,6 +39,19 @@ public protocol OutboxStore: Sendable {
   ///
   /// An email counts once, however often it is attempted, and the count survives a restart.
   func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance
+}
+
+/// How long a job waits at most before its next attempt, in seconds.
+public struct OutboxWait: Sendable {
+  /// The wait after the first attempt; it doubles with each further one.
+  public var first: TimeInterval
+  /// The longest wait.
+  public var longest: TimeInterval
+
+  public init(first: TimeInterval, longest: TimeInterval) { (self.first, self.longest) = (first, longest) }
+
+  /// No job waits.
+  public static let zero = OutboxWait(first: 0, longest: 0)
 }
 
 /// An email that is about to be sent.

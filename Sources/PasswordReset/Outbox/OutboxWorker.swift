@@ -52,7 +52,14 @@ public final class OutboxWorker: Service {
     var signals = leases.wakeup.signals.makeAsyncIterator()
     var nextPurge = Date.distantPast
     var nextExtension = Date.distantPast
+    // The clock may have been ahead before the start.
+    var longestWait: OutboxWait? = policy.longestWait
     repeat {
+      if leases.clockWasSetBack() {
+        longestWait = .zero
+        sender.clockWasSetBack()
+      }
+      if let wait = longestWait, await correctTimes(longestWait: wait) { longestWait = nil }
       // Each of the three also if the clock was set back.
       if nextPurge <= now() || nextPurge > now().addingTimeInterval(Self.purgeInterval) { nextPurge = await purge() }
       if nextExtension <= now() || nextExtension > now().addingTimeInterval(policy.lease / 3) {
@@ -82,6 +89,18 @@ public final class OutboxWorker: Service {
     } catch {
       logger.error("Cannot claim jobs; emails wait", metadata: ["reason": "\(error)"])
       return nil
+    }
+  }
+
+  /// Corrects times in the future, and returns whether the store could.
+  private func correctTimes(longestWait: OutboxWait) async -> Bool {
+    do {
+      let count = try await leases.correctTimes(longestWait: longestWait)
+      if count > 0 { logger.notice("Jobs with times too far in the future are due now", metadata: ["jobs": "\(count)"]) }
+      return true
+    } catch {
+      logger.error("Cannot write to the outbox; emails wait", metadata: ["reason": "\(error)"])
+      return false
     }
   }
 

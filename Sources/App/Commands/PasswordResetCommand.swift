@@ -6,6 +6,7 @@ enum Main {
   /// Not `async`, because the runtime opens files when it runs tasks, and the standard streams must be open before.
   static func main() {
     openStandardStreams()
+    failIfResultIsLost()
     Task {
       await PasswordResetCommand.main(arguments())
       exit(0)
@@ -25,10 +26,10 @@ enum Main {
   }
 
   /// Opens standard streams that are closed. Otherwise the next file or connection would get the number of a stream, and
-  /// what is written to that stream.
+  /// what is written to that stream. Writing to them still fails, as it does for a closed stream.
   private static func openStandardStreams() {
     var descriptor: Int32
-    repeat { descriptor = open("/dev/null", O_RDWR) } while (0...STDERR_FILENO).contains(descriptor)
+    repeat { descriptor = open("/dev/null", O_RDONLY) } while (0...STDERR_FILENO).contains(descriptor)
     close(descriptor)
   }
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service import BASE_ENVIRONMENT, command, run_program
+from service import BASE_ENVIRONMENT, BINARY, command, environment_of, run_program
 
 COMMANDS = [
     "", "serve", "migrate", "check", "config", "backup", "audit", "health", "send-test-email",
@@ -115,6 +115,32 @@ def test_an_error_names_a_setting_that_only_fails_at_the_start(name: str, value:
     settings = {"EMAIL_BACKEND": "file", "EMAIL_FILE_PATH": str(tmp_path)} | {name: value}
     done = command(tmp_path / "db.sqlite3", "serve", **settings)
     assert (done.returncode, name in done.stderr) == (code, True), done.stderr
+
+
+LOSSLESS = [
+    "--help", "--version", "users --help", "check", "check --json", "config", "config --json", "migrate", "users list", "users list --json",
+    "users show alice", "users show alice --json", "users link alice", "users activate alice", "users export", "users export --format jsonl",
+    "outbox list", "outbox list --json", "outbox show 1", "outbox retry --dead", "outbox purge --older-than 0", "audit", "audit --json",
+    "mail preview", "send-test-email a@example.com",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["full", "closed"])
+@pytest.mark.parametrize("arguments", LOSSLESS)
+def test_a_command_fails_if_its_result_cannot_be_written(arguments: str, is_closed: bool, tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    environment = environment_of(database)
+    run_program(environment, "users", "add", "alice", "--email", "alice@example.com")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "INSERT INTO password_reset_outbox (id, kind, request_id, created_at, due_at) VALUES (1, 'request_email', 'r', 1, 1)"
+        )
+        connection.execute("INSERT INTO password_reset_audit (at, event, request_id) VALUES (1, 'requested', 'r')")
+    target = ">&-" if is_closed else ">/dev/full"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" {target}', BINARY, *arguments.split()], env=environment, capture_output=True, timeout=60
+    )
+    assert done.returncode != 0 and b"annot write" in done.stderr, done.stderr
 
 
 def test_a_test_email_that_cannot_be_sent_says_what_to_check(tmp_path: Path) -> None:

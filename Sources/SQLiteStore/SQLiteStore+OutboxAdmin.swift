@@ -57,6 +57,7 @@ extension SQLiteStore: OutboxAdmin {
   private static func condition(_ selection: OutboxSelection) -> (String, StatementArguments) {
     switch selection {
     case .ids(let ids): ("id IN (\(databaseQuestionMarks(count: ids.count)))", StatementArguments(ids))
+    case .waiting: ("dead_lettered_at IS NULL AND owner IS NULL", [])
     case .deadLetters(let date): ("dead_lettered_at < ?", [date.milliseconds])
     }
   }

@@ -39,6 +39,16 @@ public let outboxAdminPromises: [StorePromise] = [
     #expect(Set(jobs.map(\.id)) == Set(ids.prefix(2)))
     #expect(jobs.allSatisfy { $0.ttlStart == now } && jobs.first { $0.id == ids[0] }?.createdAt == start)
   },
+  StorePromise("makes all jobs due that wait, but neither those in progress nor dead letters") { store in
+    let ids = try await fill(store)
+    let now = start.addingTimeInterval(3600)
+    let leased = try #require(try await store.claim(limit: 1, owner: "b", at: now, leaseEnd: now.addingTimeInterval(60)).first)
+    let waiting = try #require(ids.last)
+    #expect(leased.id == ids[1] && waiting != leased.id)
+    #expect(try await store.retryOutbox(.waiting, at: now) == 1)
+    let jobs = try await store.claim(limit: 5, owner: "c", at: now, leaseEnd: now.addingTimeInterval(60))
+    #expect(jobs.map(\.id) == [waiting] && jobs.map(\.ttlStart) == [now])
+  },
   StorePromise("deletes no more rows than it may") { store in
     let ids = try await fill(store)
     #expect(try await store.purgeOutbox(.deadLetters(before: start), limit: 10) == 0)

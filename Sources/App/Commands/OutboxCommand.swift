@@ -62,8 +62,12 @@ struct OutboxShowCommand: AsyncParsableCommand {
 struct OutboxRetryCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "retry", abstract: "Retry messages now, including dead letters.",
-    discussion:
-      "A reset link is created when its email is sent, so it is fresh even if the request is old. A running service retries them within seconds.")
+    discussion: """
+      A reset link is created when its email is sent, so it is fresh even if the request is old. A running service retries them within seconds.
+
+        password-reset outbox retry --waiting     # the mail server is back
+        password-reset outbox retry --dead
+      """)
 
   @Argument(help: "The numbers that `outbox list` shows.")
   var ids: [Int64] = []
@@ -71,14 +75,20 @@ struct OutboxRetryCommand: AsyncParsableCommand {
   @Flag(help: "Retry all dead letters.")
   var dead = false
 
+  @Flag(help: "Retry all jobs that wait for their next attempt.")
+  var waiting = false
+
   func validate() throws {
-    if ids.isEmpty != dead { throw ValidationError("Name the jobs by their numbers, or give --dead.") }
+    if ids.isEmpty != (dead || waiting) { throw ValidationError("Name the jobs by their numbers, or give --waiting, --dead or both.") }
   }
 
   func run() async throws {
     try await CommandError.withExitCodes {
-      let count = try await openStore(createIfMissing: false).retryOutbox(dead ? .deadLetters(before: .distantFuture) : .ids(ids), at: Date())
-      if count == 0, !dead { throw CommandError.noJob }
+      let store = try openStore(createIfMissing: false)
+      let selections: [OutboxSelection] = (waiting ? [.waiting] : []) + (dead ? [.deadLetters(before: .distantFuture)] : [])
+      var count = 0
+      for selection in ids.isEmpty ? selections : [.ids(ids)] { count += try await store.retryOutbox(selection, at: Date()) }
+      if count == 0, !ids.isEmpty { throw CommandError.noJob }
       print("Retrying \(counted(count, "job")).\(missing(count, of: ids))")
     }
   }

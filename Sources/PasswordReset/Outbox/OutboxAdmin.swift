@@ -73,6 +73,8 @@ public struct OutboxRow: Sendable, Equatable {
 /// Selects rows of the outbox.
 public enum OutboxSelection: Sendable {
   case ids([Int64])
+  /// The jobs that wait for their next attempt. Those that a process is handling at the moment are not among them.
+  case waiting
   /// The jobs that became dead letters before a date.
   case deadLetters(before: Date)
 }

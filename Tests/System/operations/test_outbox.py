@@ -23,6 +23,7 @@ def run(database: Path) -> Run:
     """Runs `outbox` on three rows: the first waits for another day, the others are dead letters, of today and 40 days old."""
     run_command(database, "migrate")
     add_user("user3", "user3@example.com")
+    add_user("user1", "user1@example.com")
     now = int(time.time() * 1000)
     rows = [(1, now, now + DAY, None, None), (2, now, now, "RCPT failed: 550", now)]
     rows += [(3, now - 40 * DAY, now - 40 * DAY, "\x1b[31mred", now - 40 * DAY)]
@@ -62,7 +63,7 @@ def test_a_command_must_say_which_rows(arguments: list[str], run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "is_found", "waiting"),
-    [(["3"], True, 2), (["3", "99"], True, 2), (["99"], False, 1), (["--dead"], True, 3)],
+    [(["3"], True, 2), (["3", "99"], True, 2), (["99"], False, 1), (["--dead"], True, 3), (["--waiting"], True, 1), (["--dead", "--waiting"], True, 3)],
     ids=str,
 )
 def test_dead_letters_are_retried(arguments: list[str], is_found: bool, waiting: int, run: Run, database: Path) -> None:
@@ -79,6 +80,16 @@ def test_a_retried_job_is_sent_regardless_of_its_age(
     serve_with_mail()
     mail_server.wait_for(1)
     assert [mail.message["To"] for mail in mail_server.deliveries] == ["user3@example.com"]
+
+
+def test_all_that_wait_are_sent_as_soon_as_the_operator_asks(
+    run: Run, database: Path, serve_with_mail: Callable[..., Service], mail_server: MailServer
+) -> None:
+    """The job would otherwise wait for another day."""
+    serve_with_mail()
+    assert run("retry", "--waiting").stdout == "Retrying 1 job.\n"
+    mail_server.wait_for(1)
+    assert run("retry", "--waiting").stdout == "Retrying 0 jobs.\n"
 
 
 @pytest.mark.parametrize(

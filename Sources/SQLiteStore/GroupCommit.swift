@@ -39,7 +39,7 @@ final class GroupCommit: Sendable {
     let result: Result<Value, StoreError> = await withCheckedContinuation { caller in
       let write = Write(
         run: { db in
-          let value = try work(db)
+          let value = try MissingFunction.named(in: db) { try work(db) }
           return { caller.resume(returning: .success(value)) }
         }, fail: { caller.resume(returning: .failure($0)) })
       enqueue(write, isRefusable: isRefusable)

@@ -6,17 +6,23 @@ enum UserTableCheck {
   /// Throws if there is an `auth_user` that is not Django's, or if the database belongs to a site and has none.
   /// - Returns: whether there is an `auth_user`.
   static func passes(_ db: Database) throws -> Bool {
-    guard let type = try String.fetchOne(db, sql: "SELECT type FROM sqlite_master WHERE name = 'auth_user' COLLATE NOCASE") else {
+    let sql = """
+      SELECT CASE WHEN type = 'table' AND rootpage = 0 THEN 'virtual table' ELSE type END FROM sqlite_master
+      WHERE name = 'auth_user' COLLATE NOCASE
+      """
+    guard let type = try String.fetchOne(db, sql: sql) else {
       try checkThatNoSiteOwnsDatabase(db)
       return false
     }
-    guard type == "table" else { throw StoreOpenError.unusableUserTable(reason: "it is a \(type), not a table") }
+    guard type == "table" else {
+      throw StoreOpenError.unusableUserTable(reason: "it is \(type == "index" ? "an" : "a") \(type), not an ordinary table")
+    }
     let columns = try db.columns(in: "auth_user")
     let present = Set(columns.map(\.name))
     let missing = UserColumn.allCases.map(\.name).filter { !present.contains($0) }
     guard missing.isEmpty else { throw StoreOpenError.foreignUserTable(missing: missing) }
     try checkKey(columns)
-    try checkStatements(db)
+    try checkStatements([UserQuery.userByID, .usersByEmail, .usersByUsername].map(\.sql) + [SQLiteStore.setPasswordSQL], db)
     return true
   }
 
@@ -45,14 +51,15 @@ enum UserTableCheck {
     }
   }
 
-  /// Throws if SQLite cannot compile the statements that read and change users. A trigger may need a function that only
-  /// the site's own connections have.
-  private static func checkStatements(_ db: Database) throws {
+  /// Throws if SQLite cannot compile a statement that the service needs. A trigger may need a function that only the
+  /// site's own connections have.
+  private static func checkStatements(_ statements: [String], _ db: Database) throws {
     do {
-      for query in [UserQuery.userByID, .usersByEmail, .usersByUsername] { _ = try db.makeStatement(sql: query.sql) }
-      _ = try db.makeStatement(sql: SQLiteStore.setPasswordSQL)
+      for sql in statements { try MissingFunction.named(in: db) { _ = try db.makeStatement(sql: sql) } }
     } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
       throw StoreOpenError.unusableUserTable(reason: error.message ?? "SQLite error \(error.extendedResultCode.rawValue)")
+    } catch let error as MissingFunction {
+      throw StoreOpenError.unusableUserTable(reason: "\(error)")
     }
   }
 }

@@ -115,3 +115,69 @@ def test_a_schema_that_this_sqlite_cannot_read_is_not_reported_as_damage(databas
         assert done.returncode == 78, said
         assert "malformed database schema (site_view)" in said
         assert "damaged" not in said and "restore" not in said
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ("ALTER TABLE auth_user RENAME TO real_user; CREATE VIEW auth_user AS SELECT * FROM real_user", "a view"),
+        ("DROP TABLE auth_user; CREATE VIRTUAL TABLE auth_user USING fts5 (id, username, email, password)", "a virtual table"),
+        ("DROP TABLE auth_user; CREATE VIEW Auth_User AS SELECT 1 AS id", "a view"),
+        ("DROP TABLE auth_user; CREATE TABLE t (id); CREATE INDEX auth_user ON t (id)", "an index"),
+        ("DROP TABLE auth_user; CREATE TABLE t (id); CREATE TRIGGER auth_user AFTER INSERT ON t BEGIN SELECT 1; END", "a trigger"),
+    ],
+    ids=["view", "virtual table", "view in capitals", "index", "trigger"],
+)
+@pytest.mark.parametrize("name", ["check", "serve", "migrate", "users list"])
+def test_a_users_table_that_is_no_ordinary_table_is_refused(name: str, script: str, kind: str, database: Path) -> None:
+    execute(database, f"PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON; {script}")
+    before = database.read_bytes()
+    done = command(database, *name.split())
+    assert done.returncode == 78 and f"auth_user cannot be used: it is {kind}, not an ordinary table" in done.stdout + done.stderr
+    assert name != "check" or "E014" in done.stdout
+    assert database.read_bytes() == before
+
+
+# Parts of a schema that need a function of Django's connections when a password is set, and what the error must name.
+MISSING = [
+    ("CREATE TRIGGER t AFTER UPDATE ON auth_user BEGIN SELECT django_date_trunc('day', new.last_login, NULL, NULL); END", "trigger t", "auth_user"),
+    ("CREATE TRIGGER t BEFORE UPDATE OF password ON auth_user BEGIN SELECT md5(new.password); END", "trigger t", "auth_user"),
+    ("CREATE TRIGGER t AFTER UPDATE ON auth_user WHEN new.email REGEXP 'a' BEGIN SELECT 1; END", "trigger t", "auth_user"),
+    ("CREATE TRIGGER t AFTER UPDATE ON auth_user BEGIN INSERT INTO log VALUES (1); END;"
+     "CREATE TRIGGER u AFTER INSERT ON log BEGIN SELECT sha256(new.a); END", "trigger u", "log"),
+    ("CREATE INDEX i ON auth_user (password) WHERE password <> ''; CREATE TRIGGER t AFTER UPDATE ON auth_user"
+     " BEGIN UPDATE log SET a = bitxor(a, 1); END", "trigger t", "auth_user"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "caller", "table"), MISSING, ids=[caller + str(index) for index, (_, caller, _) in enumerate(MISSING)])
+@pytest.mark.parametrize("name", ["check", "serve"])
+def test_a_trigger_that_needs_a_function_of_the_site_is_refused(name: str, script: str, caller: str, table: str, database: Path) -> None:
+    execute(database, f"CREATE TABLE log (a); {script}")
+    done = command(database, name)
+    said = done.stdout + done.stderr
+    assert done.returncode == 78 and f"the {caller} of the table {table} calls the function" in said, said
+
+
+def test_a_trigger_on_what_the_service_does_not_change_is_accepted(database: Path, serve: Callable[..., Service]) -> None:
+    execute(database, "CREATE TRIGGER t AFTER UPDATE OF last_login ON auth_user BEGIN SELECT django_date_trunc('day', 1, 2, 3); END")
+    assert errors(database) == []
+    alice = add_user("alice", "alice@example.com")
+    assert serve(**QUICK).set_password(link_for(alice), NEW, NEW).status == 200
+
+
+@pytest.mark.parametrize("column", ["username", "email"])
+def test_an_error_names_the_function_that_a_check_of_the_users_table_needs(column: str, database: Path) -> None:
+    """A password can be set all the same, because SQLite then evaluates no CHECK of another column."""
+    with closing(sqlite3.connect(database)) as connection:
+        ((table,),) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'auth_user'").fetchall()
+    table = f"{table.rstrip()[:-1]}, CONSTRAINT c CHECK ({column} REGEXP '^[a-z]+$'))"
+    with closing(sqlite3.connect(database)) as connection:
+        # SQLite creates such a table only if the function is there, as on Django's connections.
+        connection.create_function("regexp", 2, lambda pattern, text: True)
+        connection.executescript(f"PRAGMA foreign_keys = OFF; DROP TABLE auth_user; {table}")
+    assert errors(database) == []
+    for arguments in (["users", "add", "bob", "--email", "bob@example.com"], ["users", "import", "-", "--format", "csv"]):
+        done = command(database, *arguments, stdin="username\nbob\n")
+        assert done.returncode == 1, done.stderr
+        assert "a CHECK or a column of the table auth_user calls the function REGEXP" in done.stderr and "the site's tools" in done.stderr

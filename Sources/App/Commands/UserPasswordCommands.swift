@@ -34,9 +34,8 @@ struct UsersAddCommand: AsyncParsableCommand {
   func run() async throws {
     try await CommandError.withExitCodes {
       let store = try openStore()
-      var fields = UserDocument()
-      (fields.username, fields.email, fields.firstName, fields.lastName) = (username, normalized(email), firstName, lastName)
-      var record = try fields.record(now: Date())
+      let document = UserDocument([.username: username, .email: normalized(email), .firstName: firstName, .lastName: lastName])
+      var record = try document.record(now: Date())
       if let password = try PasswordInput.new(stdin: passwordStdin, isOptional: true) {
         record.password = try PasswordInput.encode(password, for: record)
       }

@@ -11,12 +11,15 @@ struct UsersImportCommand: AsyncParsableCommand {
     abstract: "Add users from a file.",
     discussion: """
       Reads CSV with a header line, JSON Lines, or the output of Django's `manage.py dumpdata auth.user`. The columns and members are \
-      \(UserDocument.CodingKeys.allCases.map(\.rawValue).joined(separator: ", ")); only username is required. The password is a hash as Django stores \
-      it; a user without a hash has no password.
+      \(UserDocument.Column.list); only username is required. groups and user_permissions are ignored. Times without a zone are in UTC. The password \
+      is a hash as Django stores it. Hashes of unknown algorithms verify no password, but their users can reset it.
 
         password-reset users import users.csv
         manage.py dumpdata --format jsonl auth.user > users.jsonl
         password-reset users import users.jsonl
+
+      A user without a hash has no password and gets no reset email. With --first-password-by-email, such users get reset emails, and so choose \
+      their first password. A hash that begins with ! is kept: it marks users who sign in elsewhere.
 
       The format dumpdata is for a JSON array of at most \(UserFileReader.arrayLimit >> 20) MiB; the other formats have no limit. Users that are \
       refused are reported on standard error with their lines, and the others are added, a thousand per transaction. A user with the same name and \
@@ -33,14 +36,18 @@ struct UsersImportCommand: AsyncParsableCommand {
   @Option(help: "The format of the file. By default, the extension decides: .csv, .jsonl, or .json for dumpdata.")
   var format: UserFileFormat?
 
+  @Flag(help: "Let users without a hash choose their first one by reset email. Without this, they get no email.")
+  var firstPasswordByEmail = false
+
   func run() async throws {
     try await CommandError.withExitCodes {
       guard let format = format ?? UserFileFormat(path: file) else {
         throw CommandError(message: "The file name does not show the format. Add --format.", code: CommandError.usage)
       }
       let input = try open()
+      var reader: UserFileReader
+      do { reader = try UserFileReader(input, format: format) } catch let error as UserFileReader.Broken { throw broken(error) }
       let store = try openStore()
-      var reader = UserFileReader(input, format: format)
       var tally = Tally()
       // The size of standard input is unknown, so there is no progress bar.
       let progress = Progress(total: try? FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
@@ -48,6 +55,13 @@ struct UsersImportCommand: AsyncParsableCommand {
         progress.end()
         print(tally.text)
         if reader.skipped > 0 { printError("Skipped \(counted(reader.skipped, "object")) of other models than auth.user.") }
+        if tally.unknownHashes > 0 {
+          printError("No password matches the hashes of \(counted(tally.unknownHashes, "added user")); they can reset their passwords.")
+        }
+        if tally.withoutPassword > 0 {
+          let users = counted(tally.withoutPassword, "added user")
+          printError("\(users) without a password will get no reset email; `users import --help` says how to change that.")
+        }
       }
       var (isAtEnd, failure) = (false, CommandError?.none)
       while !isAtEnd {
@@ -55,7 +69,7 @@ struct UsersImportCommand: AsyncParsableCommand {
         do {
           isAtEnd = try !read(&batch, from: &reader, &tally)
         } catch let error as UserFileReader.Broken {
-          (isAtEnd, failure) = (true, CommandError(message: "\(name)\(error.place): \(error.reason). Nothing from here on was imported."))
+          (isAtEnd, failure) = (true, broken(error))
         }
         try await add(batch, to: store, &tally)
         progress.show(reader.position, "\(tally.added + tally.present) users")
@@ -69,11 +83,17 @@ struct UsersImportCommand: AsyncParsableCommand {
     var added = 0
     var present = 0
     var refused = 0
+    var withoutPassword = 0
+    var unknownHashes = 0
 
     var text: String { "\(counted(added, "user")) added, \(present) were there already, \(refused) refused." }
   }
 
   private var name: String { file == "-" ? "standard input" : file }
+
+  private func broken(_ error: UserFileReader.Broken) -> CommandError {
+    CommandError(message: "\(name)\(error.place): \(error.reason). Nothing from here on was imported.")
+  }
 
   private func open() throws -> FileHandle {
     if file == "-" { return .standardInput }
@@ -88,9 +108,9 @@ struct UsersImportCommand: AsyncParsableCommand {
     for _ in 0..<Self.batch {
       guard let entry = try reader.next() else { return false }
       do throws(UserDocument.Fault) {
-        batch.append((entry.place, try entry.fields.get().record(now: Date())))
+        batch.append((entry.place, try entry.user.get().record(now: Date(), choosesPassword: firstPasswordByEmail)))
       } catch {
-        refuse(entry.place, error.reason, &tally)
+        refuse(entry.place, error.reason, user: (try? entry.user.get())?.values[.username], &tally)
       }
     }
     return true
@@ -98,20 +118,27 @@ struct UsersImportCommand: AsyncParsableCommand {
 
   private func add(_ batch: [(String, UserRow)], to store: any UserDirectory, _ tally: inout Tally) async throws {
     let results = try await store.add(batch.map(\.1))
-    for ((place, _), result) in zip(batch, results) {
+    for ((place, row), result) in zip(batch, results) {
       switch result {
-      case .added: tally.added += 1
+      case .added:
+        tally.added += 1
+        if UnusablePassword.matches(row.password) {
+          tally.withoutPassword += 1
+        } else if !row.password.isEmpty, !PasswordHashers().recognizes(row.password) {
+          tally.unknownHashes += 1
+        }
       case .present: tally.present += 1
-      case .nameTaken: refuse(place, "username is taken by another user", &tally)
-      case .keyTaken: refuse(place, "id is taken by another user", &tally)
+      case .nameTaken: refuse(place, "username is taken by another user", user: row.username, &tally)
+      case .keyTaken: refuse(place, "id is taken by another user", user: row.username, &tally)
       }
     }
   }
 
-  private func refuse(_ place: String, _ reason: String, _ tally: inout Tally) {
+  private func refuse(_ place: String, _ reason: String, user: String?, _ tally: inout Tally) {
     tally.refused += 1
     Progress.clear()
-    printError("\(name)\(place): \(reason)")
+    let user = user.map { " (user \(printable(String($0.prefix(150)))))" } ?? ""
+    printError("\(name)\(place): \(reason)\(user)")
   }
 }
 
@@ -120,9 +147,9 @@ struct UsersExportCommand: AsyncParsableCommand {
     commandName: "export",
     abstract: "Export all users, including their password hashes.",
     discussion: """
-      `users import` reads the output, and with --format dumpdata, so does Django's `manage.py loaddata`. An import refuses users that Django's \
-      forms would refuse (such as a space in the name), and unsupported hashes. Only the owner can read a new file. An existing file is never \
-      overwritten. Exits with 1 if damaged rows were left out.
+      `users import` reads the output, and with --format dumpdata, so does Django's `manage.py loaddata`. Only the owner can read a new file. An \
+      existing file is never overwritten. Rows that Django cannot read, and users that an import would refuse, are named and left out; the exit code \
+      is then 1.
 
         password-reset users export --output users.csv
         password-reset users export --format jsonl | gzip > users.jsonl.gz
@@ -144,12 +171,20 @@ struct UsersExportCommand: AsyncParsableCommand {
       var (written, damaged, last) = (0, 0, UserID?.none)
       repeat {
         let page = try await store.userPage(after: last, limit: 1000)
-        do { try writer.write(page.rows.map(UserDocument.init)) } catch {
-          throw CommandError(message: "Cannot write: \(error.localizedDescription)")
+        let users = page.rows.map(UserDocument.init).filter { user in
+          do throws(UserDocument.Fault) {
+            _ = try user.record(now: Date())
+            return true
+          } catch {
+            printError("User \(user.values[.id] ?? "") was left out: \(error.reason)")
+            return false
+          }
         }
+        try writer.write(users)
         for id in page.damaged { printError("The row of user \(id) is damaged and was left out.") }
         if page.withoutKey > 0 { printError("Left out: \(counted(page.withoutKey, "row")) whose id is not a whole number.") }
-        (written, damaged, last) = (written + page.rows.count, damaged + page.damaged.count + page.withoutKey, page.last)
+        damaged += page.damaged.count + page.withoutKey + page.rows.count - users.count
+        (written, last) = (written + users.count, page.last)
         progress.show(written, "\(written) users")
       } while last != nil
       try writer.finish()

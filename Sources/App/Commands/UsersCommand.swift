@@ -103,24 +103,26 @@ struct UserSummary {
   var state: String { record.isActive ? password == Self.noPassword ? "no password" : "active" : "inactive" }
 
   private var password: String {
-    if record.password.isEmpty || UnusablePassword.matches(record.password) { return Self.noPassword }
+    if UnusablePassword.matches(record.password) { return Self.noPassword }
+    // Django sends an email to a user whose password is empty, although no password matches.
+    if record.password.isEmpty { return "empty" }
     let algorithm = record.password.prefix { $0 != "$" }
     return algorithm.count < record.password.count && algorithm.count <= 20 ? String(algorithm) : "unknown"
   }
 
   /// A JSON object with the members of an export.
   func json() throws -> String {
-    var fields = UserDocument(record)
-    fields.password = password
-    return try Output.jsonLine(fields)
+    var document = UserDocument(record)
+    document.values[.password] = password
+    return try Output.jsonLine(document)
   }
 
   func text() -> String {
     Output.list([
       ("id", record.id?.text ?? ""), ("username", record.username), ("email", record.email), ("first name", record.firstName),
       ("last name", record.lastName), ("state", state), ("password", password), ("staff", record.isStaff ? "yes" : "no"),
-      ("superuser", record.isSuperuser ? "yes" : "no"), ("last login", record.lastLogin.map(DjangoTime.iso) ?? "never"),
-      ("joined", DjangoTime.iso(record.dateJoined)),
+      ("superuser", record.isSuperuser ? "yes" : "no"), ("last login", record.lastLogin.flatMap(DjangoTime.iso) ?? "never"),
+      ("joined", DjangoTime.iso(record.dateJoined) ?? "unknown"),
     ])
   }
 }

@@ -3,14 +3,14 @@ import CCSV
 /// Reads CSV records (RFC 4180) with libcsv, which gets one line at a time, so that each record has a line number and a limit.
 final class CSVReader {
   private let parser = UnsafeMutablePointer<csv_parser>.allocate(capacity: 1)
-  private var values: [String] = []
+  private var values: [String?] = []
   private var isUTF8 = true
   /// The number of records that ended in the last line.
   private var ended = 0
 
   init() {
     // libcsv's only failure here is a null pointer.
-    _ = csv_init(parser, UInt8(CSV_STRICT | CSV_STRICT_FINI))
+    _ = csv_init(parser, UInt8(CSV_STRICT | CSV_STRICT_FINI | CSV_EMPTY_IS_NULL))
     // Spaces are part of a value (RFC 4180, section 2).
     csv_set_space_func(parser) { _ in 0 }
   }
@@ -21,7 +21,9 @@ final class CSVReader {
   }
 
   /// Returns the next record with the number of its first line, or `nil` at the end of the file. Skips blank lines.
-  func next(_ lines: inout LineReader) throws -> (line: Int, values: [String])? {
+  ///
+  /// A value is `nil` if there is nothing between two commas, and empty if there is `""`.
+  func next(_ lines: inout LineReader) throws -> (line: Int, values: [String?])? {
     (values, isUTF8, ended) = ([], true, 0)
     var (start, length) = (0, 0)
     while ended == 0 {
@@ -52,9 +54,10 @@ final class CSVReader {
   private static let onValue: @convention(c) (UnsafeMutableRawPointer?, Int, UnsafeMutableRawPointer?) -> Void = { bytes, count, context in
     guard let context else { return }
     let reader = Unmanaged<CSVReader>.fromOpaque(context).takeUnretainedValue()
+    guard let bytes else { return reader.values.append(nil) }
     let text = String(validating: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
     reader.isUTF8 = reader.isUTF8 && text != nil
-    reader.values.append(text ?? "")
+    reader.values.append(text)
   }
 
   private static let onRecord: @convention(c) (Int32, UnsafeMutableRawPointer?) -> Void = { _, context in

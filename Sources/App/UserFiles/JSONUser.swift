@@ -6,32 +6,38 @@ struct JSONUser: Decodable {
     case model, pk, fields
   }
 
-  private struct Ignored: Decodable {
-    init(from decoder: any Decoder) {}
-  }
+  /// A member's value as text, as Django's fields convert it.
+  private enum Value: Decodable {
+    case null, text(String), other
 
-  /// The names of all members. Django dumps the last two, which are not columns of the row.
-  private static let known = Set(UserDocument.CodingKeys.allCases.map(\.rawValue) + ["groups", "user_permissions"])
+    init(from decoder: any Decoder) throws {
+      let container = try decoder.singleValueContainer()
+      if container.decodeNil() {
+        self = .null
+      } else if let text = try? container.decode(String.self) {
+        self = .text(text)
+      } else if let flag = try? container.decode(Bool.self) {
+        self = .text(String(flag))
+      } else {
+        self = (try? container.decode(Int64.self)).map { .text(String($0)) } ?? .other
+      }
+    }
+  }
 
   /// The user, or `nil` if the object belongs to another model. A faulty object must not end the decoding of an array.
   let result: Result<UserDocument?, UserDocument.Fault>
 
   init(line: [UInt8]) {
-    self = (try? JSONDecoder().decode(Self.self, from: Data(line))) ?? Self(.failure(.init(reason: "this is not a JSON object")))
+    self = (try? JSONDecoder().decode(Self.self, from: Data(line))) ?? Self(.failure(.init(reason: "this is not a JSON object on one line")))
   }
 
   init(from decoder: any Decoder) {
     do {
       self.init(.success(try Self.document(from: decoder)))
-    } catch DecodingError.typeMismatch(_, let context) {
-      let member = context.codingPath.last { $0.intValue == nil }?.stringValue ?? "the object"
-      self.init(.failure(.init(reason: "\(member) has the wrong type")))
-    } catch DecodingError.keyNotFound(let key, _) {
-      self.init(.failure(.init(reason: "\(key.stringValue) is missing")))
     } catch let fault as UserDocument.Fault {
       self.init(.failure(fault))
     } catch {
-      self.init(.failure(.init(reason: "this is not a JSON object, or a number in it is out of range")))
+      self.init(.failure(.init(reason: "this is not a JSON object, or one of its members is not what dumpdata writes")))
     }
   }
 
@@ -39,20 +45,28 @@ struct JSONUser: Decodable {
 
   private static func document(from decoder: any Decoder) throws -> UserDocument? {
     let container = try decoder.container(keyedBy: CodingKeys.self)
-    guard container.contains(.model) else { return try fields(from: decoder) }
-    guard try container.decode(String.self, forKey: .model) == "auth.user" else { return nil }
+    guard container.contains(.model) else { return try UserDocument(values(from: decoder)) }
+    guard try container.decode(String.self, forKey: .model).lowercased() == "auth.user" else { return nil }
     guard container.contains(.fields) else { throw UserDocument.Fault(reason: "fields is missing") }
-    let key = try container.decodeIfPresent(Int64.self, forKey: .pk)
-    var user = try fields(from: container.superDecoder(forKey: .fields))
-    user.id = key
-    return user
+    var values = try values(from: container.superDecoder(forKey: .fields))
+    if let key = try container.decodeIfPresent(Value.self, forKey: .pk) {
+      guard case .text(let text) = key else { throw UserDocument.Fault(reason: "pk has the wrong type") }
+      values[.id] = text
+    }
+    return UserDocument(values)
   }
 
   /// Refuses unknown members, so that a typing error in a name does not look like a missing value.
-  private static func fields(from decoder: any Decoder) throws -> UserDocument {
-    let names = Set(try decoder.singleValueContainer().decode([String: Ignored].self).keys)
-    // The name comes from the file, so only a part of it is shown.
-    if let unknown = names.subtracting(known).min() { throw UserDocument.Fault(reason: "there is no member \(unknown.prefix(40).debugDescription)") }
-    return try UserDocument(from: decoder)
+  private static func values(from decoder: any Decoder) throws -> [UserDocument.Column: String] {
+    var values: [UserDocument.Column: String] = [:]
+    for (name, value) in try decoder.singleValueContainer().decode([String: Value].self) where !UserDocument.Column.ignored.contains(name) {
+      guard let column = UserDocument.Column(rawValue: name) else { throw UserDocument.Fault(reason: UserDocument.Column.unknown(name)) }
+      switch value {
+      case .null: continue
+      case .text(let text): values[column] = text
+      case .other: throw UserDocument.Fault(reason: "\(name) has the wrong type")
+      }
+    }
+    return values
   }
 }

@@ -14,7 +14,24 @@ struct LineReader {
   /// The number of the last line.
   private(set) var number = 0
 
-  init(_ file: FileHandle) { self.file = file }
+  /// Reads the first chunk, which ``start`` then has.
+  init(_ file: FileHandle) throws {
+    self.file = file
+    _ = try fill()
+  }
+
+  /// What was read last. Before the first line, this is the start of the file.
+  var start: [UInt8] { buffer }
+
+  /// Returns all bytes that are left, or `nil` if there are more than `limit`.
+  mutating func rest(upTo limit: Int) throws -> Data? {
+    var data = Data()
+    while data.count <= limit, try fill() {
+      data += buffer[index...]
+      index = buffer.count
+    }
+    return data.count <= limit ? data : nil
+  }
 
   /// Returns the next line with its line end, or `nil` at the end of the file. Drops a byte order mark.
   mutating func next() throws -> [UInt8]? {

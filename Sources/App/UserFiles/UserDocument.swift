@@ -3,11 +3,25 @@ import Foundation
 import PasswordReset
 import Text
 
-/// A user in a file. The columns of CSV and the members of JSON have Django's names; missing ones get Django's defaults.
-struct UserDocument: Codable, Equatable {
-  enum CodingKeys: String, CodingKey, CaseIterable {
+/// A user in a file: texts by column. A column without a text is NULL, and gets Django's default.
+struct UserDocument: Encodable, Equatable {
+  /// The columns of CSV and the members of JSON. They have Django's names.
+  enum Column: String, CodingKey, CaseIterable {
     case id, username, email, firstName = "first_name", lastName = "last_name", password, isActive = "is_active", isStaff = "is_staff"
     case isSuperuser = "is_superuser", lastLogin = "last_login", dateJoined = "date_joined"
+
+    static let list = allCases.map(\.rawValue).joined(separator: ", ")
+    /// What Django's dumps and its admin's exports also contain. An import ignores them.
+    static let ignored: Set<String> = ["groups", "user_permissions"]
+
+    /// Returns the reason why there is no column of this name, with the one that is probably meant. The name comes from a
+    /// file, so only a part of it is shown.
+    static func unknown(_ name: String) -> String {
+      func letters(_ text: String) -> String { text.lowercased().filter(\.isLetter) }
+      let similar = allCases.first { letters($0.rawValue) == letters(name) || letters(name) == "mail" && $0 == .email }
+      let shown = "there is no column \(printable(String(name.prefix(40))).debugDescription); "
+      return shown + (similar.map { "did you mean \($0.rawValue)?" } ?? "the columns are \(list)")
+    }
   }
 
   /// The reason why a user is refused. The message is for the operator.
@@ -15,78 +29,98 @@ struct UserDocument: Codable, Equatable {
     var reason: String
   }
 
-  var id: Int64?
-  var username, email, firstName, lastName, password: String?
-  var isActive, isStaff, isSuperuser: Bool?
-  var lastLogin, dateJoined: String?
+  var values: [Column: String]
 
-  init() {}
+  init(_ values: [Column: String]) { self.values = values }
 
   init(_ row: UserRow) {
-    (id, username, email, firstName, lastName) = (row.id?.integer, row.username, row.email, row.firstName, row.lastName)
-    (password, isActive, isStaff, isSuperuser) = (row.password, row.isActive, row.isStaff, row.isSuperuser)
-    (lastLogin, dateJoined) = (row.lastLogin.map(DjangoTime.iso), DjangoTime.iso(row.dateJoined))
+    values = [
+      .username: row.username, .email: row.email, .firstName: row.firstName, .lastName: row.lastName, .password: row.password,
+      .isActive: "\(row.isActive)", .isStaff: "\(row.isStaff)", .isSuperuser: "\(row.isSuperuser)",
+    ]
+    values[.id] = row.id?.text
+    values[.lastLogin] = row.lastLogin.flatMap(DjangoTime.iso)
+    values[.dateJoined] = DjangoTime.iso(row.dateJoined) ?? row.dateJoined
   }
 
-  /// - Parameter values: the values of a CSV record that are not empty.
-  init(_ values: [CodingKeys: String]) throws(Fault) {
-    func flag(_ column: CodingKeys) throws(Fault) -> Bool? {
-      switch values[column]?.lowercased() {
-      case nil: return nil
-      case "true", "1", "t": return true
-      case "false", "0", "f": return false
-      default: throw Fault(reason: "\(column.rawValue) must be true or false")
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Column.self)
+    for column in Column.allCases {
+      switch column {
+      case .id: try container.encodeIfPresent(values[.id].flatMap(Int64.init), forKey: .id)
+      case .isActive, .isStaff, .isSuperuser: try container.encode(values[column] == "true", forKey: column)
+      default: try container.encode(values[column], forKey: column)
       }
     }
-    id = values[.id].flatMap(Int64.init)
-    if id == nil, values[.id] != nil { throw Fault(reason: "id is not a number") }
-    (username, email, firstName, lastName) = (values[.username], values[.email], values[.firstName], values[.lastName])
-    (password, lastLogin, dateJoined) = (values[.password], values[.lastLogin], values[.dateJoined])
-    (isActive, isStaff, isSuperuser) = (try flag(.isActive), try flag(.isStaff), try flag(.isSuperuser))
   }
 
   /// Returns the user to add. Throws ``Fault`` for values that Django's model would refuse.
-  /// - Parameter now: the time of joining, if the file does not contain one.
-  func record(now: Date) throws(Fault) -> UserRow {
-    guard let username, !username.isEmpty else { throw Fault(reason: "username is missing") }
+  /// - Parameters:
+  ///   - now: the time of joining, if the file does not contain one.
+  ///   - choosesPassword: whether a user without a hash may choose a password by email.
+  func record(now: Date, choosesPassword: Bool = false) throws(Fault) -> UserRow {
+    guard let username = values[.username], !username.isEmpty else { throw Fault(reason: "username is missing") }
     guard let name = Username.normalized(username) else {
       throw Fault(reason: "username must have at most 150 characters, only letters, digits and @.+-_")
     }
-    // The range of Django's AutoField. SQLite could not assign another id after the largest number that it can store.
-    if let id, !(1...Int64(Int32.max)).contains(id) { throw Fault(reason: "id must be from 1 to \(Int32.max)") }
-    let email = email ?? ""
+    let email = values[.email] ?? ""
     guard email.isEmpty || EmailValidator.accepts(email) && email.unicodeScalars.count <= 254 else {
       throw Fault(reason: "email is not a valid email address")
     }
     return UserRow(
-      id: id.map(UserID.init(_:)), username: name, email: email, firstName: try text("first_name", firstName),
-      lastName: try text("last_name", lastName),
-      password: try encodedPassword(), isActive: isActive ?? true, isStaff: isStaff ?? false, isSuperuser: isSuperuser ?? false,
-      lastLogin: try time("last_login", lastLogin), dateJoined: try time("date_joined", dateJoined) ?? DjangoTime.text(of: now))
+      id: try key(), username: name, email: email, firstName: try text(.firstName), lastName: try text(.lastName),
+      password: try encodedPassword(choosesPassword), isActive: try flag(.isActive) ?? true, isStaff: try flag(.isStaff) ?? false,
+      isSuperuser: try flag(.isSuperuser) ?? false, lastLogin: try time(.lastLogin), dateJoined: try time(.dateJoined) ?? DjangoTime.text(of: now))
   }
 
-  private func encodedPassword() throws(Fault) -> String {
-    guard let password, !password.isEmpty else { return UnusablePassword.make() }
+  private func key() throws(Fault) -> UserID? {
+    guard let text = values[.id] else { return nil }
+    // The range of Django's AutoField. SQLite could not assign another id after the largest number that it can store.
+    guard let id = Int64(text), (1...Int64(Int32.max)).contains(id) else { throw Fault(reason: "id must be a number from 1 to \(Int32.max)") }
+    return UserID(id)
+  }
+
+  private func encodedPassword(_ choosesPassword: Bool) throws(Fault) -> String {
+    // Django sends a reset email to a user with an empty password, which no password matches.
+    guard let password = values[.password] else { return choosesPassword ? "" : UnusablePassword.make() }
     // Django's column has 128 characters.
-    let fits = password.unicodeScalars.count <= 128 && !password.unicodeScalars.contains("\0")
-    guard fits, UnusablePassword.matches(password) || PasswordHashers().recognizes(password) else {
-      let algorithms = PasswordHashers.algorithms.joined(separator: ", ")
-      throw Fault(reason: "password is not a supported hash (\(algorithms)); leave it empty for a user without a password")
-    }
+    guard password.unicodeScalars.count <= 128, !password.unicodeScalars.contains("\0"),
+      password.isEmpty || UnusablePassword.matches(password) || PasswordHashers().recognizes(password) || Self.looksLikeHash(password)
+    else { throw Fault(reason: "password must be a hash of at most 128 characters, as Django stores it; this looks like a password itself") }
     return password
   }
 
-  private func text(_ name: String, _ value: String?) throws(Fault) -> String {
-    let text = value ?? ""
+  /// Returns whether an unknown encoding can be a hash, and not a password in clear text. Django loads every text, and
+  /// counts it as usable, so that the user can reset it.
+  private static func looksLikeHash(_ text: String) -> Bool {
+    guard !text.contains(where: \.isWhitespace) else { return false }
+    return text.utf8.count >= 32 || text.firstMatch(of: /^(?i:[a-z0-9_]*(?:md5|sha|crypt|argon2|pbkdf2|hash)[a-z0-9_]*)?\$.*\$/) != nil
+      || text.firstMatch(of: /^\{[A-Za-z0-9.-]+\}/) != nil
+  }
+
+  /// Reads what Django's `BooleanField` and databases write, in any case.
+  private func flag(_ column: Column) throws(Fault) -> Bool? {
+    switch values[column]?.lowercased() {
+    case nil, "": return nil
+    case "true", "1", "t": return true
+    case "false", "0", "f": return false
+    default: throw Fault(reason: "\(column.rawValue) must be true or false")
+    }
+  }
+
+  private func text(_ column: Column) throws(Fault) -> String {
+    let text = values[column] ?? ""
     guard text.unicodeScalars.count <= 150, !text.unicodeScalars.contains("\0") else {
-      throw Fault(reason: "\(name) has more than 150 characters, or contains NUL")
+      throw Fault(reason: "\(column.rawValue) has more than 150 characters, or contains NUL")
     }
     return text
   }
 
-  private func time(_ name: String, _ value: String?) throws(Fault) -> String? {
-    guard let value, !value.isEmpty else { return nil }
-    guard let time = DjangoTime.stored(value) else { throw Fault(reason: "\(name) must be a time in UTC such as 2026-11-20T22:09:52Z") }
+  private func time(_ column: Column) throws(Fault) -> String? {
+    guard let text = values[column], !text.isEmpty else { return nil }
+    guard let time = DjangoTime.stored(text) else {
+      throw Fault(reason: "\(column.rawValue) must be a time such as 2026-11-20T22:09:52Z or 2026-11-20 22:09:52+02")
+    }
     return time
   }
 }

@@ -9,9 +9,12 @@ enum UserFileFormat: String, CaseIterable {
   /// The JSON array that `manage.py dumpdata auth.user` writes and `loaddata` reads.
   case dumpdata
 
-  /// Guesses the format from the extension of the file name.
+  /// Guesses the format from the extension of the file name. Ignores that of a compressed file, whose content gives a
+  /// better error than its name.
   init?(path: String) {
-    switch (path as NSString).pathExtension.lowercased() {
+    let name = path as NSString
+    let isCompressed = ["gz", "bz2", "xz", "lzma", "zst", "zip"].contains(name.pathExtension.lowercased())
+    switch ((isCompressed ? name.deletingPathExtension : path) as NSString).pathExtension.lowercased() {
     case "csv": self = .csv
     case "jsonl", "ndjson": self = .jsonl
     case "json": self = .dumpdata
@@ -25,7 +28,7 @@ struct UserFileReader {
   /// A user in a file, or the reason why it is refused.
   struct Entry {
     var place: String
-    var fields: Result<UserDocument, UserDocument.Fault>
+    var user: Result<UserDocument, UserDocument.Fault>
   }
 
   /// The rest of the file cannot be read.
@@ -42,13 +45,17 @@ struct UserFileReader {
   static let arrayLimit = 64 << 20
 
   private let format: UserFileFormat
-  private let file: FileHandle
   private let csv = CSVReader()
   private var lines: LineReader
-  private var header: [UserDocument.CodingKeys] = []
+  /// The columns of the header, with `nil` for those that are ignored.
+  private var header: [UserDocument.Column?] = []
   private var array: (users: [JSONUser], next: Int, bytes: Int)?
 
-  init(_ file: FileHandle, format: UserFileFormat) { (self.file, self.format, lines) = (file, format, LineReader(file)) }
+  /// Reads the start of a file. Throws ``Broken`` if it cannot be a file of users in this format.
+  init(_ file: FileHandle, format: UserFileFormat) throws {
+    (self.format, lines) = (format, try LineReader(file))
+    if let reason = FileSignature.problem(of: lines.start, format) { throw Broken(line: nil, reason) }
+  }
 
   /// The number of objects that were skipped because they belong to other models than Django's user.
   private(set) var skipped = 0
@@ -70,22 +77,34 @@ struct UserFileReader {
   private mutating func nextRecord() throws -> Entry? {
     if header.isEmpty { header = try readHeader() }
     guard let (line, values) = try csv.next(&lines) else { return nil }
-    return Entry(
-      place: ":\(line)",
-      fields: Result { () throws(UserDocument.Fault) in
-        guard values.count == header.count else { throw .init(reason: "there are \(values.count) values for \(counted(header.count, "column"))") }
-        return try UserDocument(Dictionary(uniqueKeysWithValues: zip(header, values).filter { !$1.isEmpty }))
-      })
+    guard values.count == header.count else {
+      return Entry(place: ":\(line)", user: .failure(.init(reason: "there are \(values.count) values for \(counted(header.count, "column"))")))
+    }
+    var user = UserDocument([:])
+    for case let (column?, value?) in zip(header, values) {
+      // MySQL writes NULL as \N. The columns for names are never NULL.
+      if value != #"\N"# || column == .firstName || column == .lastName { user.values[column] = value }
+    }
+    return Entry(place: ":\(line)", user: .success(user))
   }
 
-  private mutating func readHeader() throws -> [UserDocument.CodingKeys] {
-    guard let (line, names) = try csv.next(&lines) else {
+  private mutating func readHeader() throws -> [UserDocument.Column?] {
+    guard let (line, values) = try csv.next(&lines) else {
       throw Broken(line: 1, "the file is empty; its first line must name the columns")
     }
-    let known = UserDocument.CodingKeys.allCases.map(\.rawValue).joined(separator: ", ")
-    let columns = names.compactMap(UserDocument.CodingKeys.init(rawValue:))
-    guard columns.count == names.count else { throw Broken(line: line, "there is an unknown column; the columns are \(known)") }
-    guard Set(columns).count == columns.count, columns.contains(.username) else {
+    let names = values.map { $0 ?? "" }
+    if names[0].lowercased().hasPrefix("sep=") {
+      throw Broken(line: line, "this line is for a spreadsheet program; remove it, and separate the columns with commas")
+    }
+    let separators = [";": "semicolons", "\t": "tabs", "|": "vertical bars"]
+    if names.count == 1, let separator = separators.first(where: { names[0].contains($0.key) }) {
+      throw Broken(line: line, "the columns are separated by \(separator.value); save the file with commas between them")
+    }
+    let columns = names.map(UserDocument.Column.init(rawValue:))
+    for (name, column) in zip(names, columns) where column == nil && !UserDocument.Column.ignored.contains(name) {
+      throw Broken(line: line, UserDocument.Column.unknown(name))
+    }
+    guard Set(names).count == names.count, columns.contains(.username) else {
       throw Broken(line: line, "the first line must name each column once, and username must be one of them")
     }
     return columns
@@ -117,19 +136,13 @@ struct UserFileReader {
     case .success(nil):
       skipped += 1
       return nil
-    case .success(let document?): return Entry(place: place, fields: .success(document))
-    case .failure(let fault): return Entry(place: place, fields: .failure(fault))
+    case .success(let document?): return Entry(place: place, user: .success(document))
+    case .failure(let fault): return Entry(place: place, user: .failure(fault))
     }
   }
 
-  private func readArray() throws -> (users: [JSONUser], next: Int, bytes: Int) {
-    var data = Data()
-    do {
-      while data.count <= Self.arrayLimit, let more = try file.read(upToCount: 1 << 20), !more.isEmpty { data += more }
-    } catch {
-      throw Broken(line: nil, "the file cannot be read")
-    }
-    guard data.count <= Self.arrayLimit else {
+  private mutating func readArray() throws -> (users: [JSONUser], next: Int, bytes: Int) {
+    guard let data = try lines.rest(upTo: Self.arrayLimit) else {
       throw Broken(line: nil, "the JSON array has more than \(Self.arrayLimit >> 20) MiB; write the dump with `dumpdata --format jsonl` instead")
     }
     guard let users = try? JSONDecoder().decode([JSONUser].self, from: data) else {

@@ -21,6 +21,12 @@ struct UserFileWriter {
     var model = "auth.user"
     var pk: Int64?
     var fields: Fields
+
+    init(_ user: UserDocument) {
+      pk = user.values[.id].flatMap(Int64.init)
+      fields = Fields(user: user)
+      fields.user.values[.id] = nil
+    }
   }
 
   private let file: FileHandle
@@ -31,41 +37,40 @@ struct UserFileWriter {
   init(_ file: FileHandle, format: UserFileFormat) throws {
     (self.file, self.format) = (file, format)
     switch format {
-    case .csv: try file.write(contentsOf: Self.csvLine(UserDocument.CodingKeys.allCases.map(\.rawValue)))
+    case .csv: try write(UserDocument.Column.list.replacing(", ", with: ",") + "\n")
     case .jsonl: break
-    case .dumpdata: try file.write(contentsOf: Data("[".utf8))
+    case .dumpdata: try write("[")
     }
   }
 
   mutating func write(_ users: [UserDocument]) throws {
     var text = Data()
-    for var user in users {
+    for user in users {
       switch format {
-      case .csv: text += Self.csvLine(Self.values(user))
+      case .csv: text += Data((UserDocument.Column.allCases.map { Self.csv(user.values[$0]) }.joined(separator: ",") + "\n").utf8)
       case .jsonl: text += try Output.encoder.encode(user) + Data("\n".utf8)
-      case .dumpdata:
-        let id = user.id
-        user.id = nil
-        text += Data((isFirst ? "\n" : ",\n").utf8) + (try Output.encoder.encode(DumpedObject(pk: id, fields: .init(user: user))))
+      case .dumpdata: text += Data((isFirst ? "\n" : ",\n").utf8) + (try Output.encoder.encode(DumpedObject(user)))
       }
       isFirst = false
     }
-    try file.write(contentsOf: text)
+    try write(text)
   }
 
   /// Writes what comes after the last user.
-  func finish() throws { if format == .dumpdata { try file.write(contentsOf: Data("\n]\n".utf8)) } }
+  func finish() throws { if format == .dumpdata { try write("\n]\n") } }
 
-  private static func values(_ user: UserDocument) -> [String] {
-    let flags = [user.isActive, user.isStaff, user.isSuperuser].map { $0.map(String.init) ?? "" }
-    let texts = [user.username, user.email, user.firstName, user.lastName, user.password].map { $0 ?? "" }
-    return [user.id.map(String.init) ?? ""] + texts + flags + [user.lastLogin ?? "", user.dateJoined ?? ""]
+  private func write(_ text: String) throws { try write(Data(text.utf8)) }
+
+  private func write(_ data: Data) throws(CommandError) {
+    do { try file.write(contentsOf: data) } catch {
+      throw CommandError(message: "Cannot write the users: \(error.localizedDescription)")
+    }
   }
 
-  private static func csvLine(_ values: [String]) -> Data {
-    let quoted = values.map { value in
-      value.utf8.contains { [0x22, 0x2C, 0x0A, 0x0D].contains($0) } ? "\"\(value.replacingOccurrences(of: "\"", with: "\"\""))\"" : value
-    }
-    return Data((quoted.joined(separator: ",") + "\n").utf8)
+  /// Writes NULL as nothing and an empty text as `""`, as PostgreSQL and SQLite do.
+  private static func csv(_ value: String?) -> String {
+    guard let value else { return "" }
+    let isPlain = !value.isEmpty && !value.utf8.contains { [0x22, 0x2C, 0x0A, 0x0D].contains($0) }
+    return isPlain ? value : "\"\(value.replacingOccurrences(of: "\"", with: "\"\""))\""
   }
 }

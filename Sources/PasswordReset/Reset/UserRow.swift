@@ -2,9 +2,8 @@ public import Credentials
 
 /// A complete row of the users table, which the commands for users show, import and export.
 ///
-/// Its times are text as in ``DjangoTime``, not `Date`. A `Date` is a binary fraction that cannot hold Django's
-/// microseconds in every year, and an export must write a damaged time as it was found. A store whose column has a type
-/// for times converts them.
+/// Its times are texts that ``DjangoTime`` reads, or that it takes for none. A store whose column has a type for times
+/// converts them.
 public struct UserRow: Sendable, Equatable {
   /// The key, or `nil` for a row to be added under the next key.
   public var id: UserID?

@@ -1,0 +1,35 @@
+/// Recognizes files that are no text of users by their first bytes.
+enum FileSignature {
+  private static let known: [(start: [UInt8], reason: String)] = [
+    ([0x1F, 0x8B], "this is compressed with gzip; " + packed("gunzip -c")),
+    (Array("BZh".utf8), "this is compressed with bzip2; " + packed("bunzip2 -c")),
+    ([0xFD, 0x37, 0x7A, 0x58, 0x5A], "this is compressed with xz; " + packed("xz -dc")),
+    ([0x5D, 0, 0], "this is compressed with lzma; " + packed("xz -dc")),
+    ([0x28, 0xB5, 0x2F, 0xFD], "this is compressed with zstd; " + packed("zstd -dc")),
+    (Array("PK\u{3}\u{4}".utf8), "this is a zip archive or a spreadsheet; unpack it, or save the spreadsheet as CSV in UTF-8"),
+    ([0xFF, 0xFE], utf16), ([0xFE, 0xFF], utf16),
+    (Array("SQLite format 3\0".utf8), "this is an SQLite database; export its users with `sqlite3 -json FILE 'SELECT * FROM auth_user'`"),
+    (Array("PGDMP".utf8), "this is an archive of pg_dump; in psql, use `\\copy (SELECT * FROM auth_user) TO 'users.csv' CSV HEADER`"),
+    (Array("- model:".utf8), "this is YAML; write the dump with `dumpdata --format jsonl`"),
+    (Array("<".utf8), "this is XML or HTML; write the dump with `dumpdata --format jsonl`"),
+  ]
+  private static let utf16 = "this is UTF-16; save the file as UTF-8, or convert it with `iconv -f UTF-16 -t UTF-8`"
+
+  private static func packed(_ program: String) -> String {
+    "unpack it first: `\(program) FILE | password-reset users import - --format …`"
+  }
+
+  /// Returns why a file that starts with these bytes is not in the format, or `nil` if it may be.
+  static func problem(of start: [UInt8], _ format: UserFileFormat) -> String? {
+    if let (_, reason) = known.first(where: { start.starts(with: $0.start) }) { return reason }
+    // Without a byte order mark, every second byte of UTF-16 is 0.
+    if start.prefix(4).contains(0) { return utf16 }
+    let text = start.starts(with: [0xEF, 0xBB, 0xBF]) ? start.dropFirst(3) : start[...]
+    switch (format, text.first { ![0x20, 0x09, 0x0D, 0x0A].contains($0) }) {
+    case (.csv, UInt8(ascii: "[")): return "this is a JSON array, not CSV; add --format dumpdata"
+    case (.csv, UInt8(ascii: "{")): return "this is JSON, not CSV; add --format jsonl"
+    case (.jsonl, UInt8(ascii: "[")): return "this is a JSON array, not one object per line; add --format dumpdata"
+    default: return nil
+    }
+  }
+}

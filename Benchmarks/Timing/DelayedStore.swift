@@ -30,6 +30,10 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
 
   func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] { try await store.users(matching: identifier) }
 
+  func damagedUser(matching identifier: AccountIdentifier) async throws(StoreError) -> UserID? {
+    try await store.damagedUser(matching: identifier)
+  }
+
   func userID(_ text: String) -> UserID? { store.userID(text) }
 
   func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? { try await store.setPassword(change, at: now) }

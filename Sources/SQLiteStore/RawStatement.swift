@@ -26,12 +26,18 @@ struct RawRow {
     sqlite3_column_type(statement, column) == SQLITE_INTEGER ? sqlite3_column_int64(statement, column) : nil
   }
 
-  /// Returns `nil` unless the column holds text without NUL. Most programs stop reading at a NUL, and would see a
-  /// different text.
+  /// Returns `nil` unless the column holds text in UTF-8 without NUL. Most programs stop reading at a NUL, and would see
+  /// a different text.
   func text(_ column: CInt) -> String? {
-    guard sqlite3_column_type(statement, column) == SQLITE_TEXT, let start = sqlite3_column_text(statement, column) else { return nil }
+    guard sqlite3_column_type(statement, column) == SQLITE_TEXT, let text = anyText(column), !text.utf8.contains(0) else { return nil }
+    return text
+  }
+
+  /// Returns a value of any type as text, or `nil` if it is not UTF-8.
+  func anyText(_ column: CInt) -> String? {
+    guard let start = sqlite3_column_text(statement, column) else { return "" }
     let bytes = UnsafeBufferPointer(start: start, count: Int(sqlite3_column_bytes(statement, column)))
-    return bytes.contains(0) ? nil : String(decoding: bytes, as: UTF8.self)
+    return String(validating: bytes, as: UTF8.self)
   }
 }
 

@@ -6,19 +6,21 @@ extension SQLiteDatabase: DatabaseInspector {
   /// The first release of SQLite with STRICT tables.
   static let minimumVersion = "3.37.0"
 
-  public func inspect(isThorough: Bool) throws(StoreOpenError) -> Bool {
+  public func inspect(isThorough: Bool) throws(StoreOpenError) -> DatabaseCondition {
     try checkWritable()
     do {
       var configuration = Configuration()
       configuration.readonly = true
       configuration.busyMode = .timeout(5)
-      configuration.prepareDatabase { db in try db.execute(sql: SQLiteStore.trustsSchema) }
+      configuration.prepareDatabase { db in try SQLiteStore.prepare(db) }
       return try DatabaseQueue(path: isThorough ? unlockedPath : path, configuration: configuration).read { db in
         try Self.checkVersion(db)
         // Start the transaction's snapshot here, because another process may be about to create the tables.
         _ = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master")
         if isThorough, try Self.isDamaged(db) { throw StoreOpenError.damaged(path: path) }
-        return try !SQLiteStore.checkSchema(db)
+        let isUpToDate = try SQLiteStore.checkSchema(db)
+        let damagedUsers = try isThorough && db.tableExists("auth_user") ? SQLiteStore.damagedUsers(in: db) : 0
+        return DatabaseCondition(hasPendingMigrations: !isUpToDate, damagedUsers: damagedUsers)
       }
     } catch {
       throw StoreOpenError(error, path)

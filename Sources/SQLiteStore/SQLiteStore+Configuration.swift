@@ -14,6 +14,12 @@ extension SQLiteStore {
   /// FTS5 table (docs/decisions/0019-trust-the-schema.md).
   static let trustsSchema = "PRAGMA trusted_schema = ON"
 
+  /// Prepares a connection that reads the schema or the users.
+  static func prepare(_ db: Database) throws {
+    db.add(function: loginTime)
+    try db.execute(sql: trustsSchema)
+  }
+
   /// How many milliseconds a connection waits for a lock.
   static let busyTimeout = 5000
 
@@ -25,8 +31,9 @@ extension SQLiteStore {
     configuration.foreignKeysEnabled = true
     configuration.busyMode = busyTimeout == 0 ? .immediateError : .timeout(TimeInterval(busyTimeout) / 1000)
     configuration.prepareDatabase { db in
-      // GRDB sets a timeout for its readers, which the third statement overrides.
-      try db.execute(sql: "PRAGMA synchronous = FULL; \(trustsSchema); PRAGMA busy_timeout = \(busyTimeout)")
+      // GRDB sets a timeout for its readers, which the last statement overrides.
+      try prepare(db)
+      try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA busy_timeout = \(busyTimeout)")
       if let onStatement {
         db.trace { event in
           if case .statement(let statement) = event { onStatement(statement.sql) }

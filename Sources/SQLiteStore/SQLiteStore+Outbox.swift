@@ -17,7 +17,7 @@ extension SQLiteStore: OutboxStore {
       let rows = try Row.fetchAll(
         db.cachedStatement(
           sql: """
-            UPDATE password_reset_outbox SET owner = ?1, due_at = ?2, attempts = attempts + 1 WHERE id IN (
+            UPDATE password_reset_outbox SET owner = ?1, due_at = ?2, attempts = min(attempts + 1, 1 << 31) WHERE id IN (
               SELECT id FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND due_at <= ?3 AND owner IS NOT ?1 ORDER BY due_at LIMIT ?4
             ) RETURNING *
             """), arguments: [owner, leaseEnd.milliseconds, now.milliseconds, limit])

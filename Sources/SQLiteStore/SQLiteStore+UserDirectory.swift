@@ -3,21 +3,32 @@ import GRDB
 public import PasswordReset
 
 extension SQLiteStore: UserDirectory {
-  public func userPage(after id: UserID?, limit: Int) async throws(StoreError) -> UserPage {
-    try await read { db in
-      let rows = try Row.fetchAll(
-        db.cachedStatement(sql: "SELECT \(UserColumn.list) FROM auth_user WHERE id > ? AND typeof(id) = 'integer' ORDER BY id LIMIT ?"),
-        arguments: [id?.integer ?? .min, limit])
+  public func userPage(_ selection: UserSelection, after id: UserID?, limit: Int) async throws(StoreError) -> UserPage {
+    let (condition, value) = Self.condition(selection)
+    return try await read { db in
+      let rows = try db.cachedStatement(
+        sql: "SELECT \(UserColumn.list) FROM auth_user WHERE id > ?1 AND typeof(id) = 'integer' AND \(condition) ORDER BY id LIMIT ?2"
+      ).rows([.integer(id?.integer ?? .min), .integer(Int64(limit)), value]) { row in (row.integer(UserColumn.id.rawValue), Self.userRow(row)) }
       var page = UserPage()
-      for row in rows {
-        guard let id = row.integer(UserColumn.id.name).map({ UserID($0) }) else { continue }
-        page.last = id
-        if let row = Self.userRow(row) { page.rows.append(row) } else { page.damaged.append(id) }
+      for case let (id?, row) in rows {
+        page.last = UserID(id)
+        if let row { page.rows.append(row) } else { page.damaged.append(UserID(id)) }
       }
-      if page.last == nil {
+      if page.last == nil, case .all = selection {
         page.withoutKey = try Int.fetchOne(db, sql: "SELECT count(*) FROM auth_user WHERE typeof(id) <> 'integer'") ?? 0
       }
       return page
+    }
+  }
+
+  private static func condition(_ selection: UserSelection) -> (String, RawParameter) {
+    switch selection {
+    case .all: ("?3 IS NULL", .null)
+    case .username(let name): ("username = ?3", .text(name))
+    case .email(let address): ("email = ?3 COLLATE NOCASE", .text(address))
+    case .id(let id): ("id = ?3", id.integer.map(RawParameter.integer) ?? .null)
+    case .containing(let text):
+      ("instr(lower(username || char(10) || email || char(10) || first_name || ' ' || last_name), lower(?3)) > 0", .text(text))
     }
   }
 
@@ -62,21 +73,28 @@ extension SQLiteStore: UserDirectory {
   }
 
   private static func userRow(username: String, in db: Database) throws -> UserRow? {
-    try Row.fetchOne(db.cachedStatement(sql: "SELECT \(UserColumn.list) FROM auth_user WHERE username = ?"), arguments: [username])
-      .flatMap(userRow)
+    try db.cachedStatement(sql: "SELECT \(UserColumn.list) FROM auth_user WHERE username = ?").rows([.text(username)], userRow)
+      .compactMap(\.self).first
   }
 
-  /// Returns `nil` for a damaged row.
-  private static func userRow(_ row: Row) -> UserRow? {
-    func text(_ column: UserColumn) -> String? { row.text(column.name) }
-    func flag(_ column: UserColumn) -> Bool? { row.integer(column.name).map { $0 != 0 } }
-    guard let id = row.integer(UserColumn.id.name), let username = text(.username), let email = text(.email), let firstName = text(.firstName),
-      let lastName = text(.lastName), let password = text(.password), let isActive = flag(.isActive), let isStaff = flag(.isStaff),
-      let isSuperuser = flag(.isSuperuser), let dateJoined = text(.dateJoined), row.isNull(UserColumn.lastLogin.name) || text(.lastLogin) != nil
+  /// Returns how many rows Django cannot read.
+  static func damagedUsers(in db: Database) throws -> Int {
+    try db.makeStatement(sql: "SELECT \(UserColumn.list) FROM auth_user").rows([]) { userRow($0) == nil }.count(where: \.self)
+  }
+
+  /// Returns `nil` for a row that Django cannot read.
+  private static func userRow(_ row: RawRow) -> UserRow? {
+    func text(_ column: UserColumn) -> String? { row.text(column.rawValue) }
+    func time(_ column: UserColumn) -> String? {
+      row.anyText(column.rawValue).flatMap { DjangoTime.read($0) == .impossible ? nil : $0 }
+    }
+    guard let id = row.integer(UserColumn.id.rawValue), let username = text(.username), let email = text(.email), let firstName = text(.firstName),
+      let lastName = text(.lastName), let password = text(.password), let lastLogin = time(.lastLogin), let dateJoined = time(.dateJoined)
     else { return nil }
     return UserRow(
-      id: UserID(id), username: username, email: email, firstName: firstName, lastName: lastName, password: password, isActive: isActive,
-      isStaff: isStaff, isSuperuser: isSuperuser, lastLogin: text(.lastLogin), dateJoined: dateJoined)
+      id: UserID(id), username: username, email: email, firstName: firstName, lastName: lastName, password: password,
+      isActive: row.isTrue(.isActive), isStaff: row.isTrue(.isStaff), isSuperuser: row.isTrue(.isSuperuser),
+      lastLogin: row.isNull(UserColumn.lastLogin.rawValue) ? nil : lastLogin, dateJoined: dateJoined)
   }
 }
 

@@ -23,7 +23,7 @@ extension SQLiteStore: UserStore {
 
   static let setPasswordSQL = """
     UPDATE auth_user SET password = ?
-    WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND replace(substr(last_login, 1, 19), 'T', ' ') IS ? AND is_active
+    WHERE id = ? AND password = ? AND email = ? COLLATE BINARY AND \(loginTime.name)(last_login) IS ? AND is_active = 1
     """
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
@@ -39,29 +39,53 @@ extension SQLiteStore: UserStore {
     }
   }
 
-  /// Returns `nil` for a damaged row, because no guess about an account is safe.
+  public func damagedUser(matching identifier: AccountIdentifier) async throws(StoreError) -> UserID? {
+    let (query, text): (UserQuery, String) =
+      switch identifier {
+      case .email(let address): (.usersByEmail, address)
+      case .username(let name): (.usersByUsername, name)
+      }
+    let damaged = try await rows(query, .text(text)) { row in
+      Self.user(row) == nil ? row.integer(UserColumn.id.rawValue).map { UserID($0) } : nil
+    }
+    return damaged.compactMap(\.self).first
+  }
+
+  /// Returns `nil` for a row that Django cannot read, because no guess about an account is safe.
   private static func user(_ row: RawRow) -> User? {
     func text(_ column: UserColumn) -> String? { row.text(column.rawValue) }
-    func number(_ column: UserColumn) -> Int64? { row.integer(column.rawValue) }
-    guard let id = number(.id), let username = text(.username), let email = text(.email), let password = text(.password),
-      let isActive = number(.isActive), let lastLogin = lastLogin(row)
+    guard let id = row.integer(UserColumn.id.rawValue), let username = text(.username), let email = text(.email), let password = text(.password),
+      let lastLogin = row.anyText(UserColumn.lastLogin.rawValue), let time = readLoginTime(lastLogin)
     else { return nil }
     return User(
       id: UserID(id), username: username, email: email, firstName: text(.firstName) ?? "", lastName: text(.lastName) ?? "", password: password,
-      lastLogin: lastLogin, isActive: isActive != 0)
+      lastLogin: time, isActive: row.isTrue(.isActive))
   }
 
-  /// Returns the time as Django prints it for a token, to the second and without a zone; `.some(nil)` for NULL, and
-  /// `nil` for a value that is not a time.
-  private static func lastLogin(_ row: RawRow) -> String?? {
-    if row.isNull(UserColumn.lastLogin.rawValue) { return .some(nil) }
-    guard let text = row.text(UserColumn.lastLogin.rawValue) else { return nil }
-    var time = Array(text.utf8.prefix(19))
-    guard time.count == 19 else { return nil }
-    if time[10] == UInt8(ascii: "T") { time[10] = UInt8(ascii: " ") }
-    let isTime = zip(time, "0000-00-00 00:00:00".utf8).allSatisfy { byte, shape in
-      shape == UInt8(ascii: "0") ? (0x30...0x39).contains(byte) : byte == shape
+  /// Returns the time as Django prints it for a token, to the second and without a zone; `.some(nil)` for a value that
+  /// Django takes for no time, and `nil` for one that Django cannot read.
+  private static func readLoginTime(_ text: String) -> String?? {
+    switch DjangoTime.read(text) {
+    case .time(let time): .some(time.clock)
+    case .noTime: .some(nil)
+    case .impossible: nil
     }
-    return isTime ? .some(String(decoding: time, as: UTF8.self)) : nil
   }
+
+  /// The function of SQL that makes a value comparable with ``User/lastLogin``.
+  static let loginTime = DatabaseFunction("password_reset_login_time", argumentCount: 1, pure: true) { values in
+    let text: String? =
+      switch values[0].storage {
+      case .int64(let number): String(number)
+      case .string(let text): text
+      case .blob(let data): String(data: data, encoding: .utf8)
+      case .null, .double: nil
+      }
+    return text.flatMap { readLoginTime($0) ?? nil }
+  }
+}
+
+extension RawRow {
+  /// Returns the flag as Django reads it: only 1 is true.
+  func isTrue(_ column: UserColumn) -> Bool { integer(column.rawValue) == 1 }
 }

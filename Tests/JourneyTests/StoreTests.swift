@@ -133,7 +133,7 @@ import Testing
     let store = try open()
     for name in ["a", "b"] { _ = try await store.addUser(username: name, email: "\(name)@example.com", password: "x", at: Date()) }
     for damage in [
-      "password = x'00ff'", "last_login = 'never'", "last_login = 12345", "is_active = 'maybe'", "email = x'61'", "last_login = x'00'",
+      "password = x'00ff'", "password = cast(x'c3' AS text)", "last_login = '2026-02-30 10:00'", "last_login = x'c3'", "email = x'61'",
       "username = 'a' || char(0) || 'b'", "email = 'a@example.com' || char(0)", "password = 'x' || char(0)",
     ] {
       try harness.execute(
@@ -141,6 +141,9 @@ import Testing
       #expect(try await store.user(id: 1) != nil)
       try harness.execute("UPDATE auth_user SET \(damage) WHERE id = 1")
       #expect(try await store.user(id: 1) == nil, "\(damage)")
+      // SQLite finds the row by its name or address, unless that is what is damaged.
+      let found = [try await store.damagedUser(matching: .username("a")), try await store.damagedUser(matching: .email("A@example.com"))]
+      #expect(found.contains(1), "\(damage)")
       #expect(try await store.users(matching: .username("b")).count == 1)
     }
   }
@@ -165,6 +168,36 @@ import Testing
       #expect(try await store.setPassword(change(to: "y", user), at: Date())?.count == 1)
       try harness.execute("UPDATE auth_user SET password = 'x'")
     }
+  }
+
+  @Test func `sets a password if the last login is still what was read, in whatever form another program wrote it`() async throws {
+    let store = try open()
+    _ = try await store.addUser(username: "a", email: "a@example.com", password: "x", at: Date())
+    let forms: [(stored: String, read: String?)] = [
+      ("'2026-01-02 03:04'", "2026-01-02 03:04:00"), ("'2026-01-02'", "2026-01-02 00:00:00"), ("20260102", "2026-01-02 00:00:00"),
+      ("'2026-1-2 3:4:05 +02'", "2026-01-02 03:04:05"), ("'never'", nil), ("''", nil), ("17.5", nil),
+      ("x'323032362d30312d3032'", "2026-01-02 00:00:00"),
+    ]
+    for (stored, read) in forms {
+      try harness.execute("UPDATE auth_user SET password = 'x', last_login = \(stored)")
+      let user = try #require(try await store.user(id: 1), "\(stored)")
+      #expect(user.lastLogin == read, "\(stored)")
+      try harness.execute("UPDATE auth_user SET last_login = '2026-01-02 03:04:06'")
+      #expect(try await store.setPassword(change(to: "y", user), at: Date()) == nil, "\(stored)")
+      try harness.execute("UPDATE auth_user SET last_login = \(stored)")
+      #expect(try await store.setPassword(change(to: "y", user), at: Date())?.count == 1, "\(stored)")
+    }
+  }
+
+  @Test(arguments: ["2", "-1", "'true'", "x'31'", "0"])
+  func `lets no one reset a password unless Django reads the user as active`(flag: String) async throws {
+    let store = try open()
+    _ = try await store.addUser(username: "a", email: "a@example.com", password: "x", at: Date())
+    var user = try #require(try await store.user(id: 1))
+    try harness.execute("UPDATE auth_user SET is_active = \(flag)")
+    #expect(try await store.user(id: 1)?.isActive == false)
+    user.isActive = true
+    #expect(try await store.setPassword(change(to: "y", user), at: Date()) == nil)
   }
 
   @Test func `changes a password with its audit row and its notice, or not at all`() async throws {

@@ -125,9 +125,17 @@ enum Checks {
       return [Finding(.noDatabase, "There is no database yet.", hint: hint)]
     }
     do {
-      guard try unopenedDatabase(path: path).inspect(isThorough: isThorough) else { return [] }
-      let hint = "Run `password-reset backup`, then `password-reset migrate`. The next start also applies them."
-      return [Finding(.pendingMigrations, "The database has pending migrations.", hint: hint)]
+      let condition = try unopenedDatabase(path: path).inspect(isThorough: isThorough)
+      var findings: [Finding] = []
+      if condition.hasPendingMigrations {
+        let hint = "Run `password-reset backup`, then `password-reset migrate`. The next start also applies them."
+        findings.append(Finding(.pendingMigrations, "The database has pending migrations.", hint: hint))
+      }
+      if condition.damagedUsers > 0 {
+        let message = "Django cannot read \(counted(condition.damagedUsers, "row")) of auth_user; these users cannot sign in, and get no email."
+        findings.append(Finding(.damagedUsers, message, hint: "`password-reset users list` names them."))
+      }
+      return findings
     } catch {
       return [Finding(error)]
     }

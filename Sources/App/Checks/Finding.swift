@@ -41,6 +41,7 @@ struct Finding: Error, Equatable, Sendable {
     case similarName = "W019"
     case unusedSetting = "W020"
     case trustsEveryone = "W021"
+    case damagedUsers = "W022"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

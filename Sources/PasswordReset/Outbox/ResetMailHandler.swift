@@ -39,7 +39,13 @@ public struct ResetMailHandler: Sendable {
   private func handleRequest(_ identifier: AccountIdentifier, _ job: Job) async throws(StoreError) -> JobOutcome {
     let users = try await context.users.users(matching: identifier).filter { identifier.matches($0) && $0.isEligibleForReset }
     let key = context.identifierHasher.key(for: identifier)
-    guard let first = users.first else { return .done(AuditRecord(.noAccount, identifierKey: key)) }
+    guard let first = users.first else {
+      guard let damaged = try await context.users.damagedUser(matching: identifier) else {
+        return .done(AuditRecord(.noAccount, identifierKey: key))
+      }
+      return .deadLetter(
+        reason: "the row of user \(damaged) is damaged; fix it, then retry this job", AuditRecord(.mailFailed, userID: damaged, identifierKey: key))
+    }
     if users.count == 1 { return try await send(.passwordReset, to: first.email, first, job) }
     // The oldest accounts come first, so a stranger who adds accounts with someone's address cannot push out that person's own.
     let served = users.prefix(policy.accountsPerRequest).map(\.id)

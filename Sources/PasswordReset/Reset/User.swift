@@ -58,6 +58,9 @@ public protocol UserStore: Sendable {
   /// precisely. For a user name it is the user with that name.
   func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User]
 
+  /// Returns the key of a user that `identifier` may mean and whose row is damaged, or `nil` if there is none.
+  func damagedUser(matching identifier: AccountIdentifier) async throws(StoreError) -> UserID?
+
   /// Returns the user with this key, or `nil` if there is none or its row is damaged. It takes the same time whether or
   /// not there is one.
   func user(id: UserID) async throws(StoreError) -> User?

@@ -5,7 +5,7 @@ public import Foundation
 public protocol UserDirectory: Sendable {
   /// Returns up to `limit` users in the order of their keys.
   /// - Parameter after: ``UserPage/last`` of the page before, or `nil` for the first page.
-  func userPage(after id: UserID?, limit: Int) async throws(StoreError) -> UserPage
+  func userPage(_ selection: UserSelection, after id: UserID?, limit: Int) async throws(StoreError) -> UserPage
 
   /// Returns the user with this name, or `nil` if there is none or the row is damaged.
   func userRow(username: String) async throws(StoreError) -> UserRow?
@@ -26,6 +26,9 @@ public protocol UserDirectory: Sendable {
 }
 
 extension UserDirectory {
+  /// Returns up to `limit` of all users in the order of their keys.
+  public func userPage(after id: UserID?, limit: Int) async throws(StoreError) -> UserPage { try await userPage(.all, after: id, limit: limit) }
+
   /// Adds a user as Django's `create_user` does.
   /// - Returns: the new key, or `nil` if the name is taken.
   public func addUser(username: String, email: String, password: String, at now: Date) async throws(StoreError) -> UserID? {
@@ -35,12 +38,26 @@ extension UserDirectory {
   }
 }
 
+/// Selects rows of the users table.
+public enum UserSelection: Sendable {
+  case all
+  /// The user with this name.
+  case username(String)
+  /// The users with this address, under ASCII case folding.
+  case email(String)
+  /// The user with this key.
+  case id(UserID)
+  /// The users whose name, address, first name or last name contains this text, under ASCII case folding.
+  case containing(String)
+}
+
 /// A part of the users table.
 public struct UserPage: Sendable {
   public var rows: [UserRow]
-  /// The keys of rows that Django cannot have written.
+  /// The keys of rows that Django cannot read.
   public var damaged: [UserID]
-  /// How many rows of the whole table have a key of the wrong type; the last page has this number.
+  /// How many rows of the whole table have a key of the wrong type. The last page of ``UserSelection/all`` has this
+  /// number.
   public var withoutKey: Int
   /// The key after which the next page begins, or `nil` if this page is the last.
   public var last: UserID?

@@ -2,7 +2,20 @@
 public protocol DatabaseInspector: Sendable {
   /// Checks that this release can use the database, and changes nothing in it.
   ///
-  /// - Parameter isThorough: whether to read the whole database in search of damage.
-  /// - Returns: whether migrations are pending.
-  func inspect(isThorough: Bool) throws(StoreOpenError) -> Bool
+  /// - Parameter isThorough: whether to read the whole database in search of damage and of users that Django cannot
+  ///   read.
+  func inspect(isThorough: Bool) throws(StoreOpenError) -> DatabaseCondition
+}
+
+/// What an inspection finds in a database that can be used.
+public struct DatabaseCondition: Sendable, Equatable {
+  /// Whether migrations are pending.
+  public var hasPendingMigrations: Bool
+  /// How many rows of the users table Django cannot read; 0 if the inspection was not thorough.
+  public var damagedUsers: Int
+
+  public init(hasPendingMigrations: Bool, damagedUsers: Int = 0) {
+    self.hasPendingMigrations = hasPendingMigrations
+    self.damagedUsers = damagedUsers
+  }
 }

@@ -21,6 +21,20 @@ public let userDirectoryPromises: [StorePromise] = [
     #expect(found.map(\.id) == ids && found.map(\.username) == rows.map(\.username))
     #expect(try await store.userCount() == 5)
   },
+  StorePromise("finds users by name, address, key and a part of their texts") { store in
+    let first = try await store.addUser("alice", email: "Shared@example.com")
+    let second = try await store.addUser("bob_1", email: "shared@example.com")
+    func found(_ selection: UserSelection) async throws -> [UserID?] { try await store.userPage(selection, after: nil, limit: 10).rows.map(\.id) }
+    #expect(try await found(.username("alice")) == [first.id])
+    #expect(try await found(.username("Alice")) == [])
+    #expect(try await found(.email("SHARED@example.com")) == [first.id, second.id])
+    #expect(try await found(.id(second.id)) == [second.id])
+    #expect(try await found(.id(UserID("no key"))) == [])
+    #expect(try await found(.containing("ALIC")) == [first.id])
+    #expect(try await found(.containing("b_1")) == [second.id])
+    #expect(try await found(.containing("b%")) == [])
+    #expect(try await store.userPage(.containing("shared"), after: first.id, limit: 10).rows.map(\.id) == [second.id])
+  },
   StorePromise("returns a row as it was added, with its times to the microsecond") { store in
     #expect(try await store.hasUsers() == false)
     #expect(try await store.userRow(username: "a") == nil)

@@ -21,7 +21,7 @@ struct AuditCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Show only this event.", valueName: "event"))
   fileprivate var event: EventName?
 
-  @Option(help: ArgumentHelp("Show only events of the user with this name.", valueName: "username"))
+  @Option(help: ArgumentHelp("Show only events of the user with this user name, email address or id.", valueName: "user"))
   var user: String?
 
   @Option(help: ArgumentHelp("Show only events for this typed address or user name, even if no such user exists.", valueName: "text"))

@@ -65,8 +65,8 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
       """
   )
 
-  @Argument(help: "The user name.")
-  var username: String
+  @Argument(help: "The user name, email address or id.")
+  var user: String
 
   @Flag(help: "Read the password from standard input.")
   var passwordStdin = false
@@ -74,16 +74,16 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
   func run() async throws {
     try await CommandError.withExitCodes {
       let store = try openStore()
-      let record = try await store.existing(username)
+      let record = try await store.existing(user)
       guard record.isActive else { throw CommandError(message: "The user is inactive. `password-reset users activate` changes that.") }
-      guard let id = record.id, let user = try await store.user(id: id) else { throw CommandError.noUser }
+      guard let id = record.id, let account = try await store.user(id: id) else { throw CommandError.noUser }
       guard let password = try PasswordInput.new(stdin: passwordStdin, isOptional: false) else { throw PasswordInput.missing }
       let encoded = try PasswordInput.encode(password, for: record)
       let now = Date()
       let notice = NewJob(
-        .changedNotice(userID: id, recipient: user.email), locale: nil, requestID: "users set-password", createdAt: now, due: now)
+        .changedNotice(userID: id, recipient: account.email), locale: nil, requestID: "users set-password", createdAt: now, due: now)
       let change = PasswordChange(
-        user: user, newHash: encoded, event: .setByStaff, requestID: "users set-password", jobs: user.email.isEmpty ? [] : [notice])
+        user: account, newHash: encoded, event: .setByStaff, requestID: "users set-password", jobs: account.email.isEmpty ? [] : [notice])
       guard try await store.setPassword(change, at: now) != nil else {
         throw CommandError(message: "The user was changed at the same time, so the password was not set. Try again.")
       }
@@ -99,15 +99,15 @@ struct UsersCheckPasswordCommand: AsyncParsableCommand {
     discussion: "Prompts for the password. Exits with 0 if it is correct, 1 if it is wrong, and 67 if there is no such user."
   )
 
-  @Argument(help: "The user name.")
-  var username: String
+  @Argument(help: "The user name, email address or id.")
+  var user: String
 
   @Flag(help: "Read the password from standard input.")
   var passwordStdin = false
 
   func run() async throws {
     try await CommandError.withExitCodes {
-      let record = try await openStore().existing(username)
+      let record = try await openStore().existing(user)
       guard let password = try PasswordInput.present(stdin: passwordStdin) else { throw PasswordInput.missing }
       guard PasswordHashers().verify(password, encoded: record.password) else { throw CommandError(message: "The password is wrong.") }
       print("The password is correct.")
@@ -125,19 +125,19 @@ struct UsersLinkCommand: AsyncParsableCommand {
       """
   )
 
-  @Argument(help: "The user name.")
-  var username: String
+  @Argument(help: "The user name, email address or id.")
+  var user: String
 
   func run() async throws {
     try await CommandError.withExitCodes {
       let tokens = try TokenSettings(environment: ProcessInfo.processInfo.environment)
       let links = try LinkSettings(environment: ProcessInfo.processInfo.environment)
       let store = try openStore()
-      let record = try await store.existing(username)
+      let record = try await store.existing(user)
       guard record.isActive else { throw CommandError(message: "The user is inactive. `password-reset users activate` changes that.") }
-      guard let id = record.id, let user = try await store.user(id: id) else { throw CommandError.noUser }
+      guard let id = record.id, let account = try await store.user(id: id) else { throw CommandError.noUser }
       let now = Date()
-      let token = tokens.generator(for: links).makeToken(for: user.tokenSubject, at: now)
+      let token = tokens.generator(for: links).makeToken(for: account.tokenSubject, at: now)
       try await store.append([AuditLine(AuditRecord(.linkPrinted, userID: id), requestID: "users link", at: now)])
       print(links.resetURL.link(uid: UIDB64.encode(id), token: token))
       printError("The link is valid until \(now.addingTimeInterval(TimeInterval(links.timeout)).ISO8601Format()).")

@@ -6,7 +6,10 @@ import PasswordReset
 struct UsersCommand: CommandGroup {
   static let configuration = CommandConfiguration(
     commandName: "users", abstract: "Manage the users.",
-    discussion: "Works on the database that DATABASE_URL names. The service may be running.",
+    discussion: """
+      Works on the database that DATABASE_URL names. The service may be running. A command for one user takes the user name, the email address or \
+      the id. A user name that matches exactly comes first. An address that several users have is refused with a list of them.
+      """,
     subcommands: [
       UsersAddCommand.self, UsersListCommand.self, UsersShowCommand.self, UsersSetPasswordCommand.self, UsersCheckPasswordCommand.self,
       UsersActivateCommand.self, UsersDeactivateCommand.self, UsersLinkCommand.self, UsersImportCommand.self, UsersExportCommand.self,
@@ -17,6 +20,9 @@ struct UsersListCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "list", abstract: "List the users.", discussion: "Reports damaged rows on standard error, and then exits with 1.")
 
+  @Option(help: ArgumentHelp("List only users whose user name, address or name contains this text.", valueName: "text"))
+  var search: String?
+
   @Flag(help: "Print one JSON object per line.")
   var json = false
 
@@ -24,16 +30,17 @@ struct UsersListCommand: AsyncParsableCommand {
     try await CommandError.withExitCodes {
       let store = try openStore()
       let table = Table(8, 12, 30)
+      let selection = search.map(UserSelection.containing) ?? .all
       if !json { print(table.row("ID", "STATE", "USERNAME", "EMAIL")) }
       var damaged = 0
       var last: UserID?
       repeat {
-        let page = try await store.userPage(after: last, limit: 500)
+        let page = try await store.userPage(selection, after: last, limit: 500)
         for record in page.rows {
           let summary = UserSummary(record)
           print(json ? try summary.json() : table.row(record.id?.text ?? "", summary.state, record.username, record.email))
         }
-        for id in page.damaged { printError("The row of user \(id) is damaged.") }
+        for id in page.damaged { printError("The row of user \(id) is damaged: Django cannot read it.") }
         if page.withoutKey > 0 { printError("Not shown: \(counted(page.withoutKey, "row")) whose id is not a whole number.") }
         damaged += page.damaged.count + page.withoutKey
         last = page.last
@@ -46,15 +53,15 @@ struct UsersListCommand: AsyncParsableCommand {
 struct UsersShowCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "show", abstract: "Show a user, without the password hash.")
 
-  @Argument(help: "The user name.")
-  var username: String
+  @Argument(help: "The user name, email address or id.")
+  var user: String
 
   @Flag(help: "Print a JSON object.")
   var json = false
 
   func run() async throws {
     try await CommandError.withExitCodes {
-      let summary = UserSummary(try await openStore().existing(username))
+      let summary = UserSummary(try await openStore().existing(user))
       print(json ? try summary.json() : summary.text())
     }
   }
@@ -65,10 +72,10 @@ struct UsersActivateCommand: AsyncParsableCommand {
     commandName: "activate", abstract: "Allow a user to sign in and to reset the password.",
     discussion: "Earlier reset links work again until they expire.")
 
-  @Argument(help: "The user name.")
-  var username: String
+  @Argument(help: "The user name, email address or id.")
+  var user: String
 
-  func run() async throws { try await setActive(true, username) }
+  func run() async throws { try await setActive(true, user) }
 }
 
 struct UsersDeactivateCommand: AsyncParsableCommand {
@@ -76,16 +83,16 @@ struct UsersDeactivateCommand: AsyncParsableCommand {
     commandName: "deactivate", abstract: "Prevent a user from signing in and from resetting the password.",
     discussion: "Reset links stop working. Nothing is deleted; `users activate` undoes this.")
 
-  @Argument(help: "The user name.")
-  var username: String
+  @Argument(help: "The user name, email address or id.")
+  var user: String
 
-  func run() async throws { try await setActive(false, username) }
+  func run() async throws { try await setActive(false, user) }
 }
 
-private func setActive(_ isActive: Bool, _ username: String) async throws {
+private func setActive(_ isActive: Bool, _ user: String) async throws {
   try await CommandError.withExitCodes {
     let store = try openStore()
-    let record = try await store.existing(username)
+    let record = try await store.existing(user)
     guard try await store.setActive(isActive, username: record.username) else { throw CommandError.noUser }
     print("User \(record.id?.text ?? "") is \(isActive ? "active" : "inactive").")
   }
@@ -128,15 +135,30 @@ struct UserSummary {
 }
 
 extension UserDirectory {
-  /// Returns the user with this name. Throws ``CommandError`` if there is none.
-  func existing(_ username: String) async throws -> UserRow {
-    guard let record = try await userRow(username: username.precomposedStringWithCompatibilityMapping) else { throw CommandError.noUser }
-    return record
+  /// Returns the user with this user name, otherwise the one with this address, otherwise the one with this key. Throws
+  /// ``CommandError`` if there is none, or if several have the address.
+  func existing(_ text: String) async throws -> UserRow {
+    for selection in [UserSelection.username(text.precomposedStringWithCompatibilityMapping), .email(text), .id(UserID(text))] where !text.isEmpty {
+      let page = try await userPage(selection, after: nil, limit: CommandError.listed + 1)
+      if let id = page.damaged.first { throw CommandError(message: "The row of user \(id) is damaged: Django cannot read it.") }
+      if page.rows.count > 1 { throw CommandError.ambiguous(page.rows) }
+      if let row = page.rows.first { return row }
+    }
+    throw CommandError.noUser
   }
 }
 
 extension CommandError {
+  /// The number of users that an error lists.
+  fileprivate static let listed = 20
+
   /// `EX_NOUSER` of sysexits.h.
   static let noUser = CommandError(
-    message: "There is no user with this name, or its row is damaged. `password-reset users list` shows all users.", code: 67)
+    message: "There is no user with this name, address or id. `password-reset users list --search TEXT` finds users.", code: 67)
+
+  fileprivate static func ambiguous(_ rows: [UserRow]) -> CommandError {
+    let users = rows.prefix(listed).map { "  \($0.id?.text ?? "") \(printable($0.username))" } + (rows.count > listed ? ["  …"] : [])
+    return CommandError(
+      message: "Several users have this address. Name one of them by user name or id:\n\(users.joined(separator: "\n"))", code: usage)
+  }
 }

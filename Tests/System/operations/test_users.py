@@ -94,6 +94,49 @@ def test_an_unknown_user_has_an_exit_status(arguments: list[str], users: Users) 
     assert users(name, "stranger", *options, stdin=GOOD).returncode == NOT_FOUND
 
 
+@pytest.mark.parametrize("text", ["alice", "alice@example.com", "Alice@Example.COM", "1"])
+def test_a_command_finds_a_user_by_name_address_or_id(text: str, users: Users) -> None:
+    users.add("alice", GOOD)
+    users.add("bob")
+    assert users("show", text, "--json").stdout.startswith('{"date_joined"') and '"username":"alice"' in users("show", text, "--json").stdout
+    assert users("check-password", text, "--password-stdin", stdin=GOOD).returncode == 0
+    assert users("set-password", text, "--password-stdin", stdin="another-Fine-78").returncode == 0
+    assert users("link", text).stdout.startswith("https://frontend.example.com/reset/MQ/")
+    assert users("deactivate", text).stdout == "User 1 is inactive.\n"
+    assert users("activate", text).stdout == "User 1 is active.\n"
+    assert "link_printed" in command(users.database, "audit", "--user", text).stdout
+
+
+def test_a_user_name_comes_before_an_address_and_an_id(users: Users) -> None:
+    users.add("first")
+    users.add("1")
+    assert users("add", "first@example.com", "--email", "third@example.com").returncode == 0
+    assert '"id":2' in users("show", "1", "--json").stdout
+    assert '"id":3' in users("show", "first@example.com", "--json").stdout
+    assert '"id":1' in users("show", "first", "--json").stdout
+
+
+@pytest.mark.parametrize("name", ["show", "link", "deactivate", "set-password", "check-password"])
+def test_an_address_of_several_users_is_refused_with_their_list(name: str, users: Users) -> None:
+    for user in ("alice", "bob", "carol"):
+        users.add(user)
+    users.sql("UPDATE auth_user SET email = iif(id = 1, 'shared@example.com', 'Shared@example.com') WHERE id < 3")
+    options = ["--password-stdin"] if name.endswith("password") else []
+    done = users(name, "SHARED@example.com", *options, stdin=GOOD)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "  1 alice\n  2 bob\n" in done.stderr and "carol" not in done.stderr
+    assert users.sql("SELECT count(*) FROM auth_user WHERE is_active") == [(3,)]
+
+
+@pytest.mark.parametrize(("text", "found"), [("ALI", ["alice"]), ("@example", ["alice", "bob"]), ("Smith", ["bob"]), ("%", []), ("zoe", [])])
+def test_the_list_can_be_searched(text: str, found: list[str], users: Users) -> None:
+    users.add("alice")
+    users.add("bob")
+    users.sql("UPDATE auth_user SET last_name = 'Smith' WHERE username = 'bob'")
+    _, *lines = users("list", "--search", text).stdout.splitlines()
+    assert [line.split()[3] for line in lines] == found
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["export"]], ids=" ".join)
 def test_an_error_names_damaged_rows_and_the_others_are_shown(arguments: list[str], users: Users) -> None:
     for name in ("alice", "bob", "carol"):

@@ -73,7 +73,7 @@ public struct MailTemplates: EmailComposer {
     self.sender = sender
     self.timeZone = timeZone
     self.extraContext = extraContext
-    messageDomain = MIMEEncoder.address(of: sender)?.split(separator: "@").last.map(String.init) ?? "localhost"
+    messageDomain = Sender.domain(of: sender)
     self.folder = folder
     for language in languages.all {
       for kind in MailContext.Kind.allCases where folder.hasText(kind, language: language.tag) { _ = try texts(kind, language) }

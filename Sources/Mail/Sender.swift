@@ -12,4 +12,9 @@ public enum Sender {
     let marks = text.replacingOccurrences(of: "\\\"", with: "").count { $0 == "\"" }
     return marks.isMultiple(of: 2) && !address.contains("\"") && !address.hasPrefix("'") && !address.hasSuffix("'")
   }
+
+  /// Returns the domain of a sender in its ASCII form, or `localhost` if `text` is not one mailbox.
+  public static func domain(of text: String) -> String {
+    MIMEEncoder.address(of: text)?.split(separator: "@").last.map(String.init) ?? "localhost"
+  }
 }

@@ -18,7 +18,7 @@ struct SendTestEmailCommand: AsyncParsableCommand {
       let message = EmailMessage(
         sender: mail.content.sender, recipient: address, subject: "Test email from \(mail.content.siteName)",
         body: "This is a test email from password-reset. If you can read it, sending email works.\n",
-        messageID: "\(UUID().uuidString)@password-reset", date: Date())
+        messageID: "\(UUID().uuidString)@\(Sender.domain(of: mail.content.sender))", date: Date())
       do {
         try await mail.makeBackend(now: Date()).send(message)
       } catch let error as MailError {

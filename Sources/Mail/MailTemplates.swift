@@ -76,7 +76,10 @@ public struct MailTemplates: EmailComposer {
     messageDomain = Sender.domain(of: sender)
     self.folder = folder
     for language in languages.all {
-      for kind in MailContext.Kind.allCases where folder.hasText(kind, language: language.tag) { _ = try texts(kind, language) }
+      for kind in MailContext.Kind.allCases where folder.hasText(kind, language: language.tag) {
+        _ = try texts(kind, language)
+        try checkRendering(kind, language)
+      }
     }
   }
 
@@ -139,6 +142,18 @@ public struct MailTemplates: EmailComposer {
 }
 
 extension MailTemplates {
+  /// Checks the parts that an operator's templates make, with and without the names that not every user has.
+  private func checkRendering(_ kind: MailContext.Kind, _ language: Language) throws(Invalid) {
+    for context in RenderedEmailChecker.samples(kind, language) {
+      let email = compose(context)
+      for (part, text) in [(TemplateFolder.Part.subject, email.subject), (.body, email.body), (.html, email.html ?? "")] {
+        guard let (template, origin) = folder.text(kind, part, language: language.tag) else { continue }
+        if part == .html, template.allSatisfy(\.isWhitespace) { continue }
+        if let error = RenderedEmailChecker(link: context.link).error(in: text, part) { throw Invalid(description: "\(origin) \(error)") }
+      }
+    }
+  }
+
   private static let contextNames: Set = [
     "email", "site_name", "time", "language", "direction", "user", "user.username", "user.get_username", "user.first_name", "user.last_name",
     "user.get_full_name", "user.email",

@@ -11,6 +11,7 @@ struct TemplateChecker {
 
   /// Returns the line and description of the first error in the template, or `nil` if there is none.
   func error(in template: String) -> String? {
+    if let error = Self.foreignTag(in: template) { return error }
     var open: [String] = []
     for tag in template.matches(of: /\{\{\{?([#^\/!>$<%=&]?)\s*(.*?)\s*\}\}/) {
       let line = template[..<tag.range.lowerBound].count(where: \.isNewline) + 1
@@ -30,6 +31,18 @@ struct TemplateChecker {
       }
     }
     return nil
+  }
+
+  /// Returns the line and description of the first tag of another template language, or `nil` if there is none.
+  ///
+  /// Django's templates have the same file names, and people would receive their tags as text. A style sheet may contain `{#`, so
+  /// a comment must be complete.
+  private static func foreignTag(in template: String) -> String? {
+    // The second brace of `{{#` begins no tag, and `{{=<%` has an error of another kind.
+    let template = template.replacing("{{=<%", with: "").replacing("{{", with: "")
+    guard let tag = template.firstMatch(of: /\{%|<%|\$\{[A-Za-z_]|\{\#(?s:.)*?\#\}/) else { return nil }
+    let line = template[..<tag.range.lowerBound].count(where: \.isNewline) + 1
+    return "line \(line): \(tag.0.prefix(2)) begins a tag of another template language; templates are written in Mustache"
   }
 
   private func isKnown(_ name: String, within sections: [String]) -> Bool {

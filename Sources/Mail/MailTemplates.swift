@@ -107,7 +107,7 @@ public struct MailTemplates: EmailComposer {
     // Empty names are omitted, so that `{{#user.first_name}}` tests whether there is one.
     let person = [
       "username": user.username, "get_username": user.username, "first_name": user.firstName, "last_name": user.lastName,
-      "get_full_name": fullName, "email": user.email,
+      "get_full_name": fullName, "email": user.email, "display_name": DisplayName.of(user),
     ].filter { !$0.value.isEmpty }
     var values: [String: Any] = [
       "email": context.recipient, "site_name": siteName, "user": person, "time": time(context.time, language),
@@ -156,7 +156,7 @@ extension MailTemplates {
 
   private static let contextNames: Set = [
     "email", "site_name", "time", "language", "direction", "user", "user.username", "user.get_username", "user.first_name", "user.last_name",
-    "user.get_full_name", "user.email",
+    "user.get_full_name", "user.email", "user.display_name",
   ]
   private static let linkNames: Set = ["uid", "token", "protocol", "domain", "reset_url", "expires_in"]
 

@@ -140,6 +140,22 @@ import Testing
     #expect(try mail().html?.contains("Reset") == true)
   }
 
+  @Test(arguments: [
+    ("www.evil.example", "www.\u{200B}evil.\u{200B}example"),
+    ("http://1.2.3.4/x", "http:\u{200B}/\u{200B}/\u{200B}1.\u{200B}2.\u{200B}3.\u{200B}4/\u{200B}x"),
+    ("eve@evil.example", "eve@\u{200B}evil.\u{200B}example"), ("evil\u{3002}example", "evil\u{3002}\u{200B}example"),
+    ("evil\u{FF0E}example", "evil\u{FF0E}\u{200B}example"), ("john.smith", "john.\u{200B}smith"), ("alice", "alice"),
+    ("Alice@Example.com", "Alice@Example.com"), ("mailto:eve", "mailto:\u{200B}eve"), ("\\\\evil\\x", "\\\u{200B}\\\u{200B}evil\\\u{200B}x"),
+  ])
+  func `greet a user without making a link of the name`(_ name: String, _ greeting: String) throws {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    for (kind, tag) in MailContext.Kind.allCases.flatMap({ kind in Languages.builtIn.map { (kind, $0) } }) {
+      let mail = try mail(kind, tag, user: User(id: 1, username: name, email: "alice@example.com", password: ""))
+      #expect(mail.body.contains(greeting) && mail.html?.contains(greeting) == true)
+      if greeting != name { #expect(!mail.body.contains(name) && mail.html?.contains(name) == false) }
+    }
+  }
+
   @Test(arguments: Languages.builtIn) func `load nothing from other hosts in HTML`(_ tag: String) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for kind in MailContext.Kind.allCases {

@@ -10,6 +10,9 @@ struct EncodedMessage: Sendable {
   var recipient: String
   /// The message.
   var data: Data
+
+  /// Whether every server can be asked to take it. Otherwise it must offer SMTPUTF8.
+  var isEnvelopeASCII: Bool { sender.utf8.allSatisfy { $0 < 0x80 } && recipient.utf8.allSatisfy { $0 < 0x80 } }
 }
 
 /// Encodes emails as MIME with GMime.
@@ -24,6 +27,9 @@ enum MIMEEncoder {
     case readable
   }
 
+  static let invalidSender = MailError.unavailable(
+    reason: "DEFAULT_FROM_EMAIL is not one mailbox; set it to an address such as noreply@example.com")
+
   private static let initialized: Void = g_mime_init()
 
   /// Returns the encoded message, or throws if the sender or the recipient is not exactly one mailbox.
@@ -32,7 +38,7 @@ enum MIMEEncoder {
     let from = internet_address_list_parse(nil, message.sender)
     defer { if let from { g_object_unref(from) } }
     guard let from, let sender = envelopeAddress(from) else {
-      throw .unavailable(reason: "DEFAULT_FROM_EMAIL is not one mailbox; set it to an address such as noreply@example.com")
+      throw invalidSender
     }
     // A stored address is untrusted data, which must not become a second recipient or a header.
     let to = internet_address_list_parse(nil, message.recipient)
@@ -63,54 +69,120 @@ enum MIMEEncoder {
   ) -> Data {
     let mime = g_mime_message_new(1)
     defer { g_object_unref(mime) }
-    internet_address_list_append(g_mime_message_get_addresses(mime, GMIME_ADDRESS_TYPE_FROM), from)
+    setSender(from, of: mime)
     internet_address_list_append(g_mime_message_get_addresses(mime, GMIME_ADDRESS_TYPE_TO), to)
     setSubject(message.subject, of: mime)
     g_mime_message_set_message_id(mime, message.messageID)
     let date = g_date_time_new_from_unix_utc(Int(message.date.timeIntervalSince1970))
     g_mime_message_set_date(mime, date)
     g_date_time_unref(date)
-    // No out-of-office reply answers a message with this header (RFC 3834).
+    // No out-of-office reply answers a message with this header (RFC 3834). Exchange and Outlook ignore it and honor their
+    // own header (MS-OXCMAIL).
     g_mime_object_set_header(object(mime), "Auto-Submitted", "auto-generated", nil)
-
+    g_mime_object_set_header(object(mime), "X-Auto-Response-Suppress", "All", nil)
     g_mime_object_set_header(object(mime), "Content-Language", message.language, nil)
 
-    let content = content(of: message)
+    let content = content(of: message, as: form)
     g_mime_message_set_mime_part(mime, content)
     g_object_unref(content)
     return write(object(mime), as: form)
   }
 
-  /// Sets the subject, and encodes one that looks like an encoded word (RFC 2047), because GMime does not encode ASCII.
+  /// Sets the subject. GMime encodes no ASCII, neither a text that looks like an encoded word (RFC 2047) nor one that cannot be
+  /// folded.
   private static func setSubject(_ subject: String, of mime: UnsafeMutablePointer<GMimeMessage>?) {
-    guard subject.contains("=?") else { return g_mime_message_set_subject(mime, subject, "utf-8") }
+    guard !isPlain(subject) else { return g_mime_message_set_subject(mime, subject, "utf-8") }
+    setHeader("Subject", encodedWords(subject, after: "Subject: "), of: mime)
+  }
+
+  /// Sets the sender. The name of a mailbox has the same limits as a subject.
+  private static func setSender(_ from: UnsafeMutablePointer<InternetAddressList>, of mime: UnsafeMutablePointer<GMimeMessage>?) {
+    let mailbox = mailbox(from)
+    guard let mailbox, let text = internet_address_get_name(cast(mailbox, to: InternetAddress.self)), let address = envelopeAddress(from),
+      case let name = String(cString: text), !isPlain(name) || name.utf8.count > 50
+    else { return internet_address_list_append(g_mime_message_get_addresses(mime, GMIME_ADDRESS_TYPE_FROM), from) }
+    setHeader("From", encodedWords(name, after: "From: ") + ["<\(address)>"], of: mime)
+  }
+
+  /// Sets a header to words that are already encoded, one in each line, because GMime would encode and fold them again.
+  private static func setHeader(_ name: String, _ words: [String], of mime: UnsafeMutablePointer<GMimeMessage>?) {
+    g_mime_object_set_header(object(mime), name, words.joined(separator: " "), nil)
+    let header = g_mime_header_list_get_header(g_mime_object_get_header_list(object(mime)), name)
+    g_mime_header_set_raw_value(header, " " + words.joined(separator: "\n ") + "\n")
+  }
+
+  /// Returns whether a text of a header needs no encoding: ASCII with single spaces, in words that are short enough to be folded.
+  private static func isPlain(_ text: String) -> Bool {
+    text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains("=?")
+      && text.split(separator: " ", omittingEmptySubsequences: false).allSatisfy { (1...50).contains($0.utf8.count) }
+  }
+
+  /// Returns encoded words that fit into lines of 76 characters (RFC 2047 section 2), each with complete characters.
+  private static func encodedWords(_ text: String, after name: String) -> [String] {
+    // An encoded word has 12 characters around its base64, which has four for every three bytes.
+    var limit = (64 - name.utf8.count) / 4 * 3
     var chunks = [""]
-    for scalar in subject.unicodeScalars {
-      // An encoded word has at most 75 characters, of which 60 are base64 here.
-      if chunks[chunks.count - 1].utf8.count > 41 { chunks.append("") }
+    for scalar in text.unicodeScalars {
+      if chunks[chunks.count - 1].utf8.count + UTF8.width(scalar) > limit {
+        chunks.append("")
+        limit = 45
+      }
       chunks[chunks.count - 1].unicodeScalars.append(scalar)
     }
-    let words = chunks.map { "=?utf-8?b?\(Data($0.utf8).base64EncodedString())?=" }
-    g_mime_object_set_header(object(mime), "Subject", words.joined(separator: " "), nil)
+    return chunks.map { "=?utf-8?b?\(Data($0.utf8).base64EncodedString())?=" }
   }
 
   /// Returns the text alone, or the text followed by the preferred HTML (RFC 2046 section 5.1.4).
-  private static func content(of message: EmailMessage) -> UnsafeMutablePointer<GMimeObject>? {
-    let text = textPart(message.body, subtype: "plain")
+  private static func content(of message: EmailMessage, as form: Form) -> UnsafeMutablePointer<GMimeObject>? {
+    let text = textPart(message.body, subtype: "plain", as: form)
     guard let html = message.html else { return text }
     let alternative = g_mime_multipart_new_with_subtype("alternative")
-    for part in [text, textPart(html, subtype: "html")] {
+    for part in [text, textPart(html, subtype: "html", as: form)] {
       g_mime_multipart_add(alternative, part)
       g_object_unref(part)
     }
     return object(alternative)
   }
 
-  private static func textPart(_ text: String, subtype: String) -> UnsafeMutablePointer<GMimeObject>? {
-    let part = g_mime_text_part_new_with_subtype(subtype)
-    g_mime_text_part_set_charset(part, "utf-8")
-    g_mime_text_part_set_text(part, text)
+  /// Returns a part in UTF-8. GMime's own function for texts chooses another charset, which would contradict the one that an
+  /// HTML page declares.
+  private static func textPart(_ text: String, subtype: String, as form: Form) -> UnsafeMutablePointer<GMimeObject>? {
+    let part = g_mime_part_new_with_type("text", subtype)
+    g_mime_object_set_content_type_parameter(object(part), "charset", "utf-8")
+    setContent(bytes(of: text, lineEnd: "\n"), of: part)
+    guard form != .readable else { return object(part) }
+    let encoding = g_mime_part_get_best_content_encoding(part, GMIME_ENCODING_CONSTRAINT_7BIT)
+    // A line of text ends with CR LF before it is encoded (RFC 2045 section 6.8). In the other encodings, line ends are
+    // written with the message.
+    if encoding == GMIME_CONTENT_ENCODING_BASE64 { setContent(bytes(of: text, lineEnd: "\r\n"), of: part) }
+    g_mime_part_set_content_encoding(part, encoding)
     return object(part)
+  }
+
+  private static func setContent(_ data: [UInt8], of part: UnsafeMutablePointer<GMimePart>?) {
+    let stream = data.withUnsafeBufferPointer { buffer in
+      buffer.withMemoryRebound(to: CChar.self) { g_mime_stream_mem_new_with_buffer($0.baseAddress, $0.count) }
+    }
+    let content = g_mime_data_wrapper_new_with_stream(stream, GMIME_CONTENT_ENCODING_DEFAULT)
+    g_mime_part_set_content(part, content)
+    g_object_unref(content)
+    g_object_unref(stream)
+  }
+
+  /// Returns the text in UTF-8 with one kind of line end. A CR alone is a line end as well, because no message may contain one.
+  private static func bytes(of text: String, lineEnd: String) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(text.utf8.count * 21 / 20)
+    var last: UInt8 = 0
+    for byte in text.utf8 {
+      switch byte {
+      case UInt8(ascii: "\n") where last == UInt8(ascii: "\r"): break
+      case UInt8(ascii: "\n"), UInt8(ascii: "\r"): bytes += lineEnd.utf8
+      default: bytes.append(byte)
+      }
+      last = byte
+    }
+    return bytes
   }
 
   private static func write(_ mime: UnsafeMutablePointer<GMimeObject>?, as form: Form) -> Data {

@@ -18,7 +18,7 @@ import Testing
     for line in [
       "From: Example <noreply@example.com>", "To: alice@example.com", "Subject: Reset", "Message-Id: <r1.1@example.com>",
       "Date: Fri, 15 Jan 2027 08:00:00 +0000",
-      "Auto-Submitted: auto-generated", "MIME-Version: 1.0",
+      "Auto-Submitted: auto-generated", "X-Auto-Response-Suppress: All", "MIME-Version: 1.0",
     ] {
       #expect(text.contains(line + "\r\n"), "\(line)")
     }
@@ -39,6 +39,65 @@ import Testing
     #expect(encoded.data.allSatisfy { $0 < 0x80 && $0 != 0 })
     #expect(encoded.sender == "noreply@xn--exmple-cua.com")
     #expect(encoded.data.split(separator: UInt8(ascii: "\n")).allSatisfy { $0.count <= 998 })
+  }
+
+  @Test(arguments: [
+    "one\ntwo\n", "one\r\ntwo\r\n", "one\rtwo\r", "one\n\r\ntwo\n\n", "eins: ß\nzwei\n", "一\n二\n", "一\r二\r\n三\n", "\n\n密码",
+    String(repeating: "x", count: 2000) + "\ny\n", "trailing \nspace\t\n", ".\n..\nFrom a\n",
+  ])
+  func `has lines that end with CR LF before they are encoded`(_ text: String) throws {
+    var message = message
+    (message.body, message.html) = (text, "<p>\(text)</p>")
+    let lines = text.replacing("\r\n", with: "\n").replacing("\r", with: "\n").replacing("\n", with: "\r\n")
+    let parts = try wire(message).components(separatedBy: "\r\n--").dropFirst()
+    let decoded = parts.compactMap { part -> String? in
+      let halves = part.split(separator: "\r\n\r\n", maxSplits: 1)
+      guard halves.count == 2, halves[0].contains("charset=utf-8") else { return nil }
+      let content = String(halves[1])
+      guard !halves[0].contains("base64") else {
+        return Data(base64Encoded: content, options: .ignoreUnknownCharacters).map { String(decoding: $0, as: UTF8.self) }
+      }
+      return halves[0].contains("quoted-printable") ? Self.decodedQuotedPrintable(content) : content
+    }
+    #expect(decoded == [lines, "<p>\(lines)</p>"], "\(parts)")
+  }
+
+  private static func decodedQuotedPrintable(_ text: String) -> String {
+    var bytes: [UInt8] = []
+    var rest = Array(text.utf8)[...]
+    while let byte = rest.popFirst() {
+      guard byte == UInt8(ascii: "=") else {
+        bytes.append(byte)
+        continue
+      }
+      if let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) { bytes.append(value) }
+      rest = rest.dropFirst(2)
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  @Test(arguments: ["Grüße", "密码", "مرحبا", "plain", "naïve café ½", "Ω≈ç√"])
+  func `is in UTF-8 in every part`(_ text: String) throws {
+    var message = message
+    (message.body, message.html) = (text, "<meta charset=\"utf-8\">\(text)")
+    let types = try wire(message).components(separatedBy: "\r\n").filter { $0.hasPrefix("Content-Type: text/") }
+    #expect(types == ["Content-Type: text/plain; charset=utf-8", "Content-Type: text/html; charset=utf-8"])
+  }
+
+  @Test(arguments: [
+    "Reset", "Zurücksetzen für 密码", String(repeating: "x", count: 2000), String(repeating: "密码 ", count: 200), String(repeating: "é", count: 1000),
+    "=?utf-8?q?x?= " + String(repeating: "y", count: 200), "a  b   c", " lead", "trail ", String(repeating: "👩‍👩‍👧‍👦", count: 40), "tab\there",
+    String(repeating: "word ", count: 300), "\u{7F}\u{1B}[31m", String(repeating: "\\\"", count: 60),
+  ])
+  func `has encoded words and header lines within the limits`(_ text: String) throws {
+    var message = message
+    message.subject = text
+    message.sender = "\"\(text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\" <noreply@example.com>"
+    let headers = try #require(try wire(message).components(separatedBy: "\r\n\r\n").first)
+    for line in headers.components(separatedBy: "\r\n") {
+      #expect(line.utf8.count <= 78 && line.utf8.allSatisfy { (0x09...0x7E).contains($0) }, "\(line)")
+    }
+    for word in headers.matches(of: /=\?[^? ]*\?[bBqQ]\?[^? ]*\?=/) { #expect(word.0.utf8.count <= 75) }
   }
 
   @Test(arguments: ["a@exämple.com", "a@xn--exmple-cua.com", "a@XN--exmple-cua.COM", "\"a b\"@example.com", "a@[192.0.2.1]", "a'b@example.com"])
@@ -75,9 +134,10 @@ import Testing
     let names = headers.filter { !$0.hasPrefix(" ") && !$0.hasPrefix("\t") }.compactMap { $0.split(separator: ":").first.map(String.init) }
     #expect(
       Set(names) == [
-        "From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "Content-Language", "MIME-Version", "Content-Type",
+        "From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "X-Auto-Response-Suppress", "Content-Language", "MIME-Version",
+        "Content-Type",
       ])
-    #expect(names.count == 9)
+    #expect(names.count == 10)
   }
 
   @Test func `says in words how long the link is valid`() throws {

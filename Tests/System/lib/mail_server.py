@@ -36,6 +36,8 @@ class Delivery:
     encrypted: bool
     authenticated: bool
     message: EmailMessage
+    # The message as it was received.
+    content: bytes
 
     @property
     def text(self) -> str:
@@ -91,10 +93,11 @@ def _commands(conversation: str) -> Iterator[str]:
 
 
 def _delivery(event: dict[str, Any]) -> Delivery:
-    message = message_from_bytes(base64.b64decode(event["content"]), policy=policy.strict)
+    content = base64.b64decode(event["content"])
+    message = message_from_bytes(content, policy=policy.strict)
     assert isinstance(message, EmailMessage)
     facts = {name: event[name] for name in ("sender", "recipients", "encrypted", "authenticated")}
-    return Delivery(**facts, message=message)
+    return Delivery(**facts, message=message, content=content)
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """Names of users and sites never break an email: they are only text in it."""
 
 import random
+import re
 import shutil
 import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.parser import BytesHeaderParser
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -99,19 +102,20 @@ def writing(source: random.Random, longest: int) -> str:
 
 
 def send(
-    users: Sequence[User], database: Path, folder: Path, server: MailServer, **settings: str
+    users: Sequence[User], database: Path, folder: Path, server: MailServer, *, language: str = "en", **settings: str
 ) -> dict[int, Delivery]:
     """Sends a reset email to each of `users` and returns the emails; checks what all of them have in common."""
     before = datetime.now(UTC).replace(microsecond=0)
     run_command(database, "migrate")
     expected = insert_reset_emails(database, [user.pk for user in users])
     smtp = {"EMAIL_BACKEND": "smtp", "EMAIL_HOST": "localhost", "EMAIL_PORT": str(server.port)}
-    with serving(database, folder, **smtp, **({"DEFAULT_FROM_EMAIL": SENDER} | settings)):
+    with serving(database, folder, **smtp, **({"DEFAULT_FROM_EMAIL": SENDER, "LANGUAGE_CODE": language} | settings)):
         wait_until(lambda: pending(database) == 0, "the outbox to be empty")
     after = datetime.now(UTC)
     for mail in server.deliveries:
         assert before <= mail.message["Date"].datetime <= after
-        check_form(mail.message)
+        check_form(mail.message, language)
+        check_lengths(mail.content)
     deliveries = {mail.message["Message-ID"].split("@")[0].strip("<"): mail for mail in server.deliveries}
     counts = Counter(server.commands(encrypted=False))
     assert set(counts) <= {"EHLO", "MAIL", "RCPT", "DATA", "QUIT"}
@@ -122,14 +126,38 @@ def send(
 def check_form(message: EmailMessage, language: str = "en") -> None:
     """Checks that strict parsing finds the expected headers and parts, and no fault."""
     assert Counter(message.keys()) == Counter(
-        ["From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "Content-Language", "MIME-Version", "Content-Type"]
+        ["From", "To", "Subject", "Message-Id", "Date", "Auto-Submitted", "X-Auto-Response-Suppress", "Content-Language"]
+        + ["MIME-Version", "Content-Type"]
     )
+    assert message["X-Auto-Response-Suppress"] == "All"
     assert (message["Auto-Submitted"], message["Content-Language"]) == ("auto-generated", language)
     assert [part.get_content_type() for part in message.walk()] == ["multipart/alternative", "text/plain", "text/html"]
     for part in message.walk():
         assert part.defects == []
         assert [defect for header in part.values() for defect in getattr(header, "defects", [])] == []
-        assert part.is_multipart() or part.get_content_charset() in ("utf-8", "us-ascii")
+        assert part.is_multipart() or part.get_content_charset() == "utf-8"
+        if not part.is_multipart():
+            check_line_ends(part.get_payload(decode=True))
+
+
+def check_lengths(content: bytes) -> None:
+    """Checks the limits of RFC 5322 section 2.1.1 and RFC 2047 section 2, and that only CR LF ends a line."""
+    assert content.isascii() and b"\0" not in content
+    check_line_ends(content)
+    lines = content.split(b"\r\n")
+    assert max(map(len, lines)) <= 998
+    for line in lines[: lines.index(b"")]:
+        words = re.findall(rb"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?=", line)
+        assert all(len(word) <= 75 for word in words)
+        # Nothing can fold an address.
+        assert len(line) <= (76 if words else 78) or b"@" in line
+
+
+def check_line_ends(content: object) -> None:
+    """Checks that each line of the decoded content ends with CR LF, as email requires (RFC 2046 section 4.1.1)."""
+    assert isinstance(content, bytes)
+    rest = content.replace(b"\r\n", b"")
+    assert b"\r" not in rest and b"\n" not in rest
 
 
 class Page(HTMLParser):
@@ -159,9 +187,12 @@ def page(mail: Delivery) -> Page:
     return Page(part.get_content())
 
 
-def lines(text: str) -> str:
-    """Returns the text with its line ends normalized, because email allows only one kind."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def written(name: str, address: str) -> str:
+    """Returns the user name as an email shows it: with the only line end that email allows, and so that it cannot become a link."""
+    text = name.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
+    if name.lower() == address.lower():
+        return text
+    return re.sub("[.\u3002\uff0e\uff61\u2024:/\\\\@]", "\\g<0>\u200b", text)
 
 
 def check_names(mail: Delivery, user: User, site: str) -> None:
@@ -170,7 +201,7 @@ def check_names(mail: Delivery, user: User, site: str) -> None:
     assert mail.message["From"] == SENDER
     assert (mail.sender, mail.recipients, mail.message["To"]) == ("noreply@example.com", [user.email], user.email)
     for text in (mail.text, page(mail).text):
-        assert lines(f"Hi {user.username},") in lines(text)
+        assert f"Hi {written(user.username, user.email)}," in text
         assert site in text
     assert mail.link.uid
 
@@ -200,6 +231,27 @@ def test_a_user_name_is_only_text(database: Path, tmp_path: Path, mail_server: M
     for user in users:
         check_names(mails[user.pk], user, "Example")
         assert page(mails[user.pk]).tags == page(mails[plain.pk]).tags
+
+
+@pytest.mark.parametrize("site", ["Größe & Söhne", "x" * 300, "密码" * 60, "a " * 200 + "b", '"=?utf-8?q?x?=", <b>'], ids=lambda site: ascii(site)[:20])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_keeps_the_limits_with_any_name(
+    language: str, site: str, database: Path, tmp_path: Path, mail_server: MailServer
+) -> None:
+    users = [add_user(name, f"user{number}@example.com", first_name=name[:100]) for number, name in enumerate(INJECTIONS)]
+    # A sender is written as in a header, where an encoded word has a meaning.
+    name = "Example" if "=?" in site else site
+    sender = f'"{name}" <noreply@example.com>'
+    mails = send(users, database, tmp_path, mail_server, language=language, SITE_NAME=site, DEFAULT_FROM_EMAIL=sender)
+    assert len(mails) == len(users)
+    for user in users:
+        mail = mails[user.pk]
+        assert site in str(mail.message["Subject"])
+        # The parser of `mail.message` puts a space between the encoded words of a name.
+        header = BytesHeaderParser().parsebytes(mail.content)["From"]
+        assert str(make_header(decode_header(header))) == f"{name} <noreply@example.com>"
+        for text in (mail.text, page(mail).text):
+            assert written(user.username, user.email) in text and site in text
 
 
 @pytest.fixture(scope="module")

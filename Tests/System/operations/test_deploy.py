@@ -167,6 +167,10 @@ def test_docker_compose_accepts_its_file() -> None:
     validate("docker-compose", "--file", "compose.yaml", "config", "--quiet")
 
 
+def test_the_compose_file_runs_an_init_process() -> None:
+    assert yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["password-reset"]["init"] is True
+
+
 def test_the_compose_file_names_only_settings_that_exist(settings: set[str]) -> None:
     assert compose_environment().keys() - settings == set()
 

@@ -24,6 +24,7 @@ public final class SMTPBackend: MailBackend {
 
   private let settings: SMTPSettings
   private let maximumConnections: Int
+  private let mechanism = SMTPMechanism.Memory()
   private let state = Mutex(State())
   /// Is signaled once for each job in the queue.
   private let pendingSignal = DispatchSemaphore(value: 0)
@@ -48,12 +49,14 @@ public final class SMTPBackend: MailBackend {
     try result.get()
   }
 
-  /// Checks the settings: opens a separate connection, authenticates and closes it without sending an email.
-  public func connect() async throws(MailError) {
+  /// Checks the settings: opens a separate connection, authenticates, and asks whether the server would take an email from `sender` (MAIL and
+  /// RCPT, with the sender as recipient). It closes the connection without sending an email.
+  public func check(sender: String) async throws(MailError) {
     let token = try settings.token()
+    guard let address = MIMEEncoder.address(of: sender) else { throw MIMEEncoder.invalidSender }
     let result = await withCheckedContinuation { continuation in
       // As for an email, the wait for the network must not block a dispatch thread, which the database needs.
-      Thread.detachNewThread { [settings] in continuation.resume(returning: SMTPConnection(settings).connect(token: token)) }
+      Thread.detachNewThread { [settings] in continuation.resume(returning: SMTPConnection(settings).check(sender: address, token: token)) }
     }
     try result.get()
   }
@@ -89,7 +92,7 @@ public final class SMTPBackend: MailBackend {
   }
 
   private func work() {
-    let connection = SMTPConnection(settings)
+    let connection = SMTPConnection(settings, mechanism: mechanism)
     while let job = nextTransfer() { job.done.resume(returning: connection.perform(job.transfer)) }
   }
 

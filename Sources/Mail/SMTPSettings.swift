@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 import PasswordReset
 
 /// The settings of the connection to the SMTP server, which are Django's `EMAIL_*` settings.
@@ -15,8 +15,7 @@ public struct SMTPSettings: Sendable, Equatable {
 
   /// The secret that belongs to a user name.
   public enum Credential: Sendable, Equatable {
-    /// The password (`EMAIL_HOST_PASSWORD`), for any mechanism that the server offers, such as PLAIN, LOGIN or
-    /// CRAM-MD5.
+    /// The password (`EMAIL_HOST_PASSWORD`), for PLAIN, LOGIN or CRAM-MD5.
     case password(String)
     /// The file with an access token for XOAUTH2 (`EMAIL_OAUTH2_TOKEN_FILE`). It is read for each email, because tokens
     /// expire after an hour.
@@ -33,6 +32,8 @@ public struct SMTPSettings: Sendable, Equatable {
   public var username: String?
   /// The secret that belongs to the user name, or `nil` without a user name.
   public var credential: Credential?
+  /// The name in EHLO (`EMAIL_HELO_NAME`), or `nil` for this host's name or the domain of the sender.
+  public var clientName: String?
   /// The time limit for connecting and sending one email, in seconds. After a failure libcurl sends QUIT, which may
   /// take as long again.
   public var timeout: Int
@@ -45,14 +46,15 @@ public struct SMTPSettings: Sendable, Equatable {
 
   /// Creates settings.
   public init(
-    host: String, port: Int, security: Security, username: String? = nil, credential: Credential? = nil, timeout: Int = 30,
-    certificateFile: String? = nil, keyFile: String? = nil, authoritiesFile: String? = nil
+    host: String, port: Int, security: Security, username: String? = nil, credential: Credential? = nil, clientName: String? = nil,
+    timeout: Int = 30, certificateFile: String? = nil, keyFile: String? = nil, authoritiesFile: String? = nil
   ) {
     self.host = host
     self.port = port
     self.security = security
     self.username = username
     self.credential = credential
+    self.clientName = clientName
     self.timeout = timeout
     self.certificateFile = certificateFile
     self.keyFile = keyFile
@@ -67,6 +69,20 @@ extension SMTPSettings {
     guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8),
       case let token = text.trimmingCharacters(in: .whitespacesAndNewlines), !token.isEmpty
     else { throw .unavailable(reason: "EMAIL_OAUTH2_TOKEN_FILE must name a readable file that contains a token") }
+    guard Self.isBearerToken(token) else {
+      throw .unavailable(reason: "EMAIL_OAUTH2_TOKEN_FILE must contain the access token alone, such as the value of access_token in a JSON response")
+    }
     return token
   }
+
+  /// Returns whether the file of `EMAIL_OAUTH2_TOKEN_FILE` contains something that cannot be a token. A file without content is no
+  /// such file: the program that writes it may not have run yet.
+  public static func isOtherThanToken(_ content: Data) -> Bool {
+    guard let text = String(data: content, encoding: .utf8) else { return true }
+    let token = text.trimmingCharacters(in: .whitespacesAndNewlines)
+    return !token.isEmpty && !isBearerToken(token)
+  }
+
+  /// Returns whether `text` has the form of RFC 6750 section 2.1.
+  private static func isBearerToken(_ text: String) -> Bool { text.wholeMatch(of: /[A-Za-z0-9._~+\/-]+=*/) != nil }
 }

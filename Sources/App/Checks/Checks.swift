@@ -169,11 +169,11 @@ enum Checks {
     return [Finding(.tooFewFiles, DescriptorLimit.message)]
   }
 
-  /// Connects to the mail server and signs in. Sends nothing.
+  /// Connects to the mail server, signs in, and asks whether it would take an email. Sends none.
   static func ofMailServer(_ settings: Settings) async -> [Finding] {
     guard settings.mail.backend == .smtp else { return [] }
     do {
-      try await SMTPBackend(settings.mail.smtp).connect()
+      try await SMTPBackend(settings.mail.smtp).check(sender: settings.mail.content.sender)
       return []
     } catch {
       return [Finding(.unusableMailServer, "EMAIL_HOST names a mail server that cannot be used: \(error.reason)")]

@@ -44,7 +44,7 @@ struct CheckCommand: AsyncParsableCommand {
     case error, warning
   }
 
-  @Flag(help: "Also connect to the mail server and sign in. Sends no email.")
+  @Flag(help: "Also connect to the mail server, sign in, and ask whether it would take an email from DEFAULT_FROM_EMAIL. Sends no email.")
   var connect = false
 
   @Flag(help: "Print a JSON array.")

@@ -11,7 +11,7 @@ extension SMTPSettings: SettingsGroup {
         .emailHost, message: "must be only a host name or an address.", hint: "The port must be in EMAIL_PORT.", Self.host(in:)),
       port: reader.integer(.emailPort, default: Self.defaultPort(for: security), in: 1...65535),
       security: security,
-      username: username, credential: Self.credential(of: username, from: &reader),
+      username: username, credential: Self.credential(of: username, from: &reader), clientName: Self.clientName(from: &reader),
       timeout: reader.integer(.emailTimeout, in: 1...3600),
       certificateFile: reader.readableFile(.emailSSLCertfile), keyFile: reader.readableFile(.emailSSLKeyfile),
       authoritiesFile: reader.certificateAuthoritiesFile())
@@ -39,9 +39,22 @@ extension SMTPSettings: SettingsGroup {
     HostName.isAddress(text) || HostName.isName(text) ? text : nil
   }
 
+  private static func clientName(from reader: inout SettingsReader) -> String? {
+    guard let name = reader.optionalString(.emailHeloName) else { return nil }
+    if !ClientName.accepts(name) {
+      let hint = "Use this host's name in DNS, or an address in brackets, such as [192.0.2.1]."
+      reader.addError(.emailHeloName, "must be a domain name, such as reset.example.com.", hint: hint)
+    }
+    return name
+  }
+
   private static func credential(of username: String?, from reader: inout SettingsReader) -> Credential? {
     let password = reader.optionalString(.emailHostPassword)
     let tokenFile = reader.readableFile(.emailOAuth2TokenFile)
+    if let tokenFile, let content = FileManager.default.contents(atPath: tokenFile), isOtherThanToken(content) {
+      let hint = "Write only the token to it: `jq -r .access_token` prints it from a JSON response."
+      reader.addError(.emailOAuth2TokenFile, "names a file whose content cannot be an access token.", hint: hint)
+    }
     if password != nil, tokenFile != nil {
       reader.addError(.emailOAuth2TokenFile, "and EMAIL_HOST_PASSWORD are both set. Set only one of them.", kind: .conflictingSettings)
     }

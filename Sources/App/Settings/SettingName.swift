@@ -26,6 +26,7 @@ enum SettingName: String, CaseIterable {
   case emailHostUser = "EMAIL_HOST_USER"
   case emailHostPassword = "EMAIL_HOST_PASSWORD"
   case emailOAuth2TokenFile = "EMAIL_OAUTH2_TOKEN_FILE"
+  case emailHeloName = "EMAIL_HELO_NAME"
   case emailUseTLS = "EMAIL_USE_TLS"
   case emailUseSSL = "EMAIL_USE_SSL"
   case emailTimeout = "EMAIL_TIMEOUT"
@@ -89,9 +90,9 @@ enum SettingName: String, CaseIterable {
     case .rateLimitMails: "1/m,5/h"
     case .logLevel: "info"
     case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .secretKey, .secretKeyFallbacks,
-      .resetURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailSSLCertfile, .emailSSLKeyfile,
-      .emailFilePath, .emailTemplatesDir,
-      .emailExtraContext, .passwordHasherOptions, .passwordHasherConcurrency, .authPasswordValidators, .logFormat:
+      .resetURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailHeloName, .emailSSLCertfile,
+      .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir, .emailExtraContext, .passwordHasherOptions, .passwordHasherConcurrency,
+      .authPasswordValidators, .logFormat:
       nil
     }
   }

@@ -41,16 +41,24 @@ class ScriptedServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 100
 
+    @property
+    def conversation(self) -> type[socketserver.BaseRequestHandler]:
+        """Returns the class that speaks with one client."""
+        return Conversation
+
     def __init__(self, replies: Replies, times: int | None) -> None:
         self._replies = dict(replies)
         self._times_left = times
         self._lock = threading.Lock()
+        # The first word of each command.
         self.heard: list[str] = []
+        # The complete commands.
+        self.commands: list[str] = []
         # The Message-ID of each email that arrived completely and was not refused.
         self.taken: list[str] = []
         self.closing = threading.Event()
         self.connections: list[socket.socket] = []
-        super().__init__(("127.0.0.1", 0), Conversation)
+        super().__init__(("127.0.0.1", 0), self.conversation)
 
     @property
     def port(self) -> int:
@@ -107,14 +115,22 @@ class Conversation(socketserver.StreamRequestHandler):
     def converse(self) -> None:
         if not self.say(self.server.reply("greeting")):
             return
-        for line in self.rfile:
+        # The file changes when TLS starts.
+        while line := self.rfile.readline():
             command = line.decode("latin-1").strip()
             self.server.heard.append(command.split(" ")[0].upper())
+            self.server.commands.append(command)
+            if self.handled(command):
+                continue
             reply = self.server.reply(command)
             if not self.say(reply) or command.upper() == "QUIT":
                 return
             if command.upper() == "DATA" and isinstance(reply, str) and reply.startswith("354") and not self.take_text():
                 return
+
+    def handled(self, _command: str) -> bool:
+        """Returns whether this conversation answered the command. Otherwise the script has the reply."""
+        return False
 
     def take_text(self) -> bool:
         text = b""
@@ -144,17 +160,23 @@ class Conversation(socketserver.StreamRequestHandler):
 @contextmanager
 def scripted(replies: Replies, *, times: int | None = None) -> Iterator[ScriptedServer]:
     """Runs a server within the block. It uses the scripted replies at most `times` times, and then works normally."""
-    with ScriptedServer(replies, times) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.closing.set()
-            server.shutdown()
-            # A client may keep its connection for the next email.
-            server.disconnect()
-            thread.join()
+    with ScriptedServer(replies, times) as server, running(server):
+        yield server
+
+
+@contextmanager
+def running(server: ScriptedServer) -> Iterator[None]:
+    """Runs `server` within the block."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.closing.set()
+        server.shutdown()
+        # A client may keep its connection for the next email.
+        server.disconnect()
+        thread.join()
 
 
 def settings(server: ScriptedServer, **others: str) -> dict[str, str]:

@@ -37,7 +37,9 @@ class Case:
 
     @property
     def refuses_one_email(self) -> bool:
-        return self.fault in PERMANENT and self.point not in ("greeting", "EHLO")
+        # A refusal of MAIL concerns the sender, and so every email, unless this email is too large.
+        common = ("greeting", "EHLO", "MAIL") if self.fault == PERMANENT[0] else ("greeting", "EHLO")
+        return self.fault in PERMANENT and self.point not in common
 
     @property
     def is_ambiguous(self) -> bool:

@@ -23,6 +23,7 @@ from service import Service, run_command, serving
         pytest.param({"greeting": Fault.SILENCE}, id="says nothing"),
         pytest.param({"EHLO": "550 not you", "HELO": "550 not you"}, id="refuses our name"),
         pytest.param({"MAIL": "451 later"}, id="defers the sender"),
+        pytest.param({"MAIL": "550 no"}, id="refuses the sender"),
         pytest.param({"RCPT": "450 greylisted"}, id="defers the recipient"),
         pytest.param({"RCPT": Fault.SILENCE}, id="falls silent"),
         pytest.param({"DATA": "452 no space"}, id="has no space"),
@@ -45,13 +46,26 @@ def test_an_email_survives_a_server_that(
         good.wait_for(1)
 
 
-@pytest.mark.parametrize("word", ["MAIL", "RCPT", "DATA", "."])
+@pytest.mark.parametrize(
+    ("word", "reply"),
+    [
+        ("MAIL", "552 5.3.4 too large"),
+        ("RCPT", "550 no"),
+        ("RCPT", "550 5.1.1 <relay@example.com>: Recipient address rejected: User unknown"),
+        ("RCPT", "550 helo: no such user; relay@example.com is no sender"),
+        ("RCPT", "554 5.7.1 <relay@example.com>: Recipient address rejected: Access denied"),
+        ("RCPT", "552 5.2.2 mailbox of the sender is full"),
+        ("DATA", "550 no"),
+        (".", "550 no"),
+        (".", "554 5.7.1 spam, sender on a block list"),
+    ],
+)
 def test_a_permanently_refused_email_becomes_a_dead_letter(
-    word: str, database: Path, serve: Callable[..., Service]
+    word: str, reply: str, database: Path, serve: Callable[..., Service]
 ) -> None:
-    add_user("alice", "alice@example.com")
-    with scripted({word: "550 no"}) as bad:
-        assert serve(**settings(bad)).request_reset(email="alice@example.com").status == 202
+    add_user("alice", "relay@example.com" if "relay" in reply else "helo@example.com")
+    with scripted({word: reply}) as bad:
+        assert serve(**settings(bad)).request_reset(username="alice").status == 202
         wait_until(lambda: dead_letters(database), "the job to be dead-lettered")
         assert bad.heard.count("MAIL") == 1
 
@@ -98,7 +112,7 @@ def test_the_service_sends_no_more_emails_during_a_shutdown(database: Path, tmp_
 def test_a_new_token_leaves_no_old_connection(database: Path, tmp_path: Path, serve: Callable[..., Service]) -> None:
     add_user("alice", "alice@example.com")
     file = tmp_path / "token"
-    tokens = [f"token {number}" for number in range(4)]
+    tokens = [f"token-{number}" for number in range(4)]
     logins = {b64encode(f"user=mailer\1auth=Bearer {token}\1\1".encode()).decode(): "235 welcome" for token in tokens}
     with scripted({"EHLO": "250-scripted\r\n250 AUTH XOAUTH2", "AUTH": "334 "} | logins) as server:
         file.write_text(tokens[0])

@@ -170,7 +170,7 @@ import Testing
     }
   }
 
-  @Test func `sets a password if the last login is still what was read, in whatever form another program wrote it`() async throws {
+  @Test func `sets a password if the last login is still what was read, in each form that another program may write`() async throws {
     let store = try open()
     _ = try await store.addUser(username: "a", email: "a@example.com", password: "x", at: Date())
     let forms: [(stored: String, read: String?)] = [

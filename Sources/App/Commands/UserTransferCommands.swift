@@ -92,7 +92,8 @@ struct UsersImportCommand: AsyncParsableCommand {
   private var name: String { file == "-" ? "standard input" : file }
 
   private func broken(_ error: UserFileReader.Broken) -> CommandError {
-    CommandError(message: "\(name)\(error.place): \(error.reason). Nothing from here on was imported.")
+    let reason = error.reason + (error.reason.hasSuffix("?") ? "" : ".")
+    return CommandError(message: "\(name)\(error.place): \(reason) Nothing from here on was imported.")
   }
 
   private func open() throws -> FileHandle {

@@ -93,13 +93,6 @@ struct UserFileReader {
       throw Broken(line: 1, "the file is empty; its first line must name the columns")
     }
     let names = values.map { $0 ?? "" }
-    if names[0].lowercased().hasPrefix("sep=") {
-      throw Broken(line: line, "this line is for a spreadsheet program; remove it, and separate the columns with commas")
-    }
-    let separators = [";": "semicolons", "\t": "tabs", "|": "vertical bars"]
-    if names.count == 1, let separator = separators.first(where: { names[0].contains($0.key) }) {
-      throw Broken(line: line, "the columns are separated by \(separator.value); save the file with commas between them")
-    }
     let columns = names.map(UserDocument.Column.init(rawValue:))
     for (name, column) in zip(names, columns) where column == nil && !UserDocument.Column.ignored.contains(name) {
       throw Broken(line: line, UserDocument.Column.unknown(name))

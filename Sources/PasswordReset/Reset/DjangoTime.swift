@@ -137,8 +137,8 @@ private struct TimeScanner {
     let digits = rest.prefix { Self.isDigit($0) }
     rest = rest.dropFirst(digits.count)
     if digits.count > 12 { isDjangos = false }
-    let microseconds = String(decoding: digits.prefix(6), as: UTF8.self).padding(toLength: 6, withPad: "0", startingAt: 0)
-    return digits.isEmpty ? nil : Int(microseconds).map { (hour, minute, second, $0) }
+    let microsecond = (min(digits.count, 6)..<6).reduce(Self.value(digits.prefix(6))) { value, _ in value * 10 }
+    return digits.isEmpty ? nil : (hour, minute, second, microsecond)
   }
 
   /// Returns the offset in seconds, `.some(nil)` if there is no zone, and `nil` if there is something else.
@@ -164,8 +164,10 @@ private struct TimeScanner {
     guard count.contains(digits.count) else { return nil }
     if digits.count == 1 { isPythons = false }
     rest = rest.dropFirst(digits.count)
-    return Int(String(decoding: digits, as: UTF8.self))
+    return Self.value(digits)
   }
+
+  private static func value(_ digits: Substring.UTF8View) -> Int { digits.reduce(0) { $0 * 10 + Int($1 - 0x30) } }
 
   private mutating func takeAny(_ characters: String) -> Bool {
     guard let first = rest.first, characters.utf8.contains(first) else { return false }

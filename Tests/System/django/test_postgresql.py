@@ -1,7 +1,6 @@
 """What PostgreSQL writes about a site's users is imported as Django would load it."""
 
 import os
-import pwd
 import random
 import shutil
 import subprocess
@@ -22,6 +21,8 @@ from test_transfer import OLD_HASHES, stored
 pytestmark = pytest.mark.skipif(not shutil.which("initdb") or not shutil.which("postgres"), reason="needs PostgreSQL's initdb and postgres")
 
 COUNT = 1000
+# The number of a user and a group that own nothing.
+ORDINARY = 65534
 NAMES = ["", "Ålice", 'O"Neill', "a,b", "two\nlines", "\\N", "\\", "e\u0301 😀", " blanks ", "NULL", "'quoted'", "tab\there", "\r\n"]
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns"]
 COLUMNS = [
@@ -38,18 +39,13 @@ def cluster() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         path = Path(folder)
         if os.getuid() == 0:
-            os.chown(path, *owner())
+            os.chown(path, ORDINARY, ORDINARY)
         run("initdb", "--pgdata", str(path / "data"), "--no-locale", "--encoding", "UTF8", "--no-sync", folder=path)
         yield path
 
 
-def owner() -> tuple[int, int]:
-    entry = pwd.getpwnam("nobody")
-    return entry.pw_uid, entry.pw_gid
-
-
 def run(*arguments: str, folder: Path, stdin: str = "") -> None:
-    identity: dict[str, Any] = dict(zip(("user", "group"), owner(), strict=True)) if os.getuid() == 0 else {}
+    identity: dict[str, Any] = {"user": ORDINARY, "group": ORDINARY} if os.getuid() == 0 else {}
     done = subprocess.run(arguments, input=stdin.encode(), capture_output=True, timeout=120, cwd=folder, **identity)
     assert done.returncode == 0 and b"ERROR" not in done.stderr, done.stderr.decode()
 

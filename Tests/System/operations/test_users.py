@@ -306,10 +306,12 @@ BROKEN = [
     ("a.csv", "username,mail\nbob,\n", 'a.csv:1: there is no column "mail"; did you mean email?'),
     ("a.csv", "username,phone\nbob,\n", 'a.csv:1: there is no column "phone"; the columns are id, username'),
     ("a.csv", "username,email,\nbob,,\n", 'a.csv:1: there is no column ""; the columns are id, username'),
-    ("a.csv", "username;email;is_active\r\nbob;bob@example.com;WAHR\r\n", "a.csv:1: the columns are separated by semicolons"),
-    ("a.csv", "username\temail\nbob\tb@example.com\n", "a.csv:1: the columns are separated by tabs"),
-    ("a.csv", "sep=;\r\nusername;email\r\nbob;\r\n", "a.csv:1: this line is for a spreadsheet program; remove it"),
-    ("a.csv", "sep=,\nusername,email\nbob,\n", "a.csv:1: this line is for a spreadsheet program; remove it"),
+    ("a.csv", "username;email;is_active\r\nbob;bob@example.com;WAHR\r\n", "a.csv: the columns are separated by semicolons"),
+    ("a.csv", "username\temail\nbob\tb@example.com\n", "a.csv: the columns are separated by tabs"),
+    ("a.csv", '"username";"email"\nbob;"a;b"\n', "a.csv: the columns are separated by semicolons"),
+    ("a.jsonl", "username\nbob\n", "a.jsonl: this is not JSON; for CSV, use --format csv"),
+    ("a.csv", "sep=;\r\nusername;email\r\nbob;\r\n", "a.csv: the first line is for a spreadsheet program; remove it"),
+    ("a.csv", "sep=,\nusername,email\nbob,\n", "a.csv: the first line is for a spreadsheet program; remove it"),
     ("a.csv", "username,email\nbob,\n".encode("utf-16"), "a.csv: this is UTF-16"),
     ("a.csv", "username,email\nbob,\n".encode("utf-16-le"), "a.csv: this is UTF-16"),
     ("a.json", '[{"username": "bob"}]'.encode("utf-16"), "a.json: this is UTF-16"),
@@ -355,7 +357,7 @@ def test_an_error_names_the_line_of_a_broken_file_and_earlier_lines_are_kept(
     (tmp_path / name).write_bytes(content)
     done = users("import", str(tmp_path / name))
     assert done.returncode != 0 and words in done.stderr
-    if ":1:" not in words and re.match(rb'username[^\n]*\nbob|\{"username": "bob"\}\n', content):
+    if b"bob" in content and re.search(":[23]: ", words):
         assert users.names == ["bob"]
     else:
         assert not users.database.exists() or users.names == []

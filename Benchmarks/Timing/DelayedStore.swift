@@ -60,6 +60,8 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
     try await store.correctTimes(at: now, leaseEnd: leaseEnd, longestWait: longestWait)
   }
 
+  func lastRetry() async throws(StoreError) -> Date? { try await store.lastRetry() }
+
   func nextDue(owner: String) async throws(StoreError) -> Date? { try await store.nextDue(owner: owner) }
 
   func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }

@@ -122,6 +122,13 @@ extension SQLiteStore: OutboxStore {
     }
   }
 
+  public func lastRetry() async throws(StoreError) -> Date? {
+    try await read { db in
+      try Int64.fetchOne(db.cachedStatement(sql: "SELECT max(retried_at) FROM password_reset_outbox WHERE dead_lettered_at IS NULL"))
+        .map(Date.init(milliseconds:))
+    }
+  }
+
   public func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance {
     try await write { db in
       // No limit looks further back than a day. If the clock was set back, a time in the future must not count for

@@ -153,5 +153,7 @@ extension WrappedOutboxStore {
 
   func nextDue(owner: String) async throws(StoreError) -> Date? { try await store.nextDue(owner: owner) }
 
+  func lastRetry() async throws(StoreError) -> Date? { try await store.lastRetry() }
+
   func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }
 }

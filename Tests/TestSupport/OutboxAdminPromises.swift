@@ -45,7 +45,9 @@ public let outboxAdminPromises: [StorePromise] = [
     let leased = try #require(try await store.claim(limit: 1, owner: "b", at: now, leaseEnd: now.addingTimeInterval(60)).first)
     let waiting = try #require(ids.last)
     #expect(leased.id == ids[1] && waiting != leased.id)
+    #expect(try await store.lastRetry() == nil)
     #expect(try await store.retryOutbox(.waiting, at: now) == 1)
+    #expect(try await store.lastRetry() == now)
     let jobs = try await store.claim(limit: 5, owner: "c", at: now, leaseEnd: now.addingTimeInterval(60))
     #expect(jobs.map(\.id) == [waiting] && jobs.map(\.ttlStart) == [now])
   },

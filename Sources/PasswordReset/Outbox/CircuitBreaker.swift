@@ -9,6 +9,7 @@ struct CircuitBreaker {
   /// The jobs that failed since the last success. One job that fails again and again does not open the breaker: the fault may be its own.
   private var failing: Set<Int64> = []
   private var openUntil: Date?
+  private var lastFailure: Date?
   private var failedProbes = 0
   private let policy: OutboxPolicy
 
@@ -27,8 +28,14 @@ struct CircuitBreaker {
 
   mutating func recordSuccess() { self = CircuitBreaker(policy) }
 
+  /// Makes the open breaker half-open if the last failure was before `date`.
+  mutating func allowProbe(ifFailedBefore date: Date) {
+    if openUntil != nil, let lastFailure, lastFailure < date { openUntil = .distantPast }
+  }
+
   mutating func recordFailure(of job: Int64, at now: Date) {
     failing.insert(job)
+    lastFailure = now
     if openUntil != nil {
       // An attempt that was in progress when the breaker opened says nothing new.
       guard blockedUntil(at: now) == nil else { return }

@@ -37,6 +37,9 @@ public final class MailSender: Sendable {
   /// When the breaker lets the next attempt through; `nil` if that is now.
   var opensAt: Date? { state.withLock { $0.breaker.blockedUntil(at: now()) } }
 
+  /// Lets an email probe the server now if the last failure was before `date`.
+  func allowProbe(ifFailedBefore date: Date) { state.withLock { $0.breaker.allowProbe(ifFailedBefore: date) } }
+
   /// What became of an email that had a slot.
   enum SendResult {
     case sent

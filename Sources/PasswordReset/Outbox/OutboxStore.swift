@@ -35,6 +35,9 @@ public protocol OutboxStore: Sendable {
   /// Returns when the next job that `owner` does not hold is due, or `nil` if there is none.
   func nextDue(owner: String) async throws(StoreError) -> Date?
 
+  /// Returns when an operator last retried jobs that still wait, or `nil` if there are none.
+  func lastRetry() async throws(StoreError) -> Date?
+
   /// Counts an email against the limits of its address and those of all emails.
   ///
   /// An email counts once, however often it is attempted, and the count survives a restart.

@@ -66,6 +66,7 @@ public final class OutboxWorker: Service {
         await extendLeases()
         nextExtension = now().addingTimeInterval(policy.lease / 3)
       }
+      if sender.opensAt != nil { await probeIfRetried() }
       let opensAt = sender.opensAt
       // While the breaker is half-open, a few jobs suffice to probe the server; all others stay untouched.
       let limit = opensAt != nil ? 0 : sender.isProbing ? policy.connections : policy.maxClaimed
@@ -77,7 +78,8 @@ public final class OutboxWorker: Service {
       if hasRoom, isClaimDue, let jobs = await claim(free) {
         for job in jobs { group.addTask { [self] in await handle(job) } }
       }
-      let wakeTime = min(nextExtension, opensAt ?? .distantFuture, hasRoom ? leases.nextClaim : .distantFuture)
+      let nextPoll = opensAt.map { min($0, now().addingTimeInterval(policy.pollInterval)) }
+      let wakeTime = min(nextExtension, nextPoll ?? .distantFuture, hasRoom ? leases.nextClaim : .distantFuture)
       await sleep(until: wakeTime, signals: &signals)
     } while !Task.isShuttingDownGracefully && !Task.isCancelled
     for job in leases.takeCommitted(limit: 0) { group.addTask { [self] in await handle(job) } }
@@ -101,6 +103,15 @@ public final class OutboxWorker: Service {
     } catch {
       logger.error("Cannot write to the outbox; emails wait", metadata: ["reason": "\(error)"])
       return false
+    }
+  }
+
+  /// Does not wait for the breaker if an operator retried jobs after the last failure.
+  private func probeIfRetried() async {
+    do {
+      if let date = try await outbox.lastRetry() { sender.allowProbe(ifFailedBefore: date) }
+    } catch {
+      logger.error("Cannot read the outbox", metadata: ["reason": "\(error)"])
     }
   }
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from django_site import add_user
+from django_site import add_user, add_users
 from mail_server import MailServer
-from outbox import dead_letters, connected, pending
-from service import Service, command, run_command
+from mail_sink import sinking
+from outbox import connected, dead_letters, insert_reset_emails, pending
+from processes import free_port, settled, wait_until
+from service import Service, command, run_command, serving
 
 DAY = 86_400_000
 
@@ -90,6 +92,19 @@ def test_all_that_wait_are_sent_as_soon_as_the_operator_asks(
     assert run("retry", "--waiting").stdout == "Retrying 1 job.\n"
     mail_server.wait_for(1)
     assert run("retry", "--waiting").stdout == "Retrying 0 jobs.\n"
+
+
+def test_a_retry_does_not_wait_for_the_next_probe_of_the_mail_server(database: Path, tmp_path: Path) -> None:
+    """After some failed probes, the service waits for up to a minute and a half before the next one."""
+    run_command(database, "migrate")
+    insert_reset_emails(database, [user.pk for user in add_users(8)])
+    smtp = {"EMAIL_BACKEND": "smtp", "EMAIL_HOST": "localhost", "EMAIL_PORT": str(free_port()), "EMAIL_CONNECTIONS": "2"}
+    with serving(database, tmp_path, **smtp) as service:
+        settled(lambda: service.log.read_text().count("will be retried"), "a long wait before the next probe", quiet=8)
+        with sinking(tmp_path, int(smtp["EMAIL_PORT"])) as sink:
+            assert command(database, "outbox", "retry", "--waiting").returncode == 0
+            wait_until(lambda: pending(database) == 0, "the outbox to be empty", seconds=10)
+            assert len(sink.arrivals) == 8
 
 
 @pytest.mark.parametrize(

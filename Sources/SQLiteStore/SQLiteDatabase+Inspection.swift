@@ -20,7 +20,8 @@ extension SQLiteDatabase: DatabaseInspector {
         if isThorough, try Self.isDamaged(db) { throw StoreOpenError.damaged(path: path) }
         let isUpToDate = try SQLiteStore.checkSchema(db)
         let damagedUsers = try isThorough && db.tableExists("auth_user") ? SQLiteStore.damagedUsers(in: db) : 0
-        return DatabaseCondition(hasPendingMigrations: !isUpToDate, damagedUsers: damagedUsers)
+        return DatabaseCondition(
+          hasPendingMigrations: !isUpToDate, damagedUsers: damagedUsers, hasAllauth: try db.tableExists("account_emailaddress"))
       }
     } catch {
       throw StoreOpenError(error, path)

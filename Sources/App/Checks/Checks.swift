@@ -135,6 +135,10 @@ enum Checks {
         let message = "Django cannot read \(counted(condition.damagedUsers, "row")) of auth_user; these users cannot sign in, and get no email."
         findings.append(Finding(.damagedUsers, message, hint: "`password-reset users list` names them."))
       }
+      if condition.hasAllauth {
+        let message = "The site uses django-allauth: its reset links are invalid here, and the service's are invalid there."
+        findings.append(Finding(.allauth, message, hint: "Use one of the two for resets; see \"With other packages\" in docs/django.md."))
+      }
       return findings
     } catch {
       return [Finding(error)]

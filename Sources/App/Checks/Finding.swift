@@ -42,6 +42,7 @@ struct Finding: Error, Equatable, Sendable {
     case unusedSetting = "W020"
     case trustsEveryone = "W021"
     case damagedUsers = "W022"
+    case allauth = "W023"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

@@ -13,9 +13,12 @@ public struct DatabaseCondition: Sendable, Equatable {
   public var hasPendingMigrations: Bool
   /// How many rows of the users table Django cannot read; 0 if the inspection was not thorough.
   public var damagedUsers: Int
+  /// Whether the site uses django-allauth, whose reset links are of another kind than Django's.
+  public var hasAllauth: Bool
 
-  public init(hasPendingMigrations: Bool, damagedUsers: Int = 0) {
+  public init(hasPendingMigrations: Bool, damagedUsers: Int = 0, hasAllauth: Bool = false) {
     self.hasPendingMigrations = hasPendingMigrations
     self.damagedUsers = damagedUsers
+    self.hasAllauth = hasAllauth
   }
 }

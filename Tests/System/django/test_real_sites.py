@@ -48,7 +48,7 @@ urlpatterns = [path("dj-rest-auth/", include("dj_rest_auth.urls")), path("djoser
 
 @dataclass(frozen=True)
 class Site:
-    """A Django project in a folder of its own, with its own interpreter."""
+    """A Django project in a separate folder, run by a separate interpreter."""
 
     folder: Path
     settings: str

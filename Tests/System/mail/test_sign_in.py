@@ -1,4 +1,4 @@
-"""A password works wherever Django's smtplib can use it, whatever else the mail server offers."""
+"""Signs in with a password where Django's smtplib can, regardless of what else the mail server offers."""
 
 import smtplib
 from collections.abc import Callable

@@ -181,3 +181,15 @@ def test_an_error_names_the_function_that_a_check_of_the_users_table_needs(colum
         done = command(database, *arguments, stdin="username\nbob\n")
         assert done.returncode == 1, done.stderr
         assert "a CHECK or a column of the table auth_user calls the function REGEXP" in done.stderr and "the site's tools" in done.stderr
+
+
+def test_a_site_with_allauth_gets_a_warning_and_works(database: Path) -> None:
+    def warnings() -> list[str]:
+        found = json.loads(command(database, "check", "--json").stdout)
+        return [finding["message"] for finding in found if finding["id"] == "password_reset.W023"]
+
+    assert warnings() == []
+    execute(database, "CREATE TABLE account_emailaddress (id integer PRIMARY KEY, email varchar(254), verified bool, user_id integer);")
+    (message,) = warnings()
+    assert "django-allauth" in message
+    run_command(database, "migrate")

@@ -117,7 +117,7 @@ enum Checks {
     let target = URL(fileURLWithPath: path).resolvingSymlinksInPath()
     guard FileManager.default.fileExists(atPath: target.path) else {
       let folder = target.deletingLastPathComponent().path
-      guard access(folder, W_OK | X_OK) == 0 else {
+      guard canCreateFiles(in: folder) else {
         let message = "DATABASE_URL names a directory that does not exist or in which no file can be created: \(folder)."
         return [Finding(.unusableDatabase, message, hint: "Check the path, and whether this user may write to the directory.")]
       }
@@ -162,8 +162,34 @@ enum Checks {
     var folder = URL(fileURLWithPath: path)
     // The service creates missing directories, so the first one that exists counts.
     while !FileManager.default.fileExists(atPath: folder.path, isDirectory: &isFolder), folder.path != "/" { folder.deleteLastPathComponent() }
-    if isFolder.boolValue, access(folder.path, W_OK | X_OK) == 0 { return [] }
+    if isFolder.boolValue, canCreateFiles(in: folder.path) { return [] }
     return [Finding(.unwritableFolder, MailSettings.folderMessage, setting: .emailFilePath)]
+  }
+
+  /// Whether this process could create a file in the folder, without trying it.
+  private static func canCreateFiles(in folder: String) -> Bool {
+    // For root, the system calls these writable, but no one can create a file there.
+    let isVirtual = ["/proc", "/sys"].contains { folder == $0 || folder.hasPrefix($0 + "/") }
+    return !isVirtual && access(folder, W_OK | X_OK) == 0
+  }
+
+  /// Checks whether the listeners can use their addresses, on a port that the system chooses.
+  static func ofListeners(_ http: HTTPSettings) -> [Finding] {
+    [(SettingName.httpHost, http.host), (.adminHost, http.adminHost)].filter { !canListen(on: $1) }.map { name, _ in
+      let message = "\(name.rawValue) is a name that is not known at the moment, or an address that this machine does not have."
+      return Finding(.unavailableAddress, message, hint: "Correct it, or use * for all addresses.", setting: name)
+    }
+  }
+
+  private static func canListen(on host: String) -> Bool {
+    var hints = addrinfo()
+    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    var addresses: UnsafeMutablePointer<addrinfo>?
+    guard getaddrinfo(host, "0", &hints, &addresses) == 0, let first = addresses?.pointee else { return false }
+    defer { freeaddrinfo(addresses) }
+    let descriptor = socket(first.ai_family, first.ai_socktype, first.ai_protocol)
+    defer { close(descriptor) }
+    return bind(descriptor, first.ai_addr, first.ai_addrlen) == 0
   }
 
   /// Checks whether the process may open enough files.

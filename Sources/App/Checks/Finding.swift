@@ -43,6 +43,7 @@ struct Finding: Error, Equatable, Sendable {
     case trustsEveryone = "W021"
     case damagedUsers = "W022"
     case allauth = "W023"
+    case unavailableAddress = "W024"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

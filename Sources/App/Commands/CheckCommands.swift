@@ -66,11 +66,11 @@ struct CheckCommand: AsyncParsableCommand {
       let database = Checks.ofDatabase(path: settings.database.path, isThorough: true)
       let mailServer = connect ? await Checks.ofMailServer(settings) : []
       return Checks.ofProcess() + Checks.ofCertificate(settings.http) + Checks.ofMailFolder(settings.mail) + database + mailServer
-        + Checks.ofSettings(settings)
+        + Checks.ofListeners(settings.http) + Checks.ofSettings(settings)
     } catch {
       // Check what can be checked even if other settings are wrong. If DATABASE_URL itself is wrong, that is one of the findings.
       var others: [Finding] = []
-      if let http = HTTPSettings(nextToErrorsIn: environment) { others += Checks.ofCertificate(http) }
+      if let http = HTTPSettings(nextToErrorsIn: environment) { others += Checks.ofCertificate(http) + Checks.ofListeners(http) }
       if let mail = MailSettings(nextToErrorsIn: environment) { others += Checks.ofMailFolder(mail) }
       if let database = DatabaseSettings(nextToErrorsIn: environment) { others += Checks.ofDatabase(path: database.path, isThorough: true) }
       return error.findings + others.filter { !error.findings.contains($0) } + Checks.ofProcess() + error.warnings

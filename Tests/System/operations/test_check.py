@@ -618,7 +618,7 @@ def test_a_check_connects_only_where_needed(site: Site) -> None:
 
 def test_a_directory_for_emails_that_cannot_be_written_is_found(site: Site) -> None:
     (site.folder / "a-file").touch()
-    for path in (site.folder / "a-file", site.folder / "a-file" / "mails", Path("/dev/null/mails")):
+    for path in (site.folder / "a-file", site.folder / "a-file" / "mails", Path("/dev/null/mails"), Path("/proc/mails")):
         site.set(EMAIL_BACKEND="file", EMAIL_FILE_PATH=str(path))
         assert "E017" in [finding.number for finding in site.check()]
         done = site.run("serve")
@@ -626,6 +626,22 @@ def test_a_directory_for_emails_that_cannot_be_written_is_found(site: Site) -> N
     site.set(EMAIL_FILE_PATH=str(site.folder / "new" / "mails"))
     assert "E017" not in [finding.number for finding in site.check()]
     assert not (site.folder / "new").exists()
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "2001:db8::1"])
+@pytest.mark.parametrize("name", ["HTTP_HOST", "ADMIN_HOST"])
+def test_an_address_that_cannot_be_used_is_found(name: str, host: str, site: Site) -> None:
+    site.set(**{name: host})
+    found = [finding for finding in site.check() if finding.number == "W022"]
+    assert len(found) == 1 and name in found[0].message
+    done = site.run("serve")
+    assert done.returncode == 1 and name in done.stderr
+
+
+def test_no_database_can_be_created_in_a_virtual_folder(site: Site) -> None:
+    site.set(DATABASE_URL="sqlite:/proc/db.sqlite3")
+    assert "E011" in [finding.number for finding in site.check()]
+    assert site.run("serve").returncode == 78
 
 
 def test_too_few_files_are_found(site: Site) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from outbox import connected
-from service import BASE_ENVIRONMENT, Service, run_program
+from processes import free_port, running, wait_until
+from service import BASE_ENVIRONMENT, BINARY, Service, environment_of, run_program
 
 
 def health(port: int, seconds: float = 10, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -33,6 +34,16 @@ def test_the_exit_status_is_the_health_of_the_service(database: Path, serve: Cal
     service.process.wait()
     dead = health(service.port)
     assert dead.returncode == 1 and dead.stdout + dead.stderr != ""
+
+
+def test_an_asterisk_listens_on_all_addresses(database: Path, tmp_path: Path) -> None:
+    port = free_port()
+    environment = environment_of(database, HTTP_HOST="*", HTTP_PORT=str(port), ADMIN_HOST="*")
+    with running([BINARY, "serve"], environment, tmp_path / "log"):
+        wait_until(lambda: health(port, HTTP_HOST="*").returncode == 0, "the service to be ready")
+        for host in ("127.0.0.1", "127.0.0.3", "localhost", "::1"):
+            done = health(port, HTTP_HOST=host)
+            assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
 
 
 def test_a_service_that_hangs_is_reported_in_time(serve: Callable[..., Service]) -> None:

@@ -199,6 +199,10 @@ final class SMTPConnection {
         """)
   }
 
+  private var cutRemedy: String {
+    "; the server closed the connection after EHLO with the client name \(clientName): if it does so each time, set EMAIL_HELO_NAME"
+  }
+
   private func noUTF8(_ message: EncodedMessage) -> MailError {
     let detail = "\(server): the server does not offer SMTPUTF8, which an address needs whose part before the @ is not ASCII"
     return message.sender.utf8.allSatisfy { $0 < 0x80 }
@@ -211,11 +215,12 @@ final class SMTPConnection {
     if let refusal = session.helloRefusal {
       return .unavailable(reason: "\(server): EHLO failed: \(refusal.code)\(SMTPRefusal.clientName.remedy(clientName: clientName))")
     }
+    let isCut = session.awaitsHello && [CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_GOT_NOTHING].contains(result)
     let detail = errorText.pointee == 0 ? String(cString: curl_easy_strerror(result)) : String(cString: errorText)
     let code = curl_response_code(handle)
     // libcurl's text contains the code of most replies, but not for "Weird server reply".
     let replyCode = result == CURLE_WEIRD_SERVER_REPLY && code > 0 ? " (\(code))" : ""
-    let reason = "\(server): \(detail)\(replyCode)\(Self.remedy(for: result, settings))"
+    let reason = "\(server): \(detail)\(replyCode)\(isCut ? cutRemedy : Self.remedy(for: result, settings))"
     // Only a reply to the envelope or to the message refuses this email. The greeting can cause the same libcurl error
     // as the message, so check that the message has started. After a failed authentication (RFC 4954) the email waits
     // until the operator has fixed the settings.

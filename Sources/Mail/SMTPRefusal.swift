@@ -81,8 +81,16 @@ enum SMTPRefusal: Equatable {
   /// Returns the text in lowercase, without anything in angle brackets, without addresses and without the recipient's name.
   private static func words(of text: String, without recipient: String) -> String {
     let name = recipient.lowercased().prefix { $0 != "@" }
-    let words = text.lowercased().replacing(/<[^>]*>|[^\s<>]*@[^\s<>]*/, with: " ").split(whereSeparator: \.isWhitespace)
-    return words.filter { $0.trimmingCharacters(in: .punctuationCharacters) != name }.joined(separator: " ")
+    var isInBrackets = false
+    let outside = text.lowercased().filter { character in
+      if character == "<" { isInBrackets = true }
+      defer { if character == ">" { isInBrackets = false } }
+      return !isInBrackets
+    }
+    let words = outside.split(whereSeparator: \.isWhitespace).filter { word in
+      !word.contains("@") && word.trimmingCharacters(in: .punctuationCharacters) != name
+    }
+    return words.joined(separator: " ")
   }
 
   /// Returns the enhanced status code (RFC 3463) without its first digit, such as `7.1`, or an empty text.

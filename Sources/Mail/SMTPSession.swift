@@ -7,11 +7,13 @@ struct SMTPSession {
     var code: Int
     /// The text of all lines. It may contain addresses, so no log may show it.
     var text: String
+
+    init(code: Int, text: String) { (self.code, self.text) = (code, String(decoding: text.utf8.prefix(longestText), as: UTF8.self)) }
   }
 
   private static let keywords: Set = ["AUTH", "STARTTLS", "SMTPUTF8", "SIZE", "8BITMIME"]
-  /// No server writes more than this about one command.
-  private static let longestText = 4096
+  /// How many bytes of a reply are kept: two lines of the length that RFC 5321 section 4.5.3.1.5 allows.
+  private static let longestText = 1024
 
   let usesStartTLS: Bool
   /// The SASL mechanisms that the server offers, in uppercase.
@@ -26,7 +28,7 @@ struct SMTPSession {
   /// Whether the last extensions that the server reported are those that count, because they came under TLS if it is required.
   private(set) var isIntroduced = false
   /// Whether the next reply is the one to EHLO or HELO.
-  private var awaitsHello = false
+  private(set) var awaitsHello = false
   private var isGreeted = false
   private var isSecured = false
   private var text = ""

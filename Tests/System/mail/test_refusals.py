@@ -8,7 +8,7 @@ import pytest
 from django_site import add_user
 from outbox import dead_letters, failures, pending
 from processes import wait_until
-from scripted_server import Replies, scripted, settings
+from scripted_server import Fault, Replies, scripted, settings
 from service import BASE_ENVIRONMENT, Service, command, run_program
 
 HELO_REFUSED = "504 5.5.2 <vm>: Helo command rejected: need fully-qualified hostname"
@@ -18,6 +18,8 @@ REFUSALS = [
     ({"MAIL": "504 5.5.2 vm"}, "EMAIL_HELO_NAME"),
     ({"EHLO": "501 5.5.4 Invalid domain name", "HELO": "501 5.5.4 Invalid domain name"}, "EMAIL_HELO_NAME"),
     ({"EHLO": "421 4.7.0 Try again later, closing connection. (EHLO)"}, "EMAIL_HELO_NAME"),
+    ({"EHLO": Fault.CUT}, "EMAIL_HELO_NAME"),
+    ({"RCPT": "550 5.7.1 relaying denied " + "x" * 9000}, "EMAIL_HOST_USER"),
     ({"EHLO": "550-5.7.1 who\r\n550 5.7.1 are you?", "HELO": "550 5.7.1 no"}, "EMAIL_HELO_NAME"),
     ({"MAIL": "530 5.7.0 Must issue a STARTTLS command first"}, "EMAIL_USE_TLS"),
     ({"MAIL": "530 5.7.57 Client not authenticated to send mail"}, "EMAIL_HOST_USER"),

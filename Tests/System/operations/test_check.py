@@ -632,7 +632,7 @@ def test_a_directory_for_emails_that_cannot_be_written_is_found(site: Site) -> N
 @pytest.mark.parametrize("name", ["HTTP_HOST", "ADMIN_HOST"])
 def test_an_address_that_cannot_be_used_is_found(name: str, host: str, site: Site) -> None:
     site.set(**{name: host})
-    found = [finding for finding in site.check() if finding.number == "W022"]
+    found = [finding for finding in site.check() if finding.number == "W024"]
     assert len(found) == 1 and name in found[0].message
     done = site.run("serve")
     assert done.returncode == 1 and name in done.stderr

@@ -113,7 +113,8 @@ enum MIMEEncoder {
 
   /// Returns whether a text of a header needs no encoding: ASCII with single spaces, in words that are short enough to be folded.
   private static func isPlain(_ text: String) -> Bool {
-    text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains("=?")
+    guard !text.isEmpty else { return true }
+    return text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains("=?")
       && text.split(separator: " ", omittingEmptySubsequences: false).allSatisfy { (1...50).contains($0.utf8.count) }
   }
 

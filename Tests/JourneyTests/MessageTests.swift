@@ -41,6 +41,15 @@ import Testing
     #expect(encoded.data.split(separator: UInt8(ascii: "\n")).allSatisfy { $0.count <= 998 })
   }
 
+  @Test(arguments: ["noreply@example.com", "<noreply@example.com>", "\"\" <noreply@example.com>"])
+  func `has no name of the sender if there is none`(_ sender: String) throws {
+    var message = message
+    message.sender = sender
+    let header = try #require(try wire(message).firstMatch(of: /(?m)^From: (.*?)\r\n/))
+    #expect(header.1.hasSuffix("noreply@example.com") || header.1.hasSuffix("<noreply@example.com>"))
+    #expect(!header.1.contains("=?"))
+  }
+
   @Test(arguments: [
     "one\ntwo\n", "one\r\ntwo\r\n", "one\rtwo\r", "one\n\r\ntwo\n\n", "eins: ß\nzwei\n", "一\n二\n", "一\r二\r\n三\n", "\n\n密码",
     String(repeating: "x", count: 2000) + "\ny\n", "trailing \nspace\t\n", ".\n..\nFrom a\n",

@@ -51,7 +51,24 @@ public struct DjangoTime: Sendable, Equatable {
   }
 
   /// The clock time without its zone, to the second, which is what Django makes tokens of.
-  public var clock: String { "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2)) \(padded(hour, 2)):\(padded(minute, 2)):\(padded(second, 2))" }
+  public var clock: String {
+    // A link check needs it, and interpolation would take a percent of that.
+    var text: [UInt8] = []
+    text.reserveCapacity(19)
+    func append(_ number: Int, _ separator: String) {
+      text.append(UInt8(ascii: "0") + UInt8(number / 10))
+      text.append(UInt8(ascii: "0") + UInt8(number % 10))
+      text += separator.utf8
+    }
+    append(year / 100, "")
+    append(year % 100, "-")
+    append(month, "-")
+    append(day, " ")
+    append(hour, ":")
+    append(minute, ":")
+    append(second, "")
+    return String(decoding: text, as: UTF8.self)
+  }
 
   /// The form that Django stores in SQLite, in UTC: `2026-11-20 22:09:52.123456`. `nil` if it is not in the years 1 to
   /// 9999.
@@ -92,14 +109,14 @@ private func padded(_ number: Int, _ width: Int) -> String {
 
 /// Scans the two forms of a time that Django accepts. A regular expression here took most of an import's time.
 private struct TimeScanner {
-  private var rest: Substring.UTF8View
+  private var rest: ArraySlice<UInt8>
   /// Whether the text so far has the form of `datetime_re` in Django's `dateparse`.
   var isDjangos = true
   /// Whether the text so far has the form that Python's `datetime.fromisoformat` reads, except for dates by week.
   private(set) var isPythons = true
 
   // No time is longer than 64 bytes.
-  init(_ text: String) { rest = Substring(text).utf8.prefix(64) }
+  init(_ text: String) { rest = Array(text.utf8.prefix(64))[...] }
 
   var isAtEnd: Bool { rest.isEmpty }
 
@@ -167,7 +184,7 @@ private struct TimeScanner {
     return Self.value(digits)
   }
 
-  private static func value(_ digits: Substring.UTF8View) -> Int { digits.reduce(0) { $0 * 10 + Int($1 - 0x30) } }
+  private static func value(_ digits: ArraySlice<UInt8>) -> Int { digits.reduce(0) { $0 * 10 + Int($1 - 0x30) } }
 
   private mutating func takeAny(_ characters: String) -> Bool {
     guard let first = rest.first, characters.utf8.contains(first) else { return false }

@@ -85,29 +85,34 @@ extension SQLiteStore: OutboxStore {
   }
 
   public func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
-    try await write { db in
+    let limits: StatementArguments = [
+      "future": now.milliseconds + Self.clockTolerance, "tooLate": leaseEnd.milliseconds + Self.clockTolerance,
+      "first": Int64(longestWait.first * 1000), "longest": Int64(longestWait.longest * 1000),
+    ]
+    // Nearly always there is nothing to correct, and a read waits for no lock.
+    let isNeeded = try await read { db in
+      try Bool.fetchOne(db, sql: "SELECT EXISTS (\(Self.wrongTimes))", arguments: limits) ?? false
+    }
+    guard isNeeded else { return 0 }
+    return try await write { db in
       try db.execute(
         sql: """
-          WITH late(id, is_wrong, is_dead) AS (
-            SELECT id, dead_lettered_at > :future OR created_at > :future OR retried_at > :future
-              OR owner IS NULL AND due_at > :future + min(:longest, :first * (1 << min(max(attempts, 1) - 1, 20))), dead_lettered_at > :future
-            FROM password_reset_outbox
-            WHERE created_at > :future OR retried_at > :future OR dead_lettered_at > :future OR dead_lettered_at IS NULL AND due_at > :future
-          )
           UPDATE password_reset_outbox SET
             created_at = min(created_at, :now), retried_at = min(retried_at, :now),
-            dead_lettered_at = CASE WHEN is_dead THEN NULL ELSE dead_lettered_at END,
+            dead_lettered_at = CASE WHEN dead_lettered_at > :future THEN NULL ELSE dead_lettered_at END,
             due_at = min(due_at, CASE WHEN owner IS NULL THEN :now ELSE :leaseEnd END)
-          FROM late WHERE late.id = password_reset_outbox.id AND (is_wrong OR owner IS NOT NULL AND due_at > :leaseEnd + :tolerance)
-          """,
-        arguments: [
-          "now": now.milliseconds, "future": now.milliseconds + Self.clockTolerance, "tolerance": Self.clockTolerance,
-          "leaseEnd": leaseEnd.milliseconds,
-          "first": Int64(longestWait.first * 1000), "longest": Int64(longestWait.longest * 1000),
-        ])
+          WHERE id IN (\(Self.wrongTimes))
+          """, arguments: limits + ["now": now.milliseconds, "leaseEnd": leaseEnd.milliseconds])
       return db.changesCount
     }
   }
+
+  /// Selects the jobs whose times a clock that was ahead must have recorded.
+  private static let wrongTimes = """
+    SELECT id FROM password_reset_outbox
+    WHERE created_at > :future OR retried_at > :future OR dead_lettered_at > :future OR dead_lettered_at IS NULL AND CASE
+      WHEN owner IS NULL THEN due_at > :future + min(:longest, :first * (1 << min(max(attempts, 1) - 1, 20))) ELSE due_at > :tooLate END
+    """
 
   /// Times that are ahead by less, in milliseconds, are not from a clock that was ahead.
   private static let clockTolerance: Int64 = 1000

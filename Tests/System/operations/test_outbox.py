@@ -22,17 +22,17 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(database: Path) -> Run:
-    """Runs `outbox` on three rows: the first waits for another day, the others are dead letters, of today and 40 days old."""
+    """Runs `outbox` on three rows: the first waits for ten minutes after ten attempts, the others are dead letters, of today and 40 days old."""
     run_command(database, "migrate")
     add_user("user3", "user3@example.com")
     add_user("user1", "user1@example.com")
     now = int(time.time() * 1000)
-    rows = [(1, now, now + DAY, None, None), (2, now, now, "RCPT failed: 550", now)]
+    rows = [(1, now, now + DAY // 144, None, None), (2, now, now, "RCPT failed: 550", now)]
     rows += [(3, now - 40 * DAY, now - 40 * DAY, "\x1b[31mred", now - 40 * DAY)]
     with connected(database) as connection:
         connection.executemany(
-            "INSERT INTO password_reset_outbox (id, kind, identifier, locale, request_id, created_at, due_at, last_error, dead_lettered_at)"
-            " VALUES (?1, 'request_email', 'user' || ?1 || '@example.com', 'de', 'r' || ?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO password_reset_outbox (id, kind, identifier, locale, request_id, created_at, due_at, last_error, dead_lettered_at, attempts)"
+            " VALUES (?1, 'request_email', 'user' || ?1 || '@example.com', 'de', 'r' || ?1, ?2, ?3, ?4, ?5, 10)",
             rows,
         )
     return lambda *arguments: command(database, "outbox", *arguments)
@@ -87,7 +87,7 @@ def test_a_retried_job_is_sent_regardless_of_its_age(
 def test_all_that_wait_are_sent_as_soon_as_the_operator_asks(
     run: Run, database: Path, serve_with_mail: Callable[..., Service], mail_server: MailServer
 ) -> None:
-    """The job would otherwise wait for another day."""
+    """The job would otherwise wait for ten minutes."""
     serve_with_mail()
     assert run("retry", "--waiting").stdout == "Retrying 1 job.\n"
     mail_server.wait_for(1)

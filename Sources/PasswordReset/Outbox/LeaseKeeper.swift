@@ -40,10 +40,6 @@ public final class LeaseKeeper: Sendable {
     self.now = now
   }
 
-  /// Returns a delay before a job starts, which separates the worker's activity from the response to the request. It is too short to matter to
-  /// an email.
-  static func randomStartDelay() -> TimeInterval { .random(in: 0.005...0.03) }
-
   // MARK: - For code that adds jobs
 
   /// Returns a job to be added to the outbox. If the worker has room and no claim is due, it is leased to this process, which saves the worker a
@@ -59,7 +55,7 @@ public final class LeaseKeeper: Sendable {
       return true
     }
     return NewJob(
-      kind, locale: locale, requestID: requestID, createdAt: now, due: now.addingTimeInterval(isLeased ? duration : Self.randomStartDelay()),
+      kind, locale: locale, requestID: requestID, createdAt: now, due: now.addingTimeInterval(isLeased ? duration : OutboxPolicy.randomStartDelay()),
       owner: isLeased ? owner : nil)
   }
 

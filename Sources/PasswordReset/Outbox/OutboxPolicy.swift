@@ -30,6 +30,10 @@ public struct OutboxPolicy: Sendable {
 
   public init() {}
 
+  /// Returns a delay before a job starts, which separates the worker's activity from the response to the request. It is too short to matter to
+  /// an email.
+  static func randomStartDelay() -> TimeInterval { .random(in: 0.005...0.03) }
+
   /// Returns the wait after `attempts` failures: it doubles up to `longest`, and varies by half so that emails that failed together are not all
   /// attempted together.
   func backoff(after attempts: Int, longest: TimeInterval) -> TimeInterval {

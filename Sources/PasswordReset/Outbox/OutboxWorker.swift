@@ -1,7 +1,6 @@
 import Concurrency
 public import Foundation
 public import Logging
-import Prometheus
 public import ServiceLifecycle
 
 /// Turns the jobs of the outbox into emails, and retries what fails.
@@ -70,7 +69,7 @@ public final class OutboxWorker: Service {
       let opensAt = sender.opensAt
       // While the breaker is half-open, a few jobs suffice to probe the server; all others stay untouched.
       let limit = opensAt != nil ? 0 : sender.isProbing ? policy.connections : policy.maxClaimed
-      for job in leases.takeCommitted(limit: limit) { group.addTask { [self] in await handle(job, after: LeaseKeeper.randomStartDelay()) } }
+      for job in leases.takeCommitted(limit: limit) { group.addTask { [self] in await handle(job, after: OutboxPolicy.randomStartDelay()) } }
       let free = limit - leases.heldOrReserved
       // A claim costs a commit, so it waits until there is room for several jobs.
       let hasRoom = free > limit / 2
@@ -153,7 +152,7 @@ public final class OutboxWorker: Service {
     while true {
       do {
         if try await leases.finish(job, outcome) {
-          log(outcome, of: job)
+          outcome.report(job, to: logger, sender.metrics, at: now())
         } else {
           logger.debug("Another process took over the job, or it was deleted", metadata: ["request_id": "\(job.requestID)"])
         }
@@ -169,30 +168,6 @@ public final class OutboxWorker: Service {
       // A shutdown cannot wait: the lease will run out, and an email that was already sent may be sent again.
       guard !Task.isShuttingDownGracefully else { return leases.abandon(job) }
       do { try await Task.sleep(for: Self.recordPause) } catch { return leases.abandon(job) }
-    }
-  }
-
-  private func log(_ outcome: JobOutcome, of job: Job) {
-    var metadata: Logger.Metadata = ["request_id": "\(job.requestID)", "attempts": "\(job.attempts)"]
-    switch outcome {
-    case .done(let audit):
-      if audit.event == .mailed { sender.metrics.emails.increment("sent") }
-      metadata["event"] = "\(audit.event.rawValue)"
-      logger.info("Job done", metadata: metadata)
-    case .split(let userIDs, _):
-      metadata["accounts"] = "\(userIDs.count)"
-      logger.info("Request concerns several accounts", metadata: metadata)
-    case .release:
-      logger.debug("Job released", metadata: metadata)
-    case .retry(let date, let reason):
-      sender.metrics.emails.increment("retried")
-      metadata["reason"] = "\(reason)"
-      metadata["retry_in"] = "\(Int(date.timeIntervalSince(now()).rounded(.up))) s"
-      logger.warning("Email not sent; it will be retried", metadata: metadata)
-    case .deadLetter(let reason, _):
-      sender.metrics.emails.increment("dead")
-      metadata["reason"] = "\(reason)"
-      logger.error("Email not sent; it is a dead letter", metadata: metadata)
     }
   }
 

@@ -342,7 +342,7 @@ def test_an_overload_of_the_hashing_pool_is_visible(database: Path, tmp_path: Pa
     body = b'{"new_password1": "%b", "new_password2": "%b"}' % (NEW.encode(), NEW.encode())
     head = f"POST /password-reset/{link.uid}/{link.token} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     request = head.encode() + b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    slow = {"PASSWORD_HASHER_CONCURRENCY": "1", "PASSWORD_HASHER_OPTIONS": "iterations=100000"}
+    slow = {"PASSWORD_HASHER_CONCURRENCY": "1", "PASSWORD_HASHER_OPTIONS": "iterations=1500000"}
     with serving(database, tmp_path, **slow) as service, ExitStack() as stack:
         clients = [stack.enter_context(Connection(service.port)) for _ in range(80)]
         for client in clients:

@@ -15,7 +15,7 @@ from service import Link, Service, serving
 CAPACITY = 33
 USERS = 5 * CAPACITY
 # Each takes some hundredths of a second.
-SLOW = {"PASSWORD_HASHER_CONCURRENCY": "1", "PASSWORD_HASHER_OPTIONS": "iterations=20000"}
+SLOW = {"PASSWORD_HASHER_CONCURRENCY": "1", "PASSWORD_HASHER_OPTIONS": "iterations=50000"}
 
 
 def is_hashing(service: Service) -> bool:

@@ -111,6 +111,7 @@ struct UsersImportCommand: AsyncParsableCommand {
       do throws(UserDocument.Fault) {
         batch.append((entry.place, try entry.user.get().record(now: Date(), choosesPassword: firstPasswordByEmail)))
       } catch {
+        // There is no name if the user itself could not be read; `error` says why.
         refuse(entry.place, error.reason, user: (try? entry.user.get())?.values[.username], &tally)
       }
     }

@@ -118,14 +118,10 @@ struct SettingsReader {
   mutating func value<Value>(
     _ name: SettingName, default defaultValue: String? = nil, message: String, hint: String? = nil, _ parse: (String) -> Value?
   ) -> Value {
-    if let text = setText(name) {
-      if let value = parse(text) { return value }
-      addError(name, message, hint: hint)
+    value(name, default: defaultValue) { text throws(Invalid) in
+      guard let value = parse(text) else { throw Invalid(message, hint: hint) }
+      return value
     }
-    guard let text = defaultText(name, defaultValue), let value = parse(text) else {
-      preconditionFailure("the default value of \(name.rawValue) cannot be parsed")
-    }
-    return value
   }
 
   /// Why a text cannot be the value of a setting.

@@ -13,6 +13,7 @@ import pytest
 
 import service as service_module
 from metrics import ask_admin, scrape
+from processes import wait_until
 from service import Service, command, serving
 
 WITHOUT_PRIVILEGES = "--bounding-set=-dac_override,-dac_read_search,-linux_immutable"
@@ -153,7 +154,7 @@ def test_a_service_is_not_ready_while_its_database_is_read_only(spoil: Spoil, si
         with spoil(site):
             assert ready(service) == [503, 503, 0]
             assert ask_admin(service, "/health/live").status == HTTPStatus.OK
-            assert "cannot be written" in service.log.read_text()
+            wait_until(lambda: "cannot be written" in service.log.read_text(), "the fault in the log")
         assert ready(service) == [200, 200, 1]
 
 

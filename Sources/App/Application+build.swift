@@ -30,42 +30,77 @@ struct ApplicationDependencies: Sendable {
   var onAdminListening: @Sendable (Int) -> Void = { _ in }
 }
 
+/// Which work a process does. Several processes can share the work on one database.
+enum ProcessRole: Sendable {
+  /// Answers requests and sends the emails.
+  case complete
+  /// Answers requests. Other processes send the emails.
+  case web
+  /// Sends the emails.
+  case worker
+
+  /// How often a process that only sends emails looks for those of other processes, in seconds.
+  fileprivate static let workerPollInterval: TimeInterval = 1
+}
+
 /// Builds the complete service from its settings: the kit, the listeners and what reloads. Tests call it as well.
-func buildApplication(_ settings: Settings, dependencies: ApplicationDependencies = ApplicationDependencies(), logger: Logger) throws
-  -> some ApplicationProtocol
-{
-  let backend = try dependencies.mailBackend ?? settings.mail.makeBackend(now: dependencies.now())
+/// - Parameter role: not `worker`, which answers no requests.
+func buildApplication(
+  _ settings: Settings, role: ProcessRole = .complete, dependencies: ApplicationDependencies = ApplicationDependencies(), logger: Logger
+) throws -> some ApplicationProtocol {
   let certificate = try settings.http.loadCertificate(logger: logger)
-  // Everything that can refuse the start comes first, so that a refused start does not migrate the database.
-  let store = try openDatabase(path: settings.database.path, onStatement: dependencies.onStatement) { reason in
-    logger.error("The database cannot be used any more", metadata: ["reason": "\(reason)"])
-  }
-  try store.migrate()
-  let registry = dependencies.registry
-  let templates = CurrentTemplates(settings.templates)
-  let kit = PasswordResetKit(settings.kit(composer: templates, dependencies), store: store, backend: backend, logger: logger)
-  let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
+  let parts = try ProcessParts(settings, role, dependencies, logger: logger)
   let connections = ConnectionCount(limit: dependencies.maxConnections)
-  HTTPMetrics.measure(connections, in: registry)
-  store.measureOutbox(in: registry, now: dependencies.now)
-  registry.gauge("password_reset_database_up", "Whether the database responds and can be written to, as /health/ready reports.") {
-    await isReady() ? 1 : 0
-  }
-  let admin = AdminListener(
-    registry: registry, mailbox: settings.isDevelopment ? backend as? any Mailbox : nil, settings, dependencies, logger: logger, isReady: isReady)
-  let reloader = dependencies.reloadsOnHangup ? TemplateReloader(settings, current: templates, logger: logger) : nil
-  // They stop in the opposite order, after the listener.
-  let others: [(any Service)?] = [certificate, reloader, admin]
+  HTTPMetrics.measure(connections, in: dependencies.registry)
   return Application(
-    responder: kit.api(isReady: isReady),
+    responder: parts.kit.api(isReady: parts.isReady),
     server: .guarded(
-      connections: connections, certificate: certificate, allowedOrigins: settings.http.allowedOrigins, metrics: kit.metrics, logger: logger),
+      connections: connections, certificate: certificate, allowedOrigins: settings.http.allowedOrigins, metrics: parts.kit.metrics,
+      logger: logger),
     configuration: .init(
       address: .hostname(settings.http.host, port: settings.http.port), backlog: ConnectionCount.backlog, reuseAddress: true,
       availableConnectionsDelegate: connections),
-    services: others.compactMap(\.self) + kit.services,
+    services: (certificate.map { [$0] } ?? []) + parts.services,
     onServerRunning: { dependencies.onListening($0.localAddress?.port ?? settings.http.port) },
     logger: logger)
+}
+
+/// Builds the services of a process that only sends emails.
+func buildWorker(_ settings: Settings, dependencies: ApplicationDependencies, logger: Logger) throws -> [any Service] {
+  try ProcessParts(settings, .worker, dependencies, logger: logger).services
+}
+
+/// The parts that a process of any role needs.
+private struct ProcessParts {
+  let kit: PasswordResetKit
+  let isReady: @Sendable () async -> Bool
+  /// The services, in the order in which they start. They stop in the opposite order.
+  let services: [any Service]
+
+  init(_ settings: Settings, _ role: ProcessRole, _ dependencies: ApplicationDependencies, logger: Logger) throws {
+    let backend = try role == .web ? nil : dependencies.mailBackend ?? settings.mail.makeBackend(now: dependencies.now())
+    // Everything that can refuse the start comes first, so that a refused start does not migrate the database.
+    let store = try openDatabase(path: settings.database.path, onStatement: dependencies.onStatement) { reason in
+      logger.error("The database cannot be used any more", metadata: ["reason": "\(reason)"])
+    }
+    try store.migrate()
+    let registry = dependencies.registry
+    let templates = CurrentTemplates(settings.templates)
+    var configuration = settings.kit(composer: templates, dependencies)
+    if role == .worker { configuration.outbox.pollInterval = ProcessRole.workerPollInterval }
+    kit = PasswordResetKit(configuration, store: store, backend: backend, logger: logger)
+    let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
+    store.measureOutbox(in: registry, now: dependencies.now)
+    registry.gauge("password_reset_database_up", "Whether the database responds and can be written to, as /health/ready reports.") {
+      await isReady() ? 1 : 0
+    }
+    let admin = AdminListener(
+      registry: registry, mailbox: settings.isDevelopment ? backend as? any Mailbox : nil, settings, dependencies, logger: logger, isReady: isReady)
+    let reloader = dependencies.reloadsOnHangup && role != .web ? TemplateReloader(settings, current: templates, logger: logger) : nil
+    let others: [(any Service)?] = [reloader, admin]
+    self.isReady = isReady
+    services = others.compactMap(\.self) + kit.services
+  }
 }
 
 extension Settings {

@@ -13,7 +13,7 @@ public import ServiceLifecycle
 public struct PasswordResetKit: Sendable {
   /// The three operations, without HTTP.
   public let service: PasswordResetService
-  /// The services that must run while the application runs: they write the audit and send the emails.
+  /// The services that must run while the application runs: they write the audit and, if there is an email backend, send the emails.
   public let services: [any Service]
   /// The metrics of the HTTP interface.
   public let metrics: HTTPMetrics
@@ -23,8 +23,8 @@ public struct PasswordResetKit: Sendable {
   /// Connects the parts. Nothing runs yet.
   /// - Parameters:
   ///   - store: The users, the outbox and the audit. Its tables must be up to date.
-  ///   - backend: Sends the emails.
-  public init(_ configuration: Configuration, store: any AuditStore & OutboxStore & UserStore, backend: any MailBackend, logger: Logger) {
+  ///   - backend: Sends the emails, or `nil` if another process on the same database sends them.
+  public init(_ configuration: Configuration, store: any AuditStore & OutboxStore & UserStore, backend: (any MailBackend)?, logger: Logger) {
     let now = configuration.now
     let registry = configuration.registry
     let policy = configuration.outbox
@@ -36,19 +36,20 @@ public struct PasswordResetKit: Sendable {
       identifierHasher: IdentifierHasher(secretKey: configuration.secretKey), now: now)
     let auditTrail = AuditTrail(store: store, lifetime: configuration.auditLifetime, registry: registry, logger: logger, now: now)
     let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: now)
-    let sender = MailSender(backend, policy: policy, registry: registry, now: now)
-    let links = ResetLinkFactory(tokenGenerator: context.tokenGenerator, resetURL: configuration.resetURL)
-    let handler = ResetMailHandler(
-      context: context, links: links, composer: configuration.composer, sender: sender, leases: leases, policy: policy)
-    let worker = OutboxWorker(
-      outbox: store, leases: leases, handler: handler, sender: sender, policy: policy, logger: logger, now: now)
+    let worker = backend.map { backend in
+      let sender = MailSender(backend, policy: policy, registry: registry, now: now)
+      let links = ResetLinkFactory(tokenGenerator: context.tokenGenerator, resetURL: configuration.resetURL)
+      let handler = ResetMailHandler(
+        context: context, links: links, composer: configuration.composer, sender: sender, leases: leases, policy: policy)
+      return OutboxWorker(outbox: store, leases: leases, handler: handler, sender: sender, policy: policy, logger: logger, now: now)
+    }
     let slots = configuration.hashingSlots
     service = PasswordResetService(
       context: context, auditTrail: auditTrail, passwords: configuration.passwords,
       hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry), leases: leases,
       sendsNotice: configuration.notifiesOfChange)
     // They stop in the opposite order: the worker still has to write to the audit.
-    services = [auditTrail, worker]
+    services = [auditTrail] + (worker.map { [$0] } ?? [])
     metrics = HTTPMetrics(registry)
     rateLimiter = RequestRateLimiter(
       requests: configuration.requestLimits, links: configuration.linkLimits, trustedProxies: configuration.trustedProxies, metrics: metrics,

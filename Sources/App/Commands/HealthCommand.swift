@@ -13,12 +13,17 @@ struct HealthCommand: AsyncParsableCommand {
   /// Milliseconds for the whole request, including the lookup of the host.
   private static let timeLimit = 3000
 
+  @Flag(help: "Use ADMIN_HOST and ADMIN_PORT instead, which a worker has as well.")
+  var admin = false
+
   func run() async throws {
     try await CommandError.withExitCodes {
       let http = try HTTPSettings(environment: ProcessInfo.processInfo.environment)
-      let (host, port, isTLS) = (http.host, http.port, http.certificate != nil)
+      let (host, port, isTLS) = admin ? (http.adminHost, http.adminPort, false) : (http.host, http.port, http.certificate != nil)
       guard port > 0 else {
-        throw CommandError(message: "HTTP_PORT is 0, so the service chooses a port that this command cannot know. Set HTTP_PORT.")
+        let name: SettingName = admin ? .adminPort : .httpPort
+        throw CommandError(
+          message: "\(name.rawValue) is 0, so the service chooses a port that this command cannot know. Set \(name.rawValue).")
       }
       let url = Self.url(host: host, port: port, isTLS: isTLS)
       let status = try Self.status(of: url)

@@ -58,7 +58,8 @@ struct PasswordResetCommand: CommandGroup {
       """,
     version: BuildInfo.version,
     subcommands: [
-      ServeCommand.self, ConfigCommand.self, CheckCommand.self, SendTestEmailCommand.self, MigrateCommand.self, BackupCommand.self,
+      ServeCommand.self, WorkerCommand.self, ConfigCommand.self, CheckCommand.self, SendTestEmailCommand.self, MigrateCommand.self,
+      BackupCommand.self,
       UsersCommand.self, MailCommand.self, OutboxCommand.self, AuditCommand.self, HealthCommand.self,
     ]
   )

@@ -26,9 +26,12 @@ enum TestUsers {
     for start in stride(from: 0, to: count, by: batch) {
       let additions = try await store.add(
         (start..<min(start + batch, count)).map { index in
-          UserRow(
+          var row = UserRow(
             id: kind == .known ? UserID(AccountKind.id(index, isKnown: true)) : nil, username: kind.username(index), email: kind.email(index),
-            firstName: "Alice", lastName: "Example", password: password, isActive: kind != .inactive, lastLogin: time, dateJoined: time)
+            firstName: "Alice", lastName: "Example", password: password, dateJoined: time)
+          row.isActive = kind != .inactive
+          row.lastLogin = time
+          return row
         })
       guard additions.allSatisfy({ if case .added = $0 { true } else { false } }) else {
         throw TimingError(description: "the store did not add all test users")

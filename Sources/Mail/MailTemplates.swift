@@ -94,10 +94,13 @@ public struct MailTemplates: EmailComposer {
       preconditionFailure("\(error)")
     }
     let values = values(for: context, language, direction: texts.direction)
-    return EmailMessage(
-      sender: sender, recipient: context.recipient, subject: texts.subject.render(values).filter { !$0.isNewline }, body: texts.body.render(values),
-      html: texts.html?.render(values), language: language.tag, resetURL: context.link?.url, messageID: "\(context.messageKey)@\(messageDomain)",
-      date: context.date)
+    var message = EmailMessage(
+      sender: sender, recipient: context.recipient, subject: texts.subject.render(values).filter { !$0.isNewline },
+      body: texts.body.render(values), messageID: "\(context.messageKey)@\(messageDomain)", date: context.date)
+    message.html = texts.html?.render(values)
+    message.language = language.tag
+    message.resetURL = context.link?.url
+    return message
   }
 
   /// Returns the values for a template, which are those of Django's reset email and some more.

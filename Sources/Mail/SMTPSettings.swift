@@ -36,7 +36,7 @@ public struct SMTPSettings: Sendable, Equatable {
   public var clientName: String?
   /// The time limit for connecting and sending one email, in seconds. After a failure libcurl sends QUIT, which may
   /// take as long again.
-  public var timeout: Int
+  public var timeout = 30
   /// The file with a client certificate in PEM form (`EMAIL_SSL_CERTFILE`).
   public var certificateFile: String?
   /// The file with the key of the client certificate (`EMAIL_SSL_KEYFILE`).
@@ -44,21 +44,11 @@ public struct SMTPSettings: Sendable, Equatable {
   /// The file with certificate authorities in PEM form that replace those of the system.
   public var authoritiesFile: String?
 
-  /// Creates settings.
-  public init(
-    host: String, port: Int, security: Security, username: String? = nil, credential: Credential? = nil, clientName: String? = nil,
-    timeout: Int = 30, certificateFile: String? = nil, keyFile: String? = nil, authoritiesFile: String? = nil
-  ) {
+  /// Creates settings for a server that asks for no sign-in.
+  public init(host: String, port: Int, security: Security) {
     self.host = host
     self.port = port
     self.security = security
-    self.username = username
-    self.credential = credential
-    self.clientName = clientName
-    self.timeout = timeout
-    self.certificateFile = certificateFile
-    self.keyFile = keyFile
-    self.authoritiesFile = authoritiesFile
   }
 }
 

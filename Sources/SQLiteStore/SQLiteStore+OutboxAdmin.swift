@@ -64,10 +64,16 @@ extension SQLiteStore: OutboxAdmin {
 
   private static func outboxRow(_ row: Row) -> OutboxRow {
     func date(_ column: String) -> Date? { row.integer(column).map(Date.init(milliseconds:)) }
-    return OutboxRow(
-      id: row.integer("id") ?? 0, kind: row.text("kind") ?? "?", identifier: row.text("identifier"),
-      userID: row.text("user_id").map(UserID.init(_:)), locale: row.text("locale"), requestID: row.text("request_id") ?? "?",
-      createdAt: date("created_at") ?? Date(milliseconds: 0), dueAt: date("due_at") ?? Date(milliseconds: 0),
-      attempts: Int(row.integer("attempts") ?? 0), lastError: row.text("last_error"), deadLetteredAt: date("dead_lettered_at"))
+    let zero = Date(milliseconds: 0)
+    var result = OutboxRow(
+      id: row.integer("id") ?? 0, kind: row.text("kind") ?? "?", requestID: row.text("request_id") ?? "?",
+      createdAt: date("created_at") ?? zero, dueAt: date("due_at") ?? zero)
+    result.identifier = row.text("identifier")
+    result.userID = row.text("user_id").map(UserID.init(_:))
+    result.locale = row.text("locale")
+    result.attempts = Int(row.integer("attempts") ?? 0)
+    result.lastError = row.text("last_error")
+    result.deadLetteredAt = date("dead_lettered_at")
+    return result
   }
 }

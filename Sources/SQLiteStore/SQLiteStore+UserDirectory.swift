@@ -91,10 +91,13 @@ extension SQLiteStore: UserDirectory {
     guard let id = row.integer(UserColumn.id.rawValue), let username = text(.username), let email = text(.email), let firstName = text(.firstName),
       let lastName = text(.lastName), let password = text(.password), let lastLogin = time(.lastLogin), let dateJoined = time(.dateJoined)
     else { return nil }
-    return UserRow(
-      id: UserID(id), username: username, email: email, firstName: firstName, lastName: lastName, password: password,
-      isActive: row.isTrue(.isActive), isStaff: row.isTrue(.isStaff), isSuperuser: row.isTrue(.isSuperuser),
-      lastLogin: row.isNull(UserColumn.lastLogin.rawValue) ? nil : lastLogin, dateJoined: dateJoined)
+    var user = UserRow(
+      id: UserID(id), username: username, email: email, firstName: firstName, lastName: lastName, password: password, dateJoined: dateJoined)
+    user.isActive = row.isTrue(.isActive)
+    user.isStaff = row.isTrue(.isStaff)
+    user.isSuperuser = row.isTrue(.isSuperuser)
+    if !row.isNull(UserColumn.lastLogin.rawValue) { user.lastLogin = lastLogin }
+    return user
   }
 }
 

@@ -57,9 +57,11 @@ extension SQLiteStore: UserStore {
     guard let id = row.integer(UserColumn.id.rawValue), let username = text(.username), let email = text(.email), let password = text(.password),
       let lastLogin = row.anyText(UserColumn.lastLogin.rawValue), let time = readLoginTime(lastLogin)
     else { return nil }
-    return User(
+    var user = User(
       id: UserID(id), username: username, email: email, firstName: text(.firstName) ?? "", lastName: text(.lastName) ?? "", password: password,
-      lastLogin: time, isActive: row.isTrue(.isActive))
+      lastLogin: time)
+    user.isActive = row.isTrue(.isActive)
+    return user
   }
 
   /// Returns the time as Django prints it for a token, to the second and without a zone; `.some(nil)` for a value that

@@ -24,9 +24,10 @@ let start = Date(timeIntervalSince1970: 1_800_000_000)
 extension UserDirectory where Self: UserStore {
   /// Adds a user with the password `x` and an address of the same name.
   func addUser(_ username: String, email: String? = nil, lastLogin: String? = nil) async throws -> User {
-    let row = UserRow(
-      username: username, email: email ?? "\(username)@example.com", firstName: "A", lastName: "B", password: "x", lastLogin: lastLogin,
+    var row = UserRow(
+      username: username, email: email ?? "\(username)@example.com", firstName: "A", lastName: "B", password: "x",
       dateJoined: DjangoTime.text(of: start))
+    row.lastLogin = lastLogin
     guard case .added(let id) = try #require(await add([row]).first) else { throw UserIsMissing() }
     return try #require(await user(id: id))
   }

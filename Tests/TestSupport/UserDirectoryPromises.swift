@@ -39,8 +39,9 @@ public let userDirectoryPromises: [StorePromise] = [
     #expect(try await store.hasUsers() == false)
     #expect(try await store.userRow(username: "a") == nil)
     var row = UserRow(
-      username: "a", email: "a@example.com", firstName: "Ä", lastName: "B", password: "hash", isActive: false, isStaff: true, isSuperuser: true,
-      lastLogin: "2026-01-02 03:04:05.678901", dateJoined: "0001-01-01 00:00:00.000001")
+      username: "a", email: "a@example.com", firstName: "Ä", lastName: "B", password: "hash", dateJoined: "0001-01-01 00:00:00.000001")
+    (row.isActive, row.isStaff, row.isSuperuser) = (false, true, true)
+    row.lastLogin = "2026-01-02 03:04:05.678901"
     guard case .added(let id) = try await store.add([row]).first else { throw Missing() }
     row.id = id
     #expect(try await store.userRow(username: "a") == row)

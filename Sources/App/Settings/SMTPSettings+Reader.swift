@@ -5,16 +5,18 @@ import Text
 extension SMTPSettings: SettingsGroup {
   init(from reader: inout SettingsReader) {
     let security = Self.security(from: &reader)
-    let username = reader.optionalString(.emailHostUser)
     self.init(
       host: reader.value(
         .emailHost, message: "must be only a host name or an address.", hint: "The port must be in EMAIL_PORT.", Self.host(in:)),
       port: reader.integer(.emailPort, default: Self.defaultPort(for: security), in: 1...65535),
-      security: security,
-      username: username, credential: Self.credential(of: username, from: &reader), clientName: Self.clientName(from: &reader),
-      timeout: reader.integer(.emailTimeout, in: 1...3600),
-      certificateFile: reader.readableFile(.emailSSLCertfile), keyFile: reader.readableFile(.emailSSLKeyfile),
-      authoritiesFile: reader.certificateAuthoritiesFile())
+      security: security)
+    username = reader.optionalString(.emailHostUser)
+    credential = Self.credential(of: username, from: &reader)
+    clientName = Self.clientName(from: &reader)
+    timeout = reader.integer(.emailTimeout, in: 1...3600)
+    certificateFile = reader.readableFile(.emailSSLCertfile)
+    keyFile = reader.readableFile(.emailSSLKeyfile)
+    authoritiesFile = reader.certificateAuthoritiesFile()
   }
 
   private static func security(from reader: inout SettingsReader) -> Security {

@@ -67,10 +67,14 @@ struct UserDocument: Encodable, Equatable {
     guard email.isEmpty || EmailValidator.accepts(email) && email.unicodeScalars.count <= 254 else {
       throw Fault(reason: "email is not a valid email address")
     }
-    return UserRow(
+    var user = UserRow(
       id: try key(), username: name, email: email, firstName: try text(.firstName), lastName: try text(.lastName),
-      password: try encodedPassword(choosesPassword), isActive: try flag(.isActive) ?? true, isStaff: try flag(.isStaff) ?? false,
-      isSuperuser: try flag(.isSuperuser) ?? false, lastLogin: try time(.lastLogin), dateJoined: try time(.dateJoined) ?? DjangoTime.text(of: now))
+      password: try encodedPassword(choosesPassword), dateJoined: try time(.dateJoined) ?? DjangoTime.text(of: now))
+    if let isActive = try flag(.isActive) { user.isActive = isActive }
+    if let isStaff = try flag(.isStaff) { user.isStaff = isStaff }
+    if let isSuperuser = try flag(.isSuperuser) { user.isSuperuser = isSuperuser }
+    user.lastLogin = try time(.lastLogin)
+    return user
   }
 
   private func key() throws(Fault) -> UserID? {

@@ -13,7 +13,7 @@ public struct EmailMessage: Sendable, Equatable {
   /// The same text as HTML, or `nil` if the email has no HTML part.
   public var html: String?
   /// The language tag of the text.
-  public var language: String
+  public var language = "en"
   /// The reset link that the email contains, or `nil` if it contains none.
   public var resetURL: String?
   /// The message id without angle brackets. It is the same for all attempts of one email, so that a receiver can drop a
@@ -22,18 +22,12 @@ public struct EmailMessage: Sendable, Equatable {
   /// The date of the message.
   public var date: Date
 
-  /// Creates an email.
-  public init(
-    sender: String, recipient: String, subject: String, body: String, html: String? = nil, language: String = "en", resetURL: String? = nil,
-    messageID: String, date: Date
-  ) {
+  /// Creates an email in English without an HTML part and without a link.
+  public init(sender: String, recipient: String, subject: String, body: String, messageID: String, date: Date) {
     self.sender = sender
     self.recipient = recipient
     self.subject = subject
     self.body = body
-    self.html = html
-    self.language = language
-    self.resetURL = resetURL
     self.messageID = messageID
     self.date = date
   }

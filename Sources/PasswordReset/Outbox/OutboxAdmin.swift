@@ -47,26 +47,17 @@ public struct OutboxRow: Sendable, Equatable {
   public var requestID: String
   public var createdAt: Date
   public var dueAt: Date
-  public var attempts: Int
+  public var attempts = 0
   public var lastError: String?
   /// When the job became a dead letter, or `nil` while it waits.
   public var deadLetteredAt: Date?
 
-  public init(
-    id: Int64, kind: String, identifier: String?, userID: UserID?, locale: String?, requestID: String, createdAt: Date, dueAt: Date, attempts: Int,
-    lastError: String?, deadLetteredAt: Date?
-  ) {
+  public init(id: Int64, kind: String, requestID: String, createdAt: Date, dueAt: Date) {
     self.id = id
     self.kind = kind
-    self.identifier = identifier
-    self.userID = userID
-    self.locale = locale
     self.requestID = requestID
     self.createdAt = createdAt
     self.dueAt = dueAt
-    self.attempts = attempts
-    self.lastError = lastError
-    self.deadLetteredAt = deadLetteredAt
   }
 }
 

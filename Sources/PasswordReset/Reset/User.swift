@@ -18,12 +18,11 @@ public struct User: Sendable, Equatable {
   /// The last sign-in as Django prints it, `YYYY-MM-DD HH:MM:SS`, or `nil` if the user never signed in.
   public var lastLogin: String?
   /// Whether the user may sign in.
-  public var isActive: Bool
+  public var isActive = true
 
-  /// Creates a user from stored values.
+  /// Creates an active user from stored values.
   public init(
-    id: UserID, username: String, email: String, firstName: String = "", lastName: String = "", password: String, lastLogin: String? = nil,
-    isActive: Bool = true
+    id: UserID, username: String, email: String, firstName: String = "", lastName: String = "", password: String, lastLogin: String? = nil
   ) {
     self.id = id
     self.username = username
@@ -32,7 +31,6 @@ public struct User: Sendable, Equatable {
     self.lastName = lastName
     self.password = password
     self.lastLogin = lastLogin
-    self.isActive = isActive
   }
 
   /// Whether the user may get a reset email: active, with a usable password (no LDAP or single-sign-on account) and an

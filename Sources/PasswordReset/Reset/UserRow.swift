@@ -18,20 +18,19 @@ public struct UserRow: Sendable, Equatable {
   /// The encoded password.
   public var password: String
   /// Whether the user may sign in.
-  public var isActive: Bool
+  public var isActive = true
   /// Whether the user may use Django's admin site.
-  public var isStaff: Bool
+  public var isStaff = false
   /// Whether the user has all permissions.
-  public var isSuperuser: Bool
+  public var isSuperuser = false
   /// The time of the last sign-in, or `nil` if the user never signed in.
   public var lastLogin: String?
   /// When the user was created, in the format of ``lastLogin``.
   public var dateJoined: String
 
-  /// Creates a row from its values.
+  /// Creates the row of an active user who has no further rights and never signed in.
   public init(
-    id: UserID? = nil, username: String, email: String, firstName: String = "", lastName: String = "", password: String, isActive: Bool = true,
-    isStaff: Bool = false, isSuperuser: Bool = false, lastLogin: String? = nil, dateJoined: String
+    id: UserID? = nil, username: String, email: String, firstName: String = "", lastName: String = "", password: String, dateJoined: String
   ) {
     self.id = id
     self.username = username
@@ -39,10 +38,6 @@ public struct UserRow: Sendable, Equatable {
     self.firstName = firstName
     self.lastName = lastName
     self.password = password
-    self.isActive = isActive
-    self.isStaff = isStaff
-    self.isSuperuser = isSuperuser
-    self.lastLogin = lastLogin
     self.dateJoined = dateJoined
   }
 }

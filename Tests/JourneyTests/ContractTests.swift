@@ -75,9 +75,20 @@ import Yams
   }
 
   @Test func `refuses a response that does not fit, so that this suite can fail`() throws {
-    let accepted = try #require(contract.schemas["Accepted"])
-    #expect(throws: Contract.Mismatch.self) { try contract.validate(["detail": "something else"], accepted, at: "$") }
-    #expect(throws: Contract.Mismatch.self) { try contract.validate([:] as [String: Any], accepted, at: "$") }
+    let health = try #require(contract.schemas["Health"])
+    #expect(throws: Contract.Mismatch.self) { try contract.validate(["status": "something else"], health, at: "$") }
+    #expect(throws: Contract.Mismatch.self) { try contract.validate([:] as [String: Any], health, at: "$") }
+    let problem = try #require(contract.schemas["PasswordProblem"])
+    let refused: [String: Any] = [
+      "type": "urn:password-reset:problem:validation_error", "title": "Validation failed", "status": 400, "code": "validation_error",
+      "detail": "", "request_id": String(repeating: "a", count: 32), "validlink": true, "errors": ["locale": [["code": "invalid", "message": ""]]],
+    ]
+    try contract.validate(refused, problem, at: "$")
+    for (name, value): (String, Any?) in [("errors", nil), ("validlink", nil), ("code", "invalid_link"), ("status", 401), ("type", "urn:x")] {
+      var bad = refused
+      bad[name] = value
+      #expect(throws: Contract.Mismatch.self) { try contract.validate(bad, problem, at: "$") }
+    }
     let link = try #require(contract.schemas["LinkState"])
     let good: [String: Any] = ["validlink": true, "expires_at": "2026-11-20T22:09:52Z", "password_rules": ["a"]]
     try contract.validate(good, link, at: "$")
@@ -226,11 +237,6 @@ struct Contract {
 
   func validate(_ value: Any, _ schema: [String: Any], at place: String) throws {
     let schema = resolve(schema)
-    if let options = schema["oneOf"] as? [[String: Any]], schema["type"] == nil {
-      let fitting = options.filter { option in (try? validate(value, option, at: place)) != nil }
-      guard fitting.count == 1 else { throw Mismatch(description: "\(place): fits \(fitting.count) of the alternatives: \(value)") }
-      return
-    }
     try validateType(value, schema, at: place)
     if let expected = schema["const"], !same(value, expected) { throw Mismatch(description: "\(place): \(value) is not \(expected)") }
     if let allowed = schema["enum"] as? [Any], !allowed.contains(where: { same(value, $0) }) {
@@ -240,6 +246,9 @@ struct Contract {
     if let minimum = schema["minimum"] as? Int, let number = value as? Int, number < minimum {
       throw Mismatch(description: "\(place): \(number) is less than \(minimum)")
     }
+    if let maximum = schema["maximum"] as? Int, let number = value as? Int, number > maximum {
+      throw Mismatch(description: "\(place): \(number) is more than \(maximum)")
+    }
     if let minimum = schema["minItems"] as? Int, let list = value as? [Any], list.count < minimum {
       throw Mismatch(description: "\(place): has only \(list.count) items")
     }
@@ -247,9 +256,18 @@ struct Contract {
       throw Mismatch(description: "\(place): has only \(object.count) members")
     }
     if let object = value as? [String: Any] { try validateObject(object, schema, at: place) }
+    try validateConditions(value, schema, at: place)
     if let list = value as? [Any], let items = schema["items"] as? [String: Any] {
       for item in list { try validate(item, items, at: "\(place)[]") }
     }
+  }
+
+  /// Follows `if`, `then`, `else` and `not`.
+  private func validateConditions(_ value: Any, _ schema: [String: Any], at place: String) throws {
+    func fits(_ name: String) -> Bool? { (schema[name] as? [String: Any]).map { (try? validate(value, $0, at: place)) != nil } }
+    if fits("not") == true { throw Mismatch(description: "\(place): \(value) is excluded") }
+    guard let isTrue = fits("if"), let branch = schema[isTrue ? "then" : "else"] as? [String: Any] else { return }
+    try validate(value, branch, at: place)
   }
 
   private func same(_ a: Any, _ b: Any) -> Bool {

@@ -111,12 +111,12 @@ def test_a_generated_client_resets_a_password(database: Path, tmp_path: Path) ->
         serving(database, tmp_path, **settings) as service,
         Client(base_url=f"http://127.0.0.1:{service.port}", raise_on_unexpected_status=True) as client,
     ):
-        mistyped = request_password_reset.sync(client=client, body=models.ResetByEmail("alice@"))
-        assert isinstance(mistyped, models.RequestValidationProblem)
+        mistyped = request_password_reset.sync(client=client, body=models.ResetRequest(email="alice@"))
+        assert isinstance(mistyped, models.RequestProblem) and mistyped.code == models.RequestProblemCode.VALIDATION_ERROR
         assert [error.code for error in mistyped.errors.email] == [models.FieldErrorCode.INVALID]
-        accepted = request_password_reset.sync(client=client, body=models.ResetByEmail("alice@example.com"))
+        accepted = request_password_reset.sync(client=client, body=models.ResetRequest(email="alice@example.com"))
         assert isinstance(accepted, models.Accepted)
-        throttled = request_password_reset.sync_detailed(client=client, body=models.ResetByUsername("alice"))
+        throttled = request_password_reset.sync_detailed(client=client, body=models.ResetRequest(username="alice"))
         assert isinstance(throttled.parsed, models.ThrottledProblem)
         assert 0 < int(throttled.headers["Retry-After"]) <= 1800
         link = wait_until(lambda: link_in(mails), "the email with the link")
@@ -127,7 +127,7 @@ def test_a_generated_client_resets_a_password(database: Path, tmp_path: Path) ->
         assert "Your password must contain at least 8 characters." in valid.password_rules
 
         refused = set_password.sync(*link, client=client, body=models.NewPassword("1234", "1234"))
-        assert isinstance(refused, models.PasswordValidationProblem)
+        assert isinstance(refused, models.PasswordProblem) and refused.validlink
         short, common, numeric = refused.errors.new_password2
         assert (short.code, short.params.min_length) == (models.FieldErrorCode.PASSWORD_TOO_SHORT, 8)
         assert short.message == "This password is too short. It must contain at least 8 characters."
@@ -138,7 +138,7 @@ def test_a_generated_client_resets_a_password(database: Path, tmp_path: Path) ->
         assert isinstance(done, models.PasswordSet)
 
         again = set_password.sync(*link, client=client, body=models.NewPassword(GOOD, GOOD))
-        assert isinstance(again, models.InvalidLinkProblem)
+        assert isinstance(again, models.PasswordProblem) and again.code == models.PasswordProblemCode.INVALID_LINK
         used = check_reset_link.sync(*link, client=client)
         assert isinstance(used, models.LinkState) and not used.validlink
         assert used.code == models.LinkCode.INVALID_LINK
@@ -179,11 +179,21 @@ def test_no_boolean_has_a_fixed_value() -> None:
     assert fixed == []
 
 
+def test_no_schema_is_a_choice() -> None:
+    """Generators make types of it that no response fits, or that need more libraries."""
+    assert [pointer for pointer, node in nodes(DOCUMENT) if node.keys() & {"oneOf", "anyOf", "allOf"}] == []
+
+
+def test_no_integer_has_a_fixed_value() -> None:
+    """Generators make an enumeration from it, with members such as `_400`."""
+    assert [pointer for pointer, node in nodes(DOCUMENT) if node.get("type") == "integer" and node.keys() & {"const", "enum"}] == []
+
+
 def test_the_state_of_a_link_is_one_object() -> None:
     """Clients in languages without union types can read it."""
     schema = DOCUMENT["paths"]["/password-reset/{uidb64}/{token}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     state = REGISTRY.resolver().lookup(f"urn:contract{schema['$ref']}").contents
-    assert state["required"] == ["validlink"] and not state.keys() & {"oneOf", "anyOf", "allOf"}
+    assert state["required"] == ["validlink"]
     assert state["properties"].keys() == {"validlink", "expires_at", "password_rules", "code", "detail"}
 
 
@@ -194,7 +204,7 @@ def test_every_body_has_an_example() -> None:
 
 def test_every_code_has_an_example() -> None:
     schemas = DOCUMENT["components"]["schemas"]
-    problems = [schema["properties"] for schema in schemas.values() if "request_id" in schema.get("properties", {})]
+    codes = [schema["properties"]["code"] for schema in schemas.values() if "request_id" in schema.get("properties", {})]
     shown = {node["code"] for _, example in examples() for _, node in nodes(example) if "code" in node}
-    listed = {problem["code"]["const"] for problem in problems}
+    listed = {value for code in codes for value in code.get("enum", [code.get("const")])}
     assert shown == listed.union(schemas["FieldErrorCode"]["enum"], schemas["LinkCode"]["enum"])

@@ -152,7 +152,8 @@ def test_the_documented_problem_codes_match_the_contract() -> None:
     problems = [schema["properties"] for name, schema in schemas.items() if name.endswith("Problem") and "properties" in schema]
     rows = [row for row in rows_of(DOCS / "errors.md", "Problem codes") if row[0].startswith("`")]
     documented = {(row[0].strip("`"), int(row[1])) for row in rows}
-    assert documented == {(properties["code"]["const"], properties["status"]["const"]) for properties in problems}
+    codes = [(properties["code"], properties["status"]["minimum"]) for properties in problems]
+    assert documented == {(value, status) for code, status in codes for value in code.get("enum", [code.get("const")])}
     assert len(documented) == len(rows)
 
 

@@ -10,13 +10,14 @@ struct UsersImportCommand: AsyncParsableCommand {
     commandName: "import",
     abstract: "Add users from a file.",
     discussion: """
-      Reads CSV with a header line, JSON Lines, or the output of Django's `manage.py dumpdata auth.user`. The columns and members are \
+      Reads CSV, what MySQL and MariaDB write, JSON Lines, or the output of Django's `manage.py dumpdata auth.user`. The columns and members are \
       \(UserDocument.Column.list); only username is required. groups and user_permissions are ignored. Times without a zone are in UTC. The password \
       is a hash as Django stores it. Hashes of unknown algorithms verify no password, but their users can reset it.
 
         password-reset users import users.csv
         manage.py dumpdata --format jsonl auth.user > users.jsonl
         password-reset users import users.jsonl
+        password-reset users import auth_user.txt --format mysql --columns id,password,last_login,username,email
 
       A user without a hash has no password and gets no reset email. With --first-password-by-email, such users get reset emails, and so choose \
       their first password. A hash that begins with ! is kept: it marks users who sign in elsewhere.
@@ -36,6 +37,9 @@ struct UsersImportCommand: AsyncParsableCommand {
   @Option(help: "The format of the file. By default, the extension decides: .csv, .jsonl, or .json for dumpdata.")
   var format: UserFileFormat?
 
+  @Option(help: "The columns, separated by commas, of a csv or mysql file whose first line does not name them.")
+  var columns: String?
+
   @Flag(help: "Let users without a hash choose their first one by reset email. Without this, they get no email.")
   var firstPasswordByEmail = false
 
@@ -44,9 +48,13 @@ struct UsersImportCommand: AsyncParsableCommand {
       guard let format = format ?? UserFileFormat(path: file) else {
         throw CommandError(message: "The file name does not show the format. Add --format.", code: CommandError.usage)
       }
+      guard columns == nil || [.csv, .mysql].contains(format) else {
+        throw CommandError(message: "--columns is only for the formats csv and mysql. Remove it.", code: CommandError.usage)
+      }
       let input = try open()
+      let names = columns?.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
       var reader: UserFileReader
-      do { reader = try UserFileReader(input, format: format) } catch let error as UserFileReader.Broken { throw broken(error) }
+      do { reader = try UserFileReader(input, format: format, columns: names) } catch let error as UserFileReader.Broken { throw broken(error) }
       let store = try openStore()
       var tally = Tally()
       // The size of standard input is unknown, so there is no progress bar.

@@ -10,9 +10,11 @@ enum FileSignature {
     ([0xFF, 0xFE], utf16), ([0xFE, 0xFF], utf16),
     (Array("SQLite format 3\0".utf8), "this is an SQLite database; export its users with `sqlite3 -json FILE 'SELECT * FROM auth_user'`"),
     (Array("PGDMP".utf8), "this is an archive of pg_dump; in psql, use `\\copy (SELECT * FROM auth_user) TO 'users.csv' CSV HEADER`"),
+    (Array("/*M!".utf8), sql), (Array("-- M".utf8), sql),
     (Array("- model:".utf8), "this is YAML; write the dump with `dumpdata --format jsonl`"),
     (Array("<".utf8), "this is XML or HTML; write the dump with `dumpdata --format jsonl`"),
   ]
+  private static let sql = "this is SQL; write the rows with `mysqldump --tab FOLDER`, and import auth_user.txt with --format mysql"
   private static let utf16 = "this is UTF-16; convert it to UTF-8 with `iconv -f UTF-16 -t UTF-8`"
 
   private static func packed(_ program: String) -> String {
@@ -42,6 +44,7 @@ enum FileSignature {
     let others: KeyValuePairs = [";": "semicolons", "\t": "tabs", "|": "vertical bars"]
     guard !header.contains(UInt8(ascii: ",")), let other = others.first(where: { pair in header.contains { pair.key.utf8.elementsEqual([$0]) } })
     else { return nil }
-    return "the columns are separated by \(other.value); separate them with commas"
+    let hint = other.key == "\t" ? ", or use --format mysql for a file of MySQL" : ""
+    return "the columns are separated by \(other.value); separate them with commas\(hint)"
   }
 }

@@ -121,7 +121,8 @@ struct UserDocument: Encodable, Equatable {
   }
 
   private func time(_ column: Column) throws(Fault) -> String? {
-    guard let text = values[column], !text.isEmpty else { return nil }
+    // `mysql --batch` writes NULL as a word.
+    guard let text = values[column], !["", "NULL"].contains(text) else { return nil }
     guard let time = DjangoTime.stored(text) else {
       throw Fault(reason: "\(column.rawValue) must be a time such as 2026-11-20T22:09:52Z or 2026-11-20 22:09:52+02")
     }

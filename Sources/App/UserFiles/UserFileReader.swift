@@ -8,6 +8,8 @@ enum UserFileFormat: String, CaseIterable {
   case jsonl
   /// The JSON array that `manage.py dumpdata auth.user` writes and `loaddata` reads.
   case dumpdata
+  /// The rows as `INTO OUTFILE`, `mysqldump --tab` and `mysql --batch` write them. Only an import reads it.
+  case mysql
 
   /// Guesses the format from the extension of the file name. Ignores that of a compressed file, whose content gives a
   /// better error than its name.
@@ -46,15 +48,18 @@ struct UserFileReader {
 
   private let format: UserFileFormat
   private let csv = CSVReader()
+  private var outfile = OutfileReader()
   private var lines: LineReader
   /// The columns of the header, with `nil` for those that are ignored.
   private var header: [UserDocument.Column?] = []
   private var array: (users: [JSONUser], next: Int, bytes: Int)?
 
   /// Reads the start of a file. Throws ``Broken`` if it cannot be a file of users in this format.
-  init(_ file: FileHandle, format: UserFileFormat) throws {
+  /// - Parameter columns: the columns of a file whose first line does not name them.
+  init(_ file: FileHandle, format: UserFileFormat, columns: [String]? = nil) throws {
     (self.format, lines) = (format, try LineReader(file))
     if let reason = FileSignature.problem(of: lines.start, format) { throw Broken(line: nil, reason) }
+    header = try columns.map { try Self.columns($0, line: nil) } ?? []
   }
 
   /// The number of objects that were skipped because they belong to other models than Django's user.
@@ -66,39 +71,50 @@ struct UserFileReader {
   /// Returns the next user, or `nil` at the end. Throws ``Broken`` if the rest of the file cannot be read.
   mutating func next() throws -> Entry? {
     switch format {
-    case .csv: try nextRecord()
+    case .csv, .mysql: try nextRecord()
     case .jsonl: try nextLine()
     case .dumpdata: try nextObject()
     }
   }
 
-  // MARK: CSV
+  // MARK: CSV and MySQL
+
+  private mutating func nextValues() throws -> (line: Int, values: [String?])? {
+    format == .mysql ? try outfile.next(&lines) : try csv.next(&lines)
+  }
 
   private mutating func nextRecord() throws -> Entry? {
     if header.isEmpty { header = try readHeader() }
-    guard let (line, values) = try csv.next(&lines) else { return nil }
+    guard let (line, values) = try nextValues() else { return nil }
     guard values.count == header.count else {
       return Entry(place: ":\(line)", user: .failure(.init(reason: "there are \(values.count) values for \(counted(header.count, "column"))")))
     }
     var user = UserDocument([:])
     for case let (column?, value?) in zip(header, values) {
       // MySQL writes NULL as \N. The columns for names are never NULL.
-      if value != #"\N"# || column == .firstName || column == .lastName { user.values[column] = value }
+      if format == .mysql || value != #"\N"# || column == .firstName || column == .lastName { user.values[column] = value }
     }
     return Entry(place: ":\(line)", user: .success(user))
   }
 
   private mutating func readHeader() throws -> [UserDocument.Column?] {
-    guard let (line, values) = try csv.next(&lines) else {
+    guard let (line, values) = try nextValues() else {
       throw Broken(line: 1, "the file is empty; its first line must name the columns")
     }
-    let names = values.map { $0 ?? "" }
+    guard values.allSatisfy({ $0.flatMap(Int.init) == nil }) else {
+      throw Broken(line: line, "the first line must name the columns; if it is a user, add --columns id,password,… in the order of the file")
+    }
+    return try Self.columns(values.map { $0 ?? "" }, line: line)
+  }
+
+  /// Returns the columns with these names, and `nil` for those that are ignored.
+  private static func columns(_ names: [String], line: Int?) throws -> [UserDocument.Column?] {
     let columns = names.map(UserDocument.Column.init(rawValue:))
     for (name, column) in zip(names, columns) where column == nil && !UserDocument.Column.ignored.contains(name) {
       throw Broken(line: line, UserDocument.Column.unknown(name))
     }
     guard Set(names).count == names.count, columns.contains(.username) else {
-      throw Broken(line: line, "the first line must name each column once, and username must be one of them")
+      throw Broken(line: line, "the columns must be named once each, and username must be one of them")
     }
     return columns
   }

@@ -39,6 +39,7 @@ struct UserFileWriter {
     switch format {
     case .csv: try write(UserDocument.Column.list.replacing(", ", with: ",") + "\n")
     case .jsonl: break
+    case .mysql: throw CommandError(message: "Users cannot be exported in the format mysql. Use csv, jsonl or dumpdata.", code: CommandError.usage)
     case .dumpdata: try write("[")
     }
   }
@@ -48,7 +49,7 @@ struct UserFileWriter {
     for user in users {
       switch format {
       case .csv: text += Data((UserDocument.Column.allCases.map { Self.csv(user.values[$0]) }.joined(separator: ",") + "\n").utf8)
-      case .jsonl: text += try Output.encoder.encode(user) + Data("\n".utf8)
+      case .jsonl, .mysql: text += try Output.encoder.encode(user) + Data("\n".utf8)
       case .dumpdata: text += Data((isFirst ? "\n" : ",\n").utf8) + (try Output.encoder.encode(DumpedObject(user)))
       }
       isFirst = false

@@ -325,8 +325,9 @@ BROKEN = [
     ("a.jsonl", '[{"username": "bob"}]', "a.jsonl: this is a JSON array, not one object per line; add --format dumpdata"),
     ("a.json", "- model: auth.user\n  pk: 1\n  fields: {username: bob}\n", "a.json: this is YAML"),
     ("a.json", '<?xml version="1.0"?>\n<django-objects>bob', "a.json: this is XML"),
-    ("a.csv", "email\n", "a.csv:1: the first line"),
-    ("a.csv", "username,username\n", "a.csv:1: the first line"),
+    ("a.csv", "email\n", "a.csv:1: the columns must be named once each"),
+    ("a.csv", "username,username\n", "a.csv:1: the columns must be named once each"),
+    ("a.csv", "1,bob,bob@example.com\n", "a.csv:1: the first line must name the columns; if it is a user, add --columns"),
     ("a.csv", 'username\nbob\n"al', "a.csv:3: a quote that opens"),
     ("a.csv", 'username\nbob\na"l\n', "a.csv:3: a quote is misplaced"),
     ("a.csv", 'username\nbob\n"a"l\n', "a.csv:3: a quote is misplaced"),
@@ -361,6 +362,52 @@ def test_an_error_names_the_line_of_a_broken_file_and_earlier_lines_are_kept(
         assert users.names == ["bob"]
     else:
         assert not users.database.exists() or users.names == []
+
+
+def test_the_columns_of_a_file_without_a_header_are_an_option(users: Users) -> None:
+    text = "7,alice,,alice@example.com\n"
+    named = ("--format", "csv", "--columns", "id,username,groups,email")
+    assert users("import", "-", *named, stdin=text).stdout == "1 user added, 0 were there already, 0 refused.\n"
+    assert users.sql("SELECT id, username, email FROM auth_user") == [(7, "alice", "alice@example.com")]
+    for options, words in [
+        (("--format", "csv", "--columns", "id,name"), 'standard input: there is no column "name"'),
+        (("--format", "csv", "--columns", "id,,username"), 'standard input: there is no column ""'),
+        (("--format", "jsonl", "--columns", "id,username"), "--columns is only for the formats csv and mysql"),
+    ]:
+        done = users("import", "-", *options, stdin=text)
+        assert done.returncode != 0 and words in done.stderr
+    done = users("export", "--format", "mysql")
+    assert done.returncode == 64 and "Use csv, jsonl or dumpdata" in done.stderr
+
+
+# Files of MySQL, and the text that the error must contain.
+BROKEN_OUTFILES = {
+    "username\temail\nbob\t\nal\t": "input:3: the record that starts here is not complete",
+    "username\temail\nbob\t\nkim\t\\": "input:3: the record that starts here is not complete",
+    'username,first_name\nbob,""\nal,"A': "input:3: the record that starts here is not complete",
+    'username,first_name\nbob,""\nal,"A""l"\n': "input:3: a quote is misplaced",
+    "username\temail\nbob\t\nal\n": "input:3: there are 1 values for 2 columns",
+    "username\tfirst_name\nbob\t\nal\t" + "a\\\n" * (1 << 19): "input:3: the record that starts here has more than a million bytes",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_OUTFILES, ids=BROKEN_OUTFILES.values())
+def test_an_error_names_the_line_of_a_broken_file_of_mysql(text: str, users: Users) -> None:
+    done = users("import", "-", "--format", "mysql", stdin=text)
+    assert done.returncode == 1 and BROKEN_OUTFILES[text] in done.stderr
+    assert users.names == ["bob"]
+
+
+def test_a_backslash_in_a_file_of_mysql_escapes_the_next_character(users: Users) -> None:
+    text = r'''username,first_name,last_login
+a,"\\N \"q\",\n\t\
+",NULL
+b,\N,\N
+c,a"b,"\N"
+'''
+    done = users("import", "-", "--format", "mysql", stdin=text)
+    assert done.stdout == "2 users added, 0 were there already, 1 refused.\n" and "input:5: last_login must be a time" in done.stderr
+    assert users.sql("SELECT username, first_name, last_login FROM auth_user") == [("a", '\\N "q",\n\t\n', None), ("b", "", None)]
 
 
 def test_the_columns_of_an_export_of_the_admin_are_imported_or_ignored(users: Users) -> None:

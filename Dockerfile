@@ -8,7 +8,7 @@ ARG RUNTIME_IMAGE=debian:bookworm-slim
 FROM ${BUILD_IMAGE} AS dependencies
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
-      jq libargon2-dev libcrypt-dev libcsv-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config \
+      jq libargon2-dev libcrypt-dev libcsv-dev libcurl4-openssl-dev libgmime-3.0-dev libpq-dev libsqlite3-dev pkg-config \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Package.swift ./
@@ -16,6 +16,7 @@ COPY Sources/CArgon2 Sources/CArgon2
 COPY Sources/CCrypt Sources/CCrypt
 COPY Sources/CCurl Sources/CCurl
 COPY Sources/CGMime Sources/CGMime
+COPY Sources/CLibPQ Sources/CLibPQ
 # Without SWIFT_DETERMINISTIC_HASHING, packages with traits get their flags in a different order each time, and are rebuilt.
 ENV SWIFT_FLAGS="-c release --static-swift-stdlib --explicit-target-dependency-import-check error --product password-reset" \
     SWIFT_DETERMINISTIC_HASHING=1
@@ -39,7 +40,7 @@ RUN tar --extract --file=/dependencies.tar \
 # Collects in /image the files of Debian that the program loads and reads: no shell, no package manager.
 FROM ${RUNTIME_IMAGE} AS runtime
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcsv3 libcurl4 libgmime-3.0-0 libsqlite3-0 tzdata \
+ && apt-get install --yes --no-install-recommends ca-certificates libargon2-1 libcrypt1 libcsv3 libcurl4 libgmime-3.0-0 libpq5 libsqlite3-0 tzdata \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/password-reset /usr/local/bin/password-reset
 COPY LICENSE NOTICE /usr/share/doc/password-reset/

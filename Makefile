@@ -3,7 +3,7 @@
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 # Without this variable, packages with traits get their flags in a different order each time, and are rebuilt.
 SWIFT_BUILD := SWIFT_DETERMINISTIC_HASHING=1 swift build
-PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev libcsv-dev libcurl4-openssl-dev libgmime-3.0-dev libsqlite3-dev pkg-config
+PACKAGES    := build-essential ca-certificates curl libargon2-dev libcrypt-dev libcsv-dev libcurl4-openssl-dev libgmime-3.0-dev libpq-dev libsqlite3-dev pkg-config
 # Builds like a release. Always name a product: without one, SwiftPM may also build products of the dependencies, and not
 # all of those can be linked statically.
 SWIFT_RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib $(SWIFT_FLAGS)
@@ -25,6 +25,7 @@ example: packages ## Run the example of a Hummingbird application with password 
 
 # Limit the parallelism: all tests at once starve each other.
 test: packages ## Build and run the tests; TEST="--filter Store" passes arguments
+	@$(MAKE) --no-print-directory packages PACKAGES=postgresql
 	SWIFT_DETERMINISTIC_HASHING=1 SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=16 swift test $(SWIFT_DEBUG) $(TEST)
 
 build: packages ## Build the debug binary

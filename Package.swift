@@ -54,6 +54,7 @@ let package = Package(
     .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CGMime", pkgConfig: "gmime-3.0", providers: [.apt(["libgmime-3.0-dev"])]),
+    .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
 
     .target(name: "Text", swiftSettings: strict),
     .target(
@@ -96,6 +97,7 @@ let package = Package(
       ],
       swiftSettings: strict
     ),
+    .target(name: "PostgresStore", dependencies: ["CLibPQ", "Credentials", "PasswordReset"], swiftSettings: strict),
     .target(
       name: "Mail",
       dependencies: [
@@ -152,7 +154,7 @@ let package = Package(
       name: "App",
       dependencies: [
         "CCSV", "CCurl", "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "PasswordResetKit",
-        "Prometheus", "SQLiteStore", "Text",
+        "PostgresStore", "Prometheus", "SQLiteStore", "Text",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -207,7 +209,8 @@ let package = Package(
     .testTarget(
       name: "JourneyTests",
       dependencies: [
-        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "Prometheus", "SQLiteStore", "TestSupport", "Text",
+        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "PostgresStore", "Prometheus", "SQLiteStore",
+        "TestSupport", "Text",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

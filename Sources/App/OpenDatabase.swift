@@ -1,17 +1,36 @@
 import PasswordReset
+import PostgresStore
 import SQLiteStore
 
 // The only file that knows which databases there are.
 
-/// Opens the database at this path as a store.
+/// Opens the database as a store.
 ///
 /// - Parameter onStatement: receives every SQL statement before it runs, without its values.
 /// - Parameter onReplaced: receives the reason, once, when the store finds that the database was removed or replaced.
 func openDatabase(
-  path: String, onStatement: (@Sendable (String) -> Void)? = nil, onReplaced: (@Sendable (String) -> Void)? = nil
+  _ location: DatabaseLocation, onStatement: (@Sendable (String) -> Void)? = nil, onReplaced: (@Sendable (String) -> Void)? = nil
 ) throws(StoreOpenError) -> any Store {
-  try SQLiteStore(path: path, onStatement: onStatement, onReplaced: onReplaced)
+  switch location {
+  case .sqlite(let path): try SQLiteStore(path: path, onStatement: onStatement, onReplaced: onReplaced)
+  case .postgreSQL(let url, let password, let loginZone):
+    try PostgresStore(PostgresAddress(url: url, password: password), loginZone: loginZone, onStatement: onStatement)
+  }
 }
 
-/// Returns the database at this path, to inspect it or back it up without opening it as a store.
-func unopenedDatabase(path: String) -> any DatabaseBackup & DatabaseInspector { SQLiteDatabase(path: path) }
+/// Returns the database, to inspect it without opening it as a store.
+func unopenedDatabase(_ location: DatabaseLocation) -> any DatabaseInspector {
+  switch location {
+  case .sqlite(let path): SQLiteDatabase(path: path)
+  case .postgreSQL(let url, let password, let loginZone):
+    PostgresDatabase(PostgresAddress(url: url, password: password), loginZone: loginZone)
+  }
+}
+
+/// Returns the database, to copy it to a file, or `nil` if it is on a server, which has its own tools for that.
+func databaseToBackUp(_ location: DatabaseLocation) -> (any DatabaseBackup)? {
+  location.path.map(SQLiteDatabase.init(path:))
+}
+
+/// Returns why a URL cannot be used, without its values, or `nil` if it can.
+func fault(inPostgreSQLURL url: String) -> String? { PostgresAddress(url: url).fault }

@@ -18,7 +18,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("HTTP_PORT", "http"), ("HTTP_PORT", "70000"), ("HTTP_PORT", "-1"), ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+    ("HTTP_PORT", "http"), ("HTTP_PORT", "70000"), ("HTTP_PORT", "-1"), ("DATABASE_URL", "mysql://u:hunter2@h/d"),
     ("DATABASE_URL", "file.sqlite3"),
     ("DATABASE_URL", "sqlite://host/path"), ("DATABASE_URL", "sqlite:///"), ("DATABASE_URL", "sqlite:///:memory:"),
     ("DATABASE_URL", "sqlite:///etc/passwd"), ("SECRET_KEY", "too-short-by-far-to-be-a-secret"),

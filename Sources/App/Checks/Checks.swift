@@ -24,7 +24,8 @@ enum Checks {
         """
       findings.append(Finding(.weakSecretKey, message, hint: hint))
     }
-    var files = settings.secretFiles + [(SettingName.databaseURL.rawValue, settings.database.path)]
+    var files = settings.secretFiles
+    if let path = settings.database.path { files.append((SettingName.databaseURL.rawValue, path)) }
     for name in [SettingName.httpSSLKeyfile, .emailSSLKeyfile, .emailOAuth2TokenFile] {
       if let path = settings.effective[name]?.value { files.append((name.rawValue, path)) }
     }
@@ -113,36 +114,44 @@ enum Checks {
 
   /// Checks the database without changing it.
   /// - Parameter isThorough: Whether to read the complete database.
-  static func ofDatabase(path: String, isThorough: Bool) -> [Finding] {
-    let target = URL(fileURLWithPath: path).resolvingSymlinksInPath()
-    guard FileManager.default.fileExists(atPath: target.path) else {
-      let folder = target.deletingLastPathComponent().path
-      guard canCreateFiles(in: folder) else {
-        let message = "DATABASE_URL names a directory that does not exist or in which no file can be created: \(folder)."
-        return [Finding(.unusableDatabase, message, hint: "Check the path, and whether this user may write to the directory.")]
-      }
-      let hint = "`password-reset migrate` or the first start creates it. If there should be one, check DATABASE_URL."
-      return [Finding(.noDatabase, "There is no database yet.", hint: hint)]
-    }
+  static func ofDatabase(_ location: DatabaseLocation, isThorough: Bool) -> [Finding] {
+    if let path = location.path, let finding = ofMissingFile(path) { return [finding] }
     do {
-      let condition = try unopenedDatabase(path: path).inspect(isThorough: isThorough)
-      var findings: [Finding] = []
-      if condition.hasPendingMigrations {
-        let hint = "Run `password-reset backup`, then `password-reset migrate`. The next start also applies them."
-        findings.append(Finding(.pendingMigrations, "The database has pending migrations.", hint: hint))
-      }
-      if condition.damagedUsers > 0 {
-        let message = "Django cannot read \(counted(condition.damagedUsers, "row")) of auth_user; these users cannot sign in, and get no email."
-        findings.append(Finding(.damagedUsers, message, hint: "`password-reset users list` names them."))
-      }
-      if condition.hasAllauth {
-        let message = "The site uses django-allauth: its reset links are invalid here, and the service's are invalid there."
-        findings.append(Finding(.allauth, message, hint: "Use one of the two for resets; see \"With other packages\" in docs/django.md."))
-      }
-      return findings
+      let condition = try unopenedDatabase(location).inspect(isThorough: isThorough)
+      return findings(condition, isFile: location.path != nil)
     } catch {
       return [Finding(error)]
     }
+  }
+
+  /// Returns a finding if there is no database file.
+  private static func ofMissingFile(_ path: String) -> Finding? {
+    let target = URL(fileURLWithPath: path).resolvingSymlinksInPath()
+    guard !FileManager.default.fileExists(atPath: target.path) else { return nil }
+    let folder = target.deletingLastPathComponent().path
+    guard canCreateFiles(in: folder) else {
+      let message = "DATABASE_URL names a directory that does not exist or in which no file can be created: \(folder)."
+      return Finding(.unusableDatabase, message, hint: "Check the path, and whether this user may write to the directory.")
+    }
+    let hint = "`password-reset migrate` or the first start creates it. If there should be one, check DATABASE_URL."
+    return Finding(.noDatabase, "There is no database yet.", hint: hint)
+  }
+
+  private static func findings(_ condition: DatabaseCondition, isFile: Bool) -> [Finding] {
+    var findings: [Finding] = []
+    if condition.hasPendingMigrations {
+      let hint = "Run `\(isFile ? "password-reset backup" : "pg_dump")`, then `password-reset migrate`. The next start also applies them."
+      findings.append(Finding(.pendingMigrations, "The database has pending migrations.", hint: hint))
+    }
+    if condition.damagedUsers > 0 {
+      let message = "Django cannot read \(counted(condition.damagedUsers, "row")) of auth_user; these users cannot sign in, and get no email."
+      findings.append(Finding(.damagedUsers, message, hint: "`password-reset users list` names them."))
+    }
+    if condition.hasAllauth {
+      let message = "The site uses django-allauth: its reset links are invalid here, and the service's are invalid there."
+      findings.append(Finding(.allauth, message, hint: "Use one of the two for resets; see \"With other packages\" in docs/django.md."))
+    }
+    return findings + condition.risks.map(Finding.init)
   }
 
   /// Checks the certificate and its key.
@@ -217,6 +226,7 @@ extension Finding {
     let kind: Kind =
       switch error.kind {
       case .unusable: .unusableDatabase
+      case .unreachable: .unreachableDatabase
       case .locked: .lockedDatabase
       case .unfinishedTransaction: .unfinishedTransaction
       case .damaged: .damagedDatabase
@@ -225,5 +235,16 @@ extension Finding {
       case .outdatedLibrary: .oldSQLite
       }
     self.init(kind, "\(error)")
+  }
+
+  /// Creates a finding about a database that can be used.
+  init(_ risk: DatabaseRisk) {
+    let kind: Kind =
+      switch risk.kind {
+      case .missingEmailIndex: .missingEmailIndex
+      case .unsafeServer: .unsafeDatabaseServer
+      case .readOnly: .readOnlyDatabase
+      }
+    self.init(kind, risk.message, hint: risk.hint)
   }
 }

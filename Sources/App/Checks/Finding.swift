@@ -20,6 +20,7 @@ struct Finding: Error, Equatable, Sendable {
     case unusableMailServer = "E016"
     case unwritableFolder = "E017"
     case tooFewFiles = "E018"
+    case unreachableDatabase = "E030"
     case noMailSent = "W001"
     case longTimeout = "W002"
     case unencryptedSignIn = "W003"
@@ -44,6 +45,9 @@ struct Finding: Error, Equatable, Sendable {
     case damagedUsers = "W022"
     case allauth = "W023"
     case unavailableAddress = "W024"
+    case missingEmailIndex = "W030"
+    case unsafeDatabaseServer = "W031"
+    case readOnlyDatabase = "W032"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

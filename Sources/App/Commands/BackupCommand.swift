@@ -6,6 +6,8 @@ struct BackupCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "backup", abstract: "Copy the database to a file. The service may be running.",
     discussion: """
+      Only for SQLite; for PostgreSQL use pg_dump.
+
       The file appears once it is complete, checked and on disk. It contains password hashes, so only its owner may read it. It does not contain \
       SECRET_KEY; keep that elsewhere. If a backup is killed, it may leave FILE.partial-… behind, which you can delete.
 
@@ -23,17 +25,24 @@ struct BackupCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
-      let backup = try backUp(existingDatabasePath())
+      let backup = try backUp(existingDatabase())
       print("Backed up \(backup.users) users to \(printable(file)) (\(backup.bytes) bytes).")
     }
   }
 
   /// Backs up the database, and shows the progress if standard error is a terminal.
-  private func backUp(_ path: String) throws -> BackupSummary {
+  private func backUp(_ location: DatabaseLocation) throws -> BackupSummary {
+    guard let database = databaseToBackUp(location) else {
+      throw CommandError(
+        message: """
+          This command copies an SQLite database. For PostgreSQL use pg_dump: it also copies the tables of the schema password_reset, \
+          without which accepted requests are lost.
+          """, code: CommandError.usage)
+    }
     let isShown = isatty(STDERR_FILENO) == 1
     defer { if isShown { Self.write("\r\u{1B}[2K") } }
     do throws(BackupError) {
-      return try unopenedDatabase(path: path).backUp(to: file, onProgress: isShown ? { Self.write("\r\(Int($0 * 100)) %") } : nil)
+      return try database.backUp(to: file, onProgress: isShown ? { Self.write("\r\(Int($0 * 100)) %") } : nil)
     } catch {
       switch error {
       case .database(let error): throw error

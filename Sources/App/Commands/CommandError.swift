@@ -24,8 +24,8 @@ struct CommandError: Error {
     } catch let error as SettingsError {
       throw exit("\(error)", configuration)
     } catch let error as StoreOpenError {
-      // A supervisor may restart the service: the lock may be gone a moment later.
-      throw exit("\(error)", error.kind == .locked ? 1 : configuration)
+      // A supervisor may restart the service: the lock may be gone, or the server back, a moment later.
+      throw exit("\(error)", [.locked, .unreachable].contains(error.kind) ? 1 : configuration)
     } catch let error as StoreError {
       throw exit("Cannot use the database: \(error)", 1)
     }

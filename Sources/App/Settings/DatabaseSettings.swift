@@ -2,22 +2,40 @@ import Foundation
 
 /// Where the database is.
 struct DatabaseSettings: SettingsGroup, Sendable {
-  let path: String
+  let location: DatabaseLocation
+
+  /// The path of an SQLite database.
+  var path: String? { location.path }
 
   init(from reader: inout SettingsReader) {
-    path = reader.value(.databaseURL, Self.path(in:))
+    let password = reader.optionalString(.databasePassword)
+    let usesUTC = reader.boolean(.useTZ)
+    let url = reader.value(.databaseURL, Self.checked)
+    guard DatabaseLocation.isPostgreSQL(url) else {
+      location = .sqlite(path: Self.path(in: url))
+      return
+    }
+    // PostgreSQL stores moments. Without USE_TZ, Django prints them in the site's zone; in SQLite it stores them like that.
+    let zone = usesUTC ? "UTC" : LinkSettings.timeZone(from: &reader).identifier
+    location = .postgreSQL(url: url, password: password, loginZone: zone)
   }
 
-  private static func path(in url: String) throws(SettingsReader.Invalid) -> String {
+  /// Returns the URL if it names a database.
+  private static func checked(_ url: String) throws(SettingsReader.Invalid) -> String {
+    if DatabaseLocation.isPostgreSQL(url) {
+      if let fault = fault(inPostgreSQLURL: url) {
+        throw SettingsReader.Invalid(
+          "is not a URL that PostgreSQL's library can read: \(fault).",
+          hint: "Write postgresql://user@host/database, with %40 for an @ in the user's name, and the password in DATABASE_PASSWORD.")
+      }
+      return url
+    }
     let invalid = SettingsReader.Invalid(
-      "must be sqlite:<path>, with one slash before an absolute path.", hint: "SQLite is the only supported database.")
+      "must be sqlite:<path>, with one slash before an absolute path, or postgresql://user@host/database.")
     guard url.hasPrefix("sqlite:") else { throw invalid }
     let path = url.dropFirst("sqlite:".count)
     if path.isEmpty || path.hasSuffix(":memory:") || path.contains("?") || path.contains("#") { throw invalid }
-    // Four slashes are an absolute path for every tool.
-    if path.hasPrefix("////") { return String(path.dropFirst(3)) }
-    guard path.hasPrefix("//") else { return String(path) }
-    // Three slashes are a relative path for Django's libraries and SQLAlchemy.
+    guard path.hasPrefix("//"), !path.hasPrefix("////") else { return url }
     guard path.hasPrefix("///"), path.count > 3 else { throw invalid }
     let relative = String(path.dropFirst(3))
     // Other tools read an absolute path. If that is where the database is, the service would create an empty one, and no
@@ -27,6 +45,13 @@ struct DatabaseSettings: SettingsGroup, Sendable {
         "has three slashes, which precede a relative path, but the file is at the absolute path.",
         hint: "Write one slash or four slashes before an absolute path.")
     }
-    return relative
+    return url
+  }
+
+  /// Returns the path in a valid URL of SQLite.
+  private static func path(in url: String) -> String {
+    let path = url.dropFirst("sqlite:".count)
+    // Four slashes are an absolute path for every tool, and three a relative one for Django's libraries and SQLAlchemy.
+    return String(path.hasPrefix("///") ? path.dropFirst(3) : path)
   }
 }

@@ -12,10 +12,12 @@ enum SettingName: String, CaseIterable {
   case adminHost = "ADMIN_HOST"
   case adminPort = "ADMIN_PORT"
   case databaseURL = "DATABASE_URL"
+  case databasePassword = "DATABASE_PASSWORD"
   case secretKey = "SECRET_KEY"
   case secretKeyFallbacks = "SECRET_KEY_FALLBACKS"
   case passwordResetTimeout = "PASSWORD_RESET_TIMEOUT"
   case timeZone = "TIME_ZONE"
+  case useTZ = "USE_TZ"
   case resetURL = "RESET_URL"
   case siteName = "SITE_NAME"
   case languageCode = "LANGUAGE_CODE"
@@ -56,9 +58,15 @@ enum SettingName: String, CaseIterable {
   /// Whether the value is a secret. No output shows a secret, and ``fileVariable`` can name a file that contains it.
   var isSecret: Bool {
     switch self {
-    case .secretKey, .secretKeyFallbacks, .emailHostPassword: true
+    case .databasePassword, .secretKey, .secretKeyFallbacks, .emailHostPassword: true
     default: false
     }
+  }
+
+  /// Returns the value as output may show it, without a secret in it.
+  func shown(_ value: String) -> String {
+    if isSecret { return "********" }
+    return self == .databaseURL ? DatabaseLocation.shown(url: value) : value
   }
 
   /// Whether the value is JSON. The settings file can contain such a value as plain YAML.
@@ -81,7 +89,7 @@ enum SettingName: String, CaseIterable {
     case .emailSendmailCommand: "/usr/sbin/sendmail -i -f {sender} -- {recipient}"
     case .emailConnections: "4"
     case .emailRateLimit, .rateLimitMailsTotal: "off"
-    case .emailPasswordChanged: "true"
+    case .emailPasswordChanged, .useTZ: "true"
     case .emailAccountsPerRequest: "10"
     case .auditDays: "90"
     case .passwordHasher: "pbkdf2_sha256"
@@ -89,10 +97,10 @@ enum SettingName: String, CaseIterable {
     case .rateLimitLinks: "60/m"
     case .rateLimitMails: "1/m,5/h"
     case .logLevel: "info"
-    case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .secretKey, .secretKeyFallbacks,
-      .resetURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailHeloName, .emailSSLCertfile,
-      .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir, .emailExtraContext, .passwordHasherOptions, .passwordHasherConcurrency,
-      .authPasswordValidators, .logFormat:
+    case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .databasePassword, .secretKey,
+      .secretKeyFallbacks, .resetURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailHeloName,
+      .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir, .emailExtraContext, .passwordHasherOptions,
+      .passwordHasherConcurrency, .authPasswordValidators, .logFormat:
       nil
     }
   }

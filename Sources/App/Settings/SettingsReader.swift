@@ -42,7 +42,7 @@ struct SettingsReader {
     self.file = file
     findings += file.findings
     effective[.config] = EffectiveSetting(value: path.isEmpty ? nil : path, source: path.isEmpty ? "default" : "environment")
-    let hasSecret = SettingName.allCases.contains { $0.isSecret && file.values[$0.rawValue] != nil }
+    let hasSecret = SettingName.allCases.contains { name in file.values[name.rawValue].map { name.shown($0) != $0 } ?? false }
     if hasSecret { secretFiles = [(SettingName.config.rawValue, path)] }
     ignoreServices()
     warnOfNames()
@@ -232,7 +232,7 @@ struct SettingsReader {
   }
 
   private mutating func recordSource(_ name: SettingName, _ value: String?, _ source: String) {
-    effective[name] = EffectiveSetting(value: name.isSecret ? value.map { _ in "********" } : value, source: source)
+    effective[name] = EffectiveSetting(value: value.map(name.shown), source: source)
   }
 
   private mutating func defaultText(_ name: SettingName, _ defaultValue: String? = nil) -> String? {

@@ -44,9 +44,10 @@ struct TokenSettings: SettingsGroup, Sendable {
     return keys
   }
 
-  /// Makes the key in the file next to the database the default value. Creates the file if it does not exist.
+  /// Makes the key in the file next to the database, or in the current directory if the database is on a server, the
+  /// default value. Creates the file if it does not exist.
   private static func generateKey(_ reader: inout SettingsReader) {
-    let path = DatabaseSettings(from: &reader).path + ".secret-key"
+    let path = (DatabaseSettings(from: &reader).path ?? "password-reset") + ".secret-key"
     if let data = FileManager.default.contents(atPath: path) {
       let key = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .newlines)
       if key.isEmpty {

@@ -15,10 +15,36 @@ public struct DatabaseCondition: Sendable, Equatable {
   public var damagedUsers: Int
   /// Whether the site uses django-allauth, whose reset links are of another kind than Django's.
   public var hasAllauth: Bool
+  /// What the operator should change in the database or its server.
+  public var risks: [DatabaseRisk]
 
-  public init(hasPendingMigrations: Bool, damagedUsers: Int = 0, hasAllauth: Bool = false) {
+  public init(hasPendingMigrations: Bool, damagedUsers: Int = 0, hasAllauth: Bool = false, risks: [DatabaseRisk] = []) {
     self.hasPendingMigrations = hasPendingMigrations
     self.damagedUsers = damagedUsers
     self.hasAllauth = hasAllauth
+    self.risks = risks
+  }
+}
+
+/// Something about a database that can be used, and that is slow or unsafe. Only the store knows its database, so it writes
+/// the texts.
+public struct DatabaseRisk: Sendable, Equatable {
+  public enum Kind: Sendable {
+    /// There is no index for look-ups by address.
+    case missingEmailIndex
+    /// A setting of the database server can lose what was accepted.
+    case unsafeServer
+    /// The database accepts no writes at the moment.
+    case readOnly
+  }
+
+  public var kind: Kind
+  public var message: String
+  public var hint: String
+
+  public init(_ kind: Kind, _ message: String, hint: String) {
+    self.kind = kind
+    self.message = message
+    self.hint = hint
   }
 }

@@ -6,6 +6,8 @@ public struct StoreOpenError: Error, Sendable, CustomStringConvertible {
   public enum Kind: Sendable {
     /// The database cannot be opened or written, or it does not keep a safety setting.
     case unusable
+    /// The database server cannot be reached, or does not accept writes at the moment; a later attempt may succeed.
+    case unreachable
     /// Another program has locked the database; a later attempt may succeed.
     case locked
     /// A transaction was interrupted. The next process that may write to the database rolls it back.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 # Settings whose values must not be logged, from the environment or from the file that `<NAME>_FILE` names.
-SECRETS = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "EMAIL_HOST_PASSWORD")
+SECRETS = ("DATABASE_PASSWORD", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "EMAIL_HOST_PASSWORD")
 # Passwords that tests do not set through `Service.set_password`.
 USUAL_PASSWORDS = ("battery-staple-92-new", "correct-horse-71-old", "the-old-password-71")
 # A line may contain a shorter secret by chance, or as an ordinary word.

@@ -1,0 +1,52 @@
+/// A SQL statement whose parameters are `$1`, `$2` and so on, each with a cast to its type.
+struct Statement: Sendable, Hashable {
+  /// The name under which a connection keeps the statement prepared; `nil` for a statement that is run too rarely.
+  var name: String?
+  var sql: String
+
+  init(_ name: String?, _ sql: String) { (self.name, self.sql) = (name, sql) }
+}
+
+/// A statement with the values of its parameters, as text in PostgreSQL's own form.
+struct Command: Sendable {
+  var statement: Statement
+  var values: [String?]
+
+  init(_ statement: Statement, _ values: any Value...) {
+    self.statement = statement
+    self.values = values.map(\.postgresText)
+  }
+
+  /// Whether a value contains NUL. PostgreSQL has no such text, so no row has it, and none can get it.
+  var hasNUL: Bool { values.contains { $0?.utf8.contains(0) == true } }
+}
+
+/// A value that a parameter can have.
+protocol Value: Sendable {
+  /// The text that PostgreSQL reads, or `nil` for NULL.
+  var postgresText: String? { get }
+}
+
+extension String: Value {
+  var postgresText: String? { self }
+}
+
+extension Int: Value {
+  var postgresText: String? { String(self) }
+}
+
+extension Int64: Value {
+  var postgresText: String? { String(self) }
+}
+
+extension Bool: Value {
+  var postgresText: String? { self ? "t" : "f" }
+}
+
+extension Optional: Value where Wrapped: Value {
+  var postgresText: String? { flatMap(\.postgresText) }
+}
+
+extension Array: Value where Element == Int64 {
+  var postgresText: String? { "{\(map(String.init).joined(separator: ","))}" }
+}

@@ -1,0 +1,104 @@
+/// The statements on the outbox.
+enum OutboxStatements {
+  private static let outbox = "password_reset.outbox"
+
+  static let enqueue = Statement(
+    "password_reset_enqueue",
+    """
+    WITH audit AS (
+      INSERT INTO password_reset.audit (at, event, user_id, identifier_key, request_id)
+      VALUES ($6::bigint, $10::text, $11::text, $12::text, $5::text)
+    )
+    INSERT INTO \(outbox) (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts)
+    VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::bigint, $7::bigint, $8::text, $9::integer)
+    RETURNING id
+    """)
+
+  /// Skips the jobs that another process is claiming at this moment.
+  static let claim = Statement(
+    "password_reset_claim",
+    """
+    WITH due AS MATERIALIZED (
+      SELECT id FROM \(outbox) WHERE dead_lettered_at IS NULL AND due_at <= $3::bigint AND owner IS DISTINCT FROM $1::text
+      ORDER BY due_at LIMIT $4::bigint FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+      UPDATE \(outbox) SET owner = $1::text, due_at = $2::bigint, attempts = least(attempts, 1 << 30) + 1
+      WHERE id IN (SELECT id FROM due) RETURNING \(JobColumns.list)
+    )
+    SELECT \(JobColumns.list) FROM claimed ORDER BY id
+    """)
+
+  static let deadLetterDamaged = Statement(
+    nil,
+    """
+    UPDATE \(outbox) SET owner = NULL, dead_lettered_at = $3::bigint, last_error = 'the row is damaged'
+    WHERE id = ANY ($1::bigint[]) AND owner = $2::text
+    """)
+
+  static let extend = Statement(
+    "password_reset_extend",
+    """
+    UPDATE \(outbox) SET due_at = greatest(due_at, $3::bigint)
+    WHERE id = ANY ($1::bigint[]) AND owner = $2::text AND dead_lettered_at IS NULL RETURNING id
+    """)
+
+  /// The old creation time returns a job to its position in the queue.
+  private static let released = "owner = NULL, due_at = created_at, attempts = greatest(attempts - 1, 0)"
+
+  static let release = Statement(
+    "password_reset_release", "UPDATE \(outbox) SET \(released) WHERE id = ANY ($1::bigint[]) AND owner = $2::text")
+
+  static let done = finish("done", "DELETE FROM \(outbox)")
+  static let finishByRelease = finish("finish_by_release", "UPDATE \(outbox) SET \(released)")
+  static let retry = finish("retry", "UPDATE \(outbox) SET owner = NULL, due_at = $9::bigint, last_error = $10::text")
+  static let deadLetter = finish(
+    "dead_letter", "UPDATE \(outbox) SET owner = NULL, dead_lettered_at = $4::bigint, last_error = $9::text")
+  static let split = finish(
+    "split", "DELETE FROM \(outbox)",
+    """
+    , jobs AS (
+      INSERT INTO \(outbox) (kind, user_id, locale, request_id, created_at, due_at)
+      SELECT 'reset_email', account.id, $9::text, $5::text, $10::bigint, $4::bigint
+      FROM ended, json_array_elements_text($11::json) WITH ORDINALITY AS account (id, position) ORDER BY position
+    )
+    """)
+
+  /// Returns a statement that changes a job if its owner still holds it, or if its email was sent, and adds the audit record.
+  private static func finish(_ name: String, _ change: String, _ more: String = "") -> Statement {
+    Statement(
+      "password_reset_\(name)",
+      """
+      WITH ended AS (
+        \(change) WHERE id = $1::bigint AND (owner = $2::text AND dead_lettered_at IS NULL OR $3::boolean) RETURNING id
+      ), audit AS (
+        INSERT INTO password_reset.audit (at, event, user_id, identifier_key, request_id)
+        SELECT $4::bigint, $6::text, $7::text, $8::text, $5::text FROM ended WHERE $6::text IS NOT NULL
+      )\(more)
+      SELECT count(*) FROM ended
+      """)
+  }
+
+  static let nextDue = Statement(
+    "password_reset_next_due", "SELECT min(due_at) FROM \(outbox) WHERE dead_lettered_at IS NULL AND owner IS DISTINCT FROM $1::text")
+  static let lastRetry = Statement("password_reset_last_retry", "SELECT max(retried_at) FROM \(outbox) WHERE dead_lettered_at IS NULL")
+
+  /// Selects the jobs whose times a clock that was ahead must have recorded.
+  private static let wrongTimes = """
+    SELECT id FROM \(outbox)
+    WHERE created_at > $1::bigint OR retried_at > $1::bigint OR dead_lettered_at > $1::bigint OR dead_lettered_at IS NULL AND CASE
+      WHEN owner IS NULL THEN due_at > $1::bigint + least($4::bigint, $3::bigint * (1::bigint << least(greatest(attempts, 1) - 1, 20)))
+      ELSE due_at > $2::bigint END
+    """
+
+  static let hasWrongTimes = Statement("password_reset_has_wrong_times", "SELECT EXISTS (\(wrongTimes))")
+
+  static let correctTimes = Statement(
+    nil,
+    """
+    UPDATE \(outbox) SET
+      created_at = least(created_at, $5::bigint), retried_at = CASE WHEN retried_at > $5::bigint THEN $5::bigint ELSE retried_at END,
+      dead_lettered_at = CASE WHEN dead_lettered_at > $1::bigint THEN NULL ELSE dead_lettered_at END,
+      due_at = least(due_at, CASE WHEN owner IS NULL THEN $5::bigint ELSE $6::bigint END)
+    WHERE id IN (\(wrongTimes))
+    """)
+}

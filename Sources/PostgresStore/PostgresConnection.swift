@@ -1,0 +1,128 @@
+import Dispatch
+import Foundation
+import PasswordReset
+import Synchronization
+
+/// A connection that many tasks share. Its thread sends all requests that arrived while it was busy as one pipeline, and
+/// connects again when the connection is lost.
+///
+/// Until it is connected again, requests fail at once.
+final class PostgresConnection: Sendable {
+  /// What becomes of the requests that are sent together.
+  enum Mode {
+    /// Each is its own transaction, and is repeated once if the connection is lost.
+    case reads
+    /// All are one transaction, so that one sync of the disk serves all of them.
+    case writes
+  }
+
+  struct Request: Sendable {
+    var commands: [Command]
+    var finish: @Sendable (Result<[Rows], StoreError>) -> Void
+  }
+
+  private struct State {
+    var pending: [Request] = []
+    var isRunning = false
+    /// Why there is no connection. Until a new one is made, requests fail with it.
+    var outage: StoreError?
+  }
+
+  /// If this many requests are waiting, the server is seconds behind.
+  private static let queueLimit = 10_000
+  /// Limits the length of one transaction.
+  private static let batchLimit = 500
+
+  private let mode: Mode
+  private let queue: DispatchQueue
+  private let state = Mutex(State())
+  private let line: ReconnectingLine
+
+  init(_ mode: Mode, _ address: PostgresAddress, session: PostgresSession?, onStatement: (@Sendable (String) -> Void)?) {
+    self.mode = mode
+    queue = DispatchQueue(label: "password-reset.postgresql")
+    line = ReconnectingLine(address, session: session, onStatement: onStatement)
+    line.onOutage = { [weak self] outage in self?.state.withLock { $0.outage = outage } }
+  }
+
+  /// Throws if there is no connection at the moment.
+  func checkConnected() throws(StoreError) {
+    if let outage = state.withLock(\.outage) { throw outage }
+  }
+
+  /// Whether the last write failed because of the server's disk.
+  var hasDiskFailed: Bool { line.hasDiskFailed.load(ordering: .relaxed) }
+
+  /// Runs the commands of one request in one transaction, and returns the rows of each.
+  /// - Parameter isRefusable: whether to fail with ``StoreError/overloaded`` when too many requests are waiting.
+  func run(_ commands: [Command], isRefusable: Bool) async throws(StoreError) -> [Rows] {
+    if commands.contains(where: \.hasNUL) { throw .unavailable(reason: "a text contains NUL, which PostgreSQL cannot store") }
+    let result: Result<[Rows], StoreError> = await withCheckedContinuation { caller in
+      add(Request(commands: commands) { caller.resume(returning: $0) }, isRefusable: isRefusable)
+    }
+    return try result.get()
+  }
+
+  private func add(_ request: Request, isRefusable: Bool) {
+    enum Next { case start, wait, fail(StoreError) }
+    let next = state.withLock { state -> Next in
+      if let outage = state.outage { return .fail(outage) }
+      guard !isRefusable || state.pending.count < Self.queueLimit else { return .fail(.overloaded) }
+      state.pending.append(request)
+      defer { state.isRunning = true }
+      return state.isRunning ? .wait : .start
+    }
+    switch next {
+    case .start: queue.async { self.runAll() }
+    case .wait: break
+    case .fail(let error): request.finish(.failure(error))
+    }
+  }
+
+  private func runAll() {
+    while let batch = takeBatch() {
+      let outage =
+        switch mode {
+        case .reads: line.read(batch)
+        case .writes: line.write(batch)
+        }
+      if let outage { beginOutage(outage) }
+    }
+  }
+
+  private func takeBatch() -> [Request]? {
+    state.withLock { state in
+      guard !state.pending.isEmpty else {
+        state.isRunning = false
+        return nil
+      }
+      let batch = Array(state.pending.prefix(Self.batchLimit))
+      state.pending.removeFirst(batch.count)
+      return batch
+    }
+  }
+
+  /// Fails the waiting requests and all new ones until the connection is back.
+  private func beginOutage(_ outage: StoreError) {
+    let waiting = state.withLock { state in
+      state.outage = outage
+      defer { state.pending = [] }
+      return state.pending
+    }
+    for request in waiting { request.finish(.failure(outage)) }
+    reconnectLater()
+  }
+
+  private func reconnectLater() {
+    queue.asyncAfter(deadline: .now() + .milliseconds(line.nextDelay())) { [weak self] in self?.reconnect() }
+  }
+
+  private func reconnect() {
+    switch line.reconnect() {
+    case nil: state.withLock { $0.outage = nil }
+    case let outage?:
+      state.withLock { $0.outage = outage }
+      reconnectLater()
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import Credentials
+public import Foundation
+public import PasswordReset
+
+extension PostgresStore: AuditStore, AuditReader {
+  private static let insertLine = Statement(
+    "password_reset_audit",
+    """
+    INSERT INTO password_reset.audit (at, event, user_id, identifier_key, request_id)
+    VALUES ($1::bigint, $2::text, $3::text, $4::text, $5::text)
+    """)
+
+  public func append(_ lines: [AuditLine]) async throws(StoreError) {
+    _ = try await write(
+      lines.map { line in
+        Command(
+          Self.insertLine, line.at.milliseconds, line.record.event.rawValue, line.record.userID?.text, line.record.identifierKey, line.requestID)
+      })
+  }
+
+  public func purgeAudit(before date: Date, limit: Int) async throws(StoreError) -> Int {
+    // Several instances purge at the same time.
+    let sql = """
+      DELETE FROM password_reset.audit WHERE id = ANY (ARRAY(
+        SELECT id FROM password_reset.audit WHERE at < $1::bigint ORDER BY at LIMIT $2::bigint FOR UPDATE SKIP LOCKED))
+      """
+    return try await write(Command(Statement("password_reset_purge_audit", sql), date.milliseconds, limit)).changes
+  }
+
+  public func auditRows(_ filter: AuditFilter, limit: Int) async throws(StoreError) -> [AuditRow] {
+    let sql = """
+      SELECT id, at, event, user_id, identifier_key, request_id FROM password_reset.audit
+      WHERE ($1::text IS NULL OR event = $1) AND ($2::text IS NULL OR user_id = $2)
+        AND ($3::json IS NULL OR identifier_key IN (SELECT json_array_elements_text($3)))
+        AND ($4::text IS NULL OR request_id = $4) AND ($5::bigint IS NULL OR at >= $5)
+      ORDER BY at DESC, id DESC LIMIT $6::bigint
+      """
+    let rows = try await read(
+      Command(
+        Statement(nil, sql), filter.event?.rawValue, filter.userID?.text, filter.identifierKeys.map(Self.json), filter.requestID,
+        filter.since?.milliseconds, limit))
+    return rows.map(Self.auditRow).reversed()
+  }
+
+  /// Returns a JSON array of keys, which are hexadecimal.
+  private static func json(_ keys: [String]) -> String { "[\(keys.map { "\"\($0)\"" }.joined(separator: ","))]" }
+
+  private static func auditRow(_ row: Row) -> AuditRow {
+    AuditRow(
+      id: row.integer(0) ?? 0, at: Date(milliseconds: row.integer(1) ?? 0), event: row.text(2) ?? "?", userID: row.text(3).map(UserID.init(_:)),
+      identifierKey: row.text(4), requestID: row.text(5) ?? "?")
+  }
+}

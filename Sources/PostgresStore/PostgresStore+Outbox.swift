@@ -1,0 +1,104 @@
+import Credentials
+public import Foundation
+public import PasswordReset
+
+extension PostgresStore: OutboxStore {
+  public func enqueue(_ job: NewJob, audit: AuditRecord) async throws(StoreError) -> Job {
+    let columns = job.kind.columns
+    let rows = try await write(
+      Command(
+        OutboxStatements.enqueue, columns.kind, columns.identifier, columns.userID?.text, job.locale, job.requestID, job.createdAt.milliseconds,
+        job.due.milliseconds, job.owner, job.firstAttempts, audit.event.rawValue, audit.userID?.text, audit.identifierKey),
+      isRefusable: true)
+    guard let id = rows.first?.integer(0) else { throw .unavailable(reason: "the server did not return the id of a new job") }
+    return job.stored(as: id)
+  }
+
+  public func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+    let rows = try await write(Command(OutboxStatements.claim, owner, leaseEnd.milliseconds, now.milliseconds, limit))
+    let jobs = rows.map { (id: $0.integer(0), job: JobColumns.job($0)) }
+    let damaged = jobs.filter { $0.job == nil }.compactMap(\.id)
+    if !damaged.isEmpty { _ = try await write(Command(OutboxStatements.deadLetterDamaged, damaged, owner, now.milliseconds)) }
+    return jobs.compactMap(\.job)
+  }
+
+  public func extendLeases(of ids: [Int64], owner: String, to leaseEnd: Date) async throws(StoreError) -> Set<Int64> {
+    Set(try await write(Command(OutboxStatements.extend, ids, owner, leaseEnd.milliseconds)).map { $0.integer(0) }.compactMap(\.self))
+  }
+
+  public func release(_ ids: [Int64], owner: String) async throws(StoreError) {
+    _ = try await write(Command(OutboxStatements.release, ids, owner))
+  }
+
+  public func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool {
+    let audit = outcome.audit
+    // An email that was sent must not be sent again by a later owner. Ids are never reused, so the row is this job's.
+    let isSent = audit?.event == .mailed
+    func command(_ statement: Statement, _ more: any Value...) -> Command {
+      var command = Command(
+        statement, job.id, owner, isSent, now.milliseconds, job.requestID, audit?.event.rawValue, audit?.userID?.text, audit?.identifierKey)
+      command.values += more.map(\.postgresText)
+      return command
+    }
+    let rows =
+      switch outcome {
+      case .done: try await write(command(OutboxStatements.done))
+      case .split(let userIDs, _):
+        try await write(command(OutboxStatements.split, job.locale, job.createdAt.milliseconds, Self.json(userIDs)))
+      case .release: try await write(command(OutboxStatements.finishByRelease))
+      case .retry(let date, let reason): try await write(command(OutboxStatements.retry, date.milliseconds, Self.storable(reason)))
+      case .deadLetter(let reason, _): try await write(command(OutboxStatements.deadLetter, Self.storable(reason)))
+      }
+    return rows.first?.integer(0) == 1
+  }
+
+  public func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
+    try await purgeOutbox(.deadLetters(before: date), limit: limit)
+  }
+
+  public func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+    let limits: [any Value] = [
+      now.milliseconds + Self.clockTolerance, leaseEnd.milliseconds + Self.clockTolerance, Int64(longestWait.first * 1000),
+      Int64(longestWait.longest * 1000),
+    ]
+    // Nearly always there is nothing to correct.
+    var command = Command(OutboxStatements.hasWrongTimes)
+    command.values = limits.map(\.postgresText)
+    guard try await read(command).first?.isTrue(0) == true else { return 0 }
+    command.statement = OutboxStatements.correctTimes
+    command.values += [now.milliseconds.postgresText, leaseEnd.milliseconds.postgresText]
+    return try await write(command).changes
+  }
+
+  /// Times that are ahead by less, in milliseconds, are not from a clock that was ahead.
+  private static let clockTolerance: Int64 = 1000
+
+  public func nextDue(owner: String) async throws(StoreError) -> Date? {
+    try await read(Command(OutboxStatements.nextDue, owner)).first?.integer(0).map(Date.init(milliseconds:))
+  }
+
+  public func lastRetry() async throws(StoreError) -> Date? {
+    try await read(Command(OutboxStatements.lastRetry)).first?.integer(0).map(Date.init(milliseconds:))
+  }
+
+  private static func json(_ userIDs: [UserID]) -> String { "[\(userIDs.map { "\"\($0.text)\"" }.joined(separator: ","))]" }
+
+  /// A mail server may send any bytes in its reply.
+  private static func storable(_ reason: String) -> String { reason.replacing("\0", with: "\u{FFFD}") }
+}
+
+/// How a job is read from the columns that ``list`` names.
+enum JobColumns {
+  static let list =
+    "id, kind, identifier, user_id, locale, request_id, created_at, due_at, attempts, last_error, dead_lettered_at, retried_at"
+
+  /// Returns `nil` for a row that does not decode; the caller dead-letters it.
+  static func job(_ row: Row) -> Job? {
+    guard let id = row.integer(0), let kind = JobKind(kind: row.text(1), identifier: row.text(2), userID: row.text(3).map(UserID.init(_:))),
+      let requestID = row.text(5), let createdAt = row.integer(6), let attempts = row.integer(8)
+    else { return nil }
+    return Job(
+      id: id, kind: kind, locale: row.text(4), requestID: requestID, createdAt: Date(milliseconds: createdAt),
+      ttlStart: Date(milliseconds: row.integer(11) ?? createdAt), attempts: Int(attempts))
+  }
+}

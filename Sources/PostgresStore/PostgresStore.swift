@@ -1,0 +1,85 @@
+public import PasswordReset
+import Synchronization
+import Foundation
+
+/// Users, outbox and audit in a PostgreSQL database, which may be that of a Django site.
+///
+/// Our tables are in the schema `password_reset`. Any number of processes may use them at the same time.
+public struct PostgresStore: Sendable {
+  let address: PostgresAddress
+  let users: UserStatements
+  private let writer: PostgresConnection
+  /// Writes to the site's users table, which the site may have locked for a while. Requests for an email must not wait for
+  /// that.
+  private let userWriter: PostgresConnection
+  private let readers: [PostgresConnection]
+  private let turn = Turn()
+  let onStatement: (@Sendable (String) -> Void)?
+
+  /// Connects to the database, and checks the server and every safety setting.
+  ///
+  /// - Parameter loginZone: the time zone of the texts that Django makes of `last_login` in a token: UTC with `USE_TZ`,
+  ///   otherwise the site's `TIME_ZONE`.
+  /// - Parameter onStatement: receives every SQL statement before it is sent, without its values.
+  public init(_ address: PostgresAddress, loginZone: String = "UTC", onStatement: (@Sendable (String) -> Void)? = nil) throws(StoreOpenError) {
+    let session = try PostgresSession(address, onStatement: onStatement)
+    try UserTableCheck.checkZone(loginZone, session)
+    users = UserStatements(table: try UserTableCheck.tableName(session), loginZone: loginZone)
+    self.address = address
+    self.onStatement = onStatement
+    func connection(_ mode: PostgresConnection.Mode, _ session: PostgresSession? = nil) -> PostgresConnection {
+      PostgresConnection(mode, address, session: session, onStatement: onStatement)
+    }
+    writer = connection(.writes, session)
+    userWriter = connection(.writes)
+    readers = (0..<min(max(ProcessInfo.processInfo.activeProcessorCount, 1), Self.maximumReaders)).map { _ in connection(.reads) }
+  }
+
+  /// One connection answers thousands of look-ups per second, and every connection costs the server megabytes.
+  private static let maximumReaders = 4
+
+  /// Runs one statement that changes nothing.
+  func read(_ command: Command) async throws(StoreError) -> Rows {
+    // No row has such a text.
+    if command.hasNUL { return try await read(Command(Statement(nil, "SELECT WHERE false"))) }
+    let rows = try await readers[turn.next(of: readers.count)].run([command], isRefusable: true)
+    return try rows.only
+  }
+
+  /// Runs one statement in a transaction that is on disk when this returns. Concurrent writes share transactions.
+  func write(_ command: Command, isRefusable: Bool = false) async throws(StoreError) -> Rows {
+    try await write([command], isRefusable: isRefusable).only
+  }
+
+  /// Runs several statements in one transaction.
+  func write(_ commands: [Command], isRefusable: Bool = false) async throws(StoreError) -> [Rows] {
+    try await writer.run(commands, isRefusable: isRefusable)
+  }
+
+  /// Runs statements that change the users table in one transaction.
+  func writeUsers(_ commands: [Command]) async throws(StoreError) -> [Rows] {
+    try await userWriter.run(commands, isRefusable: false)
+  }
+
+  /// Throws if writes fail at the moment because there is no connection.
+  func checkWriter() throws(StoreError) { try writer.checkConnected() }
+
+  var hasDiskFailed: Bool { writer.hasDiskFailed }
+}
+
+extension [Rows] {
+  /// The rows of a request's only command.
+  fileprivate var only: Rows {
+    get throws(StoreError) {
+      guard let rows = first else { throw .unavailable(reason: "the server sent no result") }
+      return rows
+    }
+  }
+}
+
+/// Spreads reads over the connections.
+private final class Turn: Sendable {
+  private let count = Atomic<Int>(0)
+
+  func next(of connections: Int) -> Int { (count.wrappingAdd(1, ordering: .relaxed).newValue & .max) % connections }
+}

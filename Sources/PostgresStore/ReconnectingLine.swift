@@ -1,0 +1,222 @@
+import Foundation
+import PasswordReset
+import Synchronization
+
+/// The session of a ``PostgresConnection``, which is replaced when it is lost.
+///
+/// It is `@unchecked Sendable` because a session belongs to one thread at a time. It is safe because the connection calls
+/// all methods on its serial queue, and nothing else has a reference.
+final class ReconnectingLine: @unchecked Sendable {
+  /// How long the server may take to answer a batch.
+  private static let answerTime = Duration.seconds(8)
+  /// For how long a commit whose confirmation was lost is looked for.
+  private static let resolutionTime = Duration.seconds(5)
+  /// The waits between attempts to connect, in milliseconds: the first one doubles up to the longest.
+  private static let firstDelay = 50
+  private static let longestDelay = 2000
+  /// How often a transaction is run again that lost against another one.
+  private static let attempts = 5
+
+  private let address: PostgresAddress
+  private let onStatement: (@Sendable (String) -> Void)?
+  private var session: PostgresSession?
+  private var failures = 0
+  /// Whether the last write failed because of the server's disk.
+  let hasDiskFailed = Atomic(false)
+  /// Receives why there is no connection while ``write(_:)`` waits for one, and `nil` when there is one.
+  var onOutage: (StoreError?) -> Void = { _ in }
+
+  init(_ address: PostgresAddress, session: PostgresSession?, onStatement: (@Sendable (String) -> Void)?) {
+    self.address = address
+    self.session = session
+    self.onStatement = onStatement
+  }
+
+  // MARK: - Reads
+
+  /// Runs each request, and finishes it.
+  /// - Returns: why the connection cannot be used any more, or `nil` if it can.
+  func read(_ batch: [PostgresConnection.Request]) -> StoreError? {
+    for isLastAttempt in [false, true] {
+      let results: [Result<[Rows], SQLError>]
+      do {
+        results = try connected().runEach(batch.map(\.commands), until: .now + Self.answerTime)
+      } catch let error as PostgresSession.Failure {
+        session = nil
+        // The server may only have closed an idle connection.
+        if case .lost = error, !isLastAttempt { continue }
+        return fail(batch, .unavailable(reason: error.reason))
+      } catch {
+        return fail(batch, .unavailable(reason: "\(error)"))
+      }
+      if !isLastAttempt, results.contains(where: \.isStale) {
+        session = nil
+        continue
+      }
+      for (request, result) in zip(batch, results) { request.finish(result.mapError(StoreError.init)) }
+      return nil
+    }
+    return nil
+  }
+
+  // MARK: - Writes
+
+  /// Commits the requests together. If one of them fails, it commits them one by one, so that one bad write does not fail
+  /// the others.
+  /// - Returns: why the connection cannot be used any more, or `nil` if it can.
+  func write(_ batch: [PostgresConnection.Request]) -> StoreError? {
+    switch commit(batch) {
+    case .committed(let results):
+      hasDiskFailed.store(false, ordering: .relaxed)
+      for (request, rows) in zip(batch, results) { request.finish(.success(rows)) }
+      return nil
+    case .failed(let error) where error.isOfOneRequest && batch.count > 1:
+      for (index, request) in batch.enumerated() {
+        if let outage = write([request]) { return fail(Array(batch[(index + 1)...]), outage) }
+      }
+      return nil
+    case .failed(let error):
+      _ = fail(batch, StoreError(error))
+      return nil
+    case .outage(let error): return fail(batch, error)
+    }
+  }
+
+  private enum Commit {
+    case committed([[Rows]])
+    case failed(SQLError)
+    case outage(StoreError)
+  }
+
+  private func commit(_ batch: [PostgresConnection.Request]) -> Commit {
+    let requests = batch.map(\.commands)
+    var result = commitOnce(requests)
+    for _ in 1..<Self.attempts {
+      switch result {
+      case .conflict:
+        // A short random wait, so that two transactions do not meet again.
+        usleep(.random(in: 1000...20_000))
+        result = commitOnce(requests)
+      case .lost: result = commitOnce(requests)
+      case .committed, .failed, .outage: break
+      }
+    }
+    switch result {
+    case .committed(let rows): return .committed(rows)
+    case .conflict(let error), .failed(let error): return .failed(error)
+    case .lost(let error), .outage(let error): return .outage(error)
+    }
+  }
+
+  private enum Attempt {
+    case committed([[Rows]])
+    case failed(SQLError)
+    /// Another transaction won.
+    case conflict(SQLError)
+    /// Nothing was committed, and a new connection may work.
+    case lost(StoreError)
+    case outage(StoreError)
+  }
+
+  private func commitOnce(_ requests: [[Command]]) -> Attempt {
+    do {
+      return .committed(try connected().commit(requests, until: .now + Self.answerTime))
+    } catch let failure as PostgresSession.CommitFailure {
+      switch failure {
+      case .sql(let error): return attempt(error)
+      case .session(.lost(let reason)): return lose(.lost(.unavailable(reason: reason)))
+      case .session(.silent): return lose(.outage(.unavailable(reason: PostgresSession.Failure.silent.reason)))
+      case .unknown(let failure, let transaction): return resolve(transaction, failure)
+      }
+    } catch {
+      return .outage(.unavailable(reason: "\(error)"))
+    }
+  }
+
+  private func attempt(_ error: SQLError) -> Attempt {
+    if error.isConflict { return .conflict(error) }
+    if error.isStale { return lose(.lost(StoreError(error))) }
+    // Another host may accept writes after a failover.
+    if error.isReadOnly { session = nil }
+    if error.isOfDisk { hasDiskFailed.store(true, ordering: .relaxed) }
+    return .failed(error)
+  }
+
+  private func lose(_ attempt: Attempt) -> Attempt {
+    session = nil
+    return attempt
+  }
+
+  // MARK: - Commits whose confirmation was lost
+
+  private func resolve(_ transaction: PostgresSession.Transaction, _ failure: PostgresSession.Failure) -> Attempt {
+    session = nil
+    let outage = StoreError.unavailable(reason: failure.reason)
+    // Requests that arrive now must not wait for the server to return.
+    onOutage(outage)
+    let deadline = ContinuousClock.now + Self.resolutionTime
+    while ContinuousClock.now < deadline {
+      if let status = status(of: transaction) {
+        onOutage(nil)
+        return status == "committed" ? .committed(transaction.results) : .lost(outage)
+      }
+      usleep(.random(in: 20_000...60_000))
+    }
+    session = nil
+    return .outage(.unavailable(reason: "\(failure.reason), and whether the last transaction was committed is unknown"))
+  }
+
+  /// Returns `committed` or `aborted`, or `nil` if that is not known yet.
+  private func status(of transaction: PostgresSession.Transaction) -> String? {
+    do {
+      let session = try connected()
+      // After the promotion of a standby the same id may be another transaction's.
+      guard transaction.timeline != nil, session.timeline == transaction.timeline else { return nil }
+      let status = try session.query("SELECT pg_xact_status($1::xid8)", transaction.id).first?.text(0)
+      return status == "in progress" ? nil : status
+    } catch {
+      session = nil
+      return nil
+    }
+  }
+
+  // MARK: - Connecting
+
+  private func connected() throws(StoreOpenError) -> PostgresSession {
+    if let session { return session }
+    let new = try PostgresSession(address, onStatement: onStatement)
+    session = new
+    failures = 0
+    return new
+  }
+
+  /// Connects again.
+  /// - Returns: why there is no connection, or `nil` if there is one.
+  func reconnect() -> StoreError? {
+    do {
+      _ = try connected()
+      return nil
+    } catch {
+      return .unavailable(reason: "\(error)")
+    }
+  }
+
+  /// Returns how many milliseconds to wait before the next attempt to connect. It varies, so that many instances do not
+  /// connect at the same moment.
+  func nextDelay() -> Int {
+    let delay = min(Self.firstDelay << min(failures, 10), Self.longestDelay)
+    failures += 1
+    return .random(in: delay / 2...delay)
+  }
+
+  private func fail(_ batch: [PostgresConnection.Request], _ error: StoreError) -> StoreError {
+    for request in batch { request.finish(.failure(error)) }
+    return error
+  }
+}
+
+extension Result<[Rows], SQLError> {
+  fileprivate var isStale: Bool {
+    if case .failure(let error) = self { error.isStale } else { false }
+  }
+}

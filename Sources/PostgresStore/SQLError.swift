@@ -1,0 +1,33 @@
+/// An error that the server reported.
+struct SQLError: Error, Sendable, Equatable {
+  /// The five characters of SQLSTATE.
+  var state: String
+  /// The first line of the server's message.
+  var message: String
+
+  private static let retryable: Set = ["40001", "40P01"]
+  private static let stale: Set = ["0A000", "26000"]
+
+  /// Whether the transaction lost against another one, and may succeed when it is run again.
+  var isConflict: Bool { Self.retryable.contains(state) }
+
+  /// Whether this connection's prepared statements no longer fit the tables, as after a migration of the site, or are
+  /// missing.
+  var isStale: Bool { Self.stale.contains(state) }
+
+  /// Whether the server is a standby, or lets no one write.
+  var isReadOnly: Bool { state == "25006" }
+
+  /// Whether the error is that of one request, and not of the disk, the server or the connection.
+  var isOfOneRequest: Bool {
+    !isReadOnly && (["0A", "22", "23", "25", "26", "40", "42", "44", "55", "P0"].contains(state.prefix(2)) || state == "57014")
+  }
+
+  /// Whether the server could not write: its disk is full or failing.
+  var isOfDisk: Bool { state.hasPrefix("53") || state.hasPrefix("58") || state.hasPrefix("XX") }
+}
+
+extension SQLError: CustomStringConvertible {
+  /// The code and the message, which for a malformed value (class 22) would contain that value.
+  var description: String { "PostgreSQL error \(state)" + (state.hasPrefix("22") ? "" : ": \(message)") }
+}

@@ -1,0 +1,81 @@
+import PasswordReset
+
+/// The texts for the operator.
+extension StoreOpenError {
+  static func badURL(reason: String) -> Self {
+    Self(
+      .unusable, "DATABASE_URL is not a URL that PostgreSQL's library can read: \(reason). Write it as postgresql://user@host/database")
+  }
+
+  static func oldServer(version: Int) -> Self {
+    Self(
+      .unusable, "the server is PostgreSQL \(version / 10000), which is too old; update it to at least \(PostgresSession.minimumVersion / 10000)"
+    )
+  }
+
+  static func wrongEncoding(_ encoding: String) -> Self {
+    Self(.unusable, "the database has the encoding \(encoding), and must have UTF8; create it with `ENCODING 'UTF8' TEMPLATE template0`")
+  }
+
+  static func unsafeSetting(_ setting: String) -> Self { Self(.unusable, "the PostgreSQL server does not keep the setting \(setting)") }
+
+  static let newerSchema = Self(
+    .newerSchema, "a newer release of password-reset wrote the schema password_reset; run that release, or restore a backup")
+
+  /// There is no connection. The kind says whether a later attempt may succeed.
+  static func cannotConnect(reason: String) -> Self {
+    let fault = ConnectionFault(reason)
+    let remedy = fault.remedy.map { ". \($0)" } ?? ""
+    return Self(fault.kind, "cannot connect to the PostgreSQL server that DATABASE_URL names: \(fault.message)\(remedy)")
+  }
+
+  /// The role lacks a privilege.
+  static func missingPrivilege(_ message: String) -> Self {
+    Self(.unusable, "the role in DATABASE_URL lacks a privilege: \(message)")
+  }
+
+  /// There is an `auth_user` that is not Django's.
+  static func foreignUserTable(missing: [String]) -> Self {
+    Self(.foreignUserTable, "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", ")); check DATABASE_URL")
+  }
+
+  /// There is an `auth_user`, but the service cannot use it.
+  static func unusableUserTable(reason: String) -> Self {
+    Self(
+      .foreignUserTable,
+      "the table auth_user cannot be used: \(reason); the service needs the auth_user of django.contrib.auth. Nothing was changed")
+  }
+
+  /// The database is a site's, as the table `found` shows, and has no `auth_user`.
+  /// - Parameter hasUsers: whether `found` has the columns of a users table.
+  static func missingUserTable(found: String, hasUsers: Bool) -> Self {
+    Self(
+      .foreignUserTable,
+      hasUsers
+        ? """
+        the database has users in the table \(found), but no table auth_user in the search path, which the service needs; it does not support a \
+        custom user model
+        """
+        : """
+        the database belongs to a Django site, because it has the table \(found), but it has no table auth_user in the search path, which the \
+        service needs; run `manage.py migrate` first, or check DATABASE_URL
+        """)
+  }
+
+  init(_ error: any Error) {
+    switch error {
+    case let error as StoreOpenError: self = error
+    case let error as SQLError where error.state == "42501": self = .missingPrivilege(error.message)
+    case let error as SQLError where error.isReadOnly:
+      self.init(.unreachable, "the PostgreSQL server lets no one write: it is a standby, or read-only (\(error))")
+    case let error as SQLError where ["55P03", "57014"].contains(error.state): self.init(.locked, "the database is locked: \(error). Try again")
+    case let error as SQLError: self.init(.unusable, "\(error)")
+    case let error as PostgresSession.Failure: self.init(.unreachable, "the connection to the PostgreSQL server failed: \(error.reason)")
+    default: self.init(.unusable, "\(error)")
+    }
+  }
+}
+
+extension StoreError {
+  init(_ error: SQLError) { self = .unavailable(reason: "\(error)") }
+}

@@ -43,7 +43,8 @@ struct RequestPipeline: Sendable {
   }
 
   private func call(_ route: Route, _ parameters: PathParameters, _ request: Request, _ context: ResetRequestContext) async -> Response {
-    let decision = route.rateLimitClass.flatMap { rateLimiter?.charge(request, from: context.peer, as: $0) }
+    var decision: RequestRateLimiter.Decision?
+    if let rateLimiter, let group = route.rateLimitClass { decision = await rateLimiter.charge(request, from: context.peer, as: group) }
     var response: Response
     do {
       if let seconds = decision?.retryAfter { throw Problem.throttled(retryAfter: seconds) }

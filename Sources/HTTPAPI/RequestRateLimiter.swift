@@ -1,10 +1,11 @@
+public import Credentials
 public import Foundation
 import HTTPTypes
 import Hummingbird
 public import PasswordReset
 
 /// The routes that share a limit. The names are labels of a metric.
-enum RateLimitClass: CaseIterable { case requests, links }
+enum RateLimitClass: String, CaseIterable { case requests, links }
 
 /// Limits the requests of each client per class of routes (draft-ietf-httpapi-ratelimit-headers).
 public struct RequestRateLimiter: Sendable {
@@ -15,34 +16,53 @@ public struct RequestRateLimiter: Sendable {
     var retryAfter: Int?
   }
 
+  /// Counts clients in a store that several instances share.
+  public struct Shared: Sendable {
+    private let store: any ClientLimitStore
+    private let hasher: IdentifierHasher
+
+    /// - Parameter hasher: Makes the keys of the clients, so that the store contains no addresses.
+    public init(_ store: any ClientLimitStore, hasher: IdentifierHasher) { (self.store, self.hasher) = (store, hasher) }
+
+    /// Returns `nil` if the store cannot be used at the moment.
+    fileprivate func charge(_ client: UInt64, _ group: RateLimitClass, _ limits: [RateLimit]) async -> LimitDecision? {
+      try? await store.charge(hasher.key(for: "client \(client)"), in: group.rawValue, limits)
+    }
+  }
+
   private let limiters: [RateLimitClass: (limiter: GCRALimiter, policy: String)]
+  private let shared: Shared?
   private let trustedProxies: TrustedProxies
   private let metrics: HTTPMetrics
 
   /// - Parameters:
   ///   - requests: limits for requesting emails; empty for no limit.
   ///   - links: limits for checking and confirming links; empty for no limit.
+  ///   - shared: counts for all instances, or `nil` if each counts for itself.
   public init(
-    requests: [RateLimit], links: [RateLimit], trustedProxies: TrustedProxies, metrics: HTTPMetrics, now: @escaping @Sendable () -> Date
+    requests: [RateLimit], links: [RateLimit], shared: Shared? = nil, trustedProxies: TrustedProxies, metrics: HTTPMetrics,
+    now: @escaping @Sendable () -> Date
   ) {
     limiters = [.requests: requests, .links: links].filter { !$0.value.isEmpty }.mapValues { limits in
       (GCRALimiter(limits, now: now), limits.map { "\"\($0.name)\";q=\($0.count);w=\($0.seconds)" }.joined(separator: ", "))
     }
+    self.shared = shared
     self.trustedProxies = trustedProxies
     self.metrics = metrics
   }
 
   /// Counts the request, and decides whether it is allowed. Returns `nil` if the class has no limit.
-  func charge(_ request: Request, from peer: IPAddress?, as rateLimitClass: RateLimitClass) -> Decision? {
+  func charge(_ request: Request, from peer: IPAddress?, as rateLimitClass: RateLimitClass) async -> Decision? {
     guard let (limiter, policy) = limiters[rateLimitClass] else { return nil }
-    let client = trustedProxies.client(peer: peer, forwardedFor: request.headers[values: .xForwardedFor])
     // Clients without an address share a bucket.
-    let verdict = limiter.charge(client?.rateLimitKey ?? 0)
-    metrics.recordDecision(of: rateLimitClass, isAllowed: verdict.retryAfter == nil)
-    let quota = verdict.quota
+    let client = trustedProxies.client(peer: peer, forwardedFor: request.headers[values: .xForwardedFor])?.rateLimitKey ?? 0
+    // While the store is away, this instance counts for itself.
+    let decision = await shared?.charge(client, rateLimitClass, limiter.limits) ?? limiter.charge(client)
+    metrics.recordDecision(of: rateLimitClass, isAllowed: decision.retryAfter == nil)
+    let quota = decision.quota
     return Decision(
       headers: [.rateLimitPolicy: policy, .rateLimit: "\"\(quota.limit.name)\";r=\(quota.remaining);t=\(quota.reset)"],
-      retryAfter: verdict.retryAfter)
+      retryAfter: decision.retryAfter)
   }
 }
 

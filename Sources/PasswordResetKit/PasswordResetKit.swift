@@ -22,7 +22,8 @@ public struct PasswordResetKit: Sendable {
 
   /// Connects the parts. Nothing runs yet.
   /// - Parameters:
-  ///   - store: The users, the outbox and the audit. Its tables must be up to date.
+  ///   - store: The users, the outbox and the audit. Its tables must be up to date. If it is also a ``ClientLimitStore``, it counts the
+  ///     requests of each client for all instances together.
   ///   - backend: Sends the emails, or `nil` if another process on the same database sends them.
   public init(_ configuration: Configuration, store: any AuditStore & OutboxStore & UserStore, backend: (any MailBackend)?, logger: Logger) {
     let now = configuration.now
@@ -52,8 +53,9 @@ public struct PasswordResetKit: Sendable {
     services = [auditTrail] + (worker.map { [$0] } ?? [])
     metrics = HTTPMetrics(registry)
     rateLimiter = RequestRateLimiter(
-      requests: configuration.requestLimits, links: configuration.linkLimits, trustedProxies: configuration.trustedProxies, metrics: metrics,
-      now: now)
+      requests: configuration.requestLimits, links: configuration.linkLimits,
+      shared: (store as? any ClientLimitStore).map { RequestRateLimiter.Shared($0, hasher: context.identifierHasher) },
+      trustedProxies: configuration.trustedProxies, metrics: metrics, now: now)
     self.configuration = configuration
   }
 

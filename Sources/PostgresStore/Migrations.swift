@@ -3,7 +3,7 @@ enum Migrations {
   /// Each step's name and statements. Its number is its position, from 1.
   static let all: [(name: String, statements: [String])] = [
     (
-      "outbox, mail window and audit",
+      "outbox, mail window, audit and client limits",
       [
         """
         CREATE TABLE password_reset.outbox (
@@ -53,6 +53,7 @@ enum Migrations {
         )
         """,
         "CREATE INDEX audit_at ON password_reset.audit (at)",
+        PostgresStore.clientLimitTable,
       ]
     )
   ]

@@ -5,14 +5,18 @@ public import PasswordReset
 extension PostgresStore: OutboxStore {
   public func enqueue(_ job: NewJob, audit: AuditRecord) async throws(StoreError) -> Job {
     let columns = job.kind.columns
-    let rows = try await write(
-      Command(
-        OutboxStatements.enqueue, columns.kind, columns.identifier, columns.userID?.text, job.locale, job.requestID, job.createdAt.milliseconds,
-        job.due.milliseconds, job.owner, job.firstAttempts, audit.event.rawValue, audit.userID?.text, audit.identifierKey),
-      isRefusable: true)
-    guard let id = rows.first?.integer(0) else { throw .unavailable(reason: "the server did not return the id of a new job") }
+    let command = Command(
+      OutboxStatements.enqueue, columns.kind, columns.identifier, columns.userID?.text, job.locale, job.requestID, job.createdAt.milliseconds,
+      job.due.milliseconds, job.owner, job.firstAttempts, audit.event.rawValue, audit.userID?.text, audit.identifierKey)
+    let rows = try await write([command] + Self.notification(of: [job]), isRefusable: true)
+    guard let id = rows.first?.first?.integer(0) else { throw .unavailable(reason: "the server did not return the id of a new job") }
     return job.stored(as: id)
   }
+
+  /// Tells the other instances of jobs that are not leased to this one.
+  static func notification(of jobs: [NewJob]) -> [Command] { jobs.contains { $0.owner == nil } ? [Command(JobListener.notify)] : [] }
+
+  public func jobNotifications() -> AsyncStream<Void>? { JobListener.notifications(address) }
 
   public func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
     let rows = try await write(Command(OutboxStatements.claim, owner, leaseEnd.milliseconds, now.milliseconds, limit))

@@ -23,11 +23,10 @@ extension PostgresStore: UserStore {
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
-    let rows = try await writeUsers([
-      Command(
-        users.setPassword, change.newHash, user.id.integer, user.password, user.email, user.lastLogin, now.milliseconds, change.event.rawValue,
-        user.id.text, change.requestID, JobDocument.json(change.jobs))
-    ])[0]
+    let command = try Command(
+      users.setPassword, change.newHash, user.id.integer, user.password, user.email, user.lastLogin, now.milliseconds, change.event.rawValue,
+      user.id.text, change.requestID, JobDocument.json(change.jobs))
+    let rows = try await writeUsers([command] + Self.notification(of: change.jobs))[0]
     // A row for each job, or one row with NULL if there are none; no row if nothing was changed.
     guard rows.count > 0 else { return nil }
     return zip(change.jobs, rows.map { $0.integer(0) }).compactMap { job, id in id.map { job.stored(as: $0) } }

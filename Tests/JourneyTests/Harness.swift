@@ -156,9 +156,9 @@ extension OutboxPolicy {
 
 /// Waits for a condition. The limit only ends a wait that is in vain: an operation that takes a second alone may take
 /// half a minute while all other tests run on a busy machine.
-func eventually(_ what: String, _ condition: () throws -> Bool) async throws {
+func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
   let deadline = ContinuousClock.now + .seconds(90)
-  while try !condition() {
+  while try await !condition() {
     try #require(ContinuousClock.now < deadline, "waited in vain for \(what)")
     try await Task.sleep(for: .milliseconds(5))
   }

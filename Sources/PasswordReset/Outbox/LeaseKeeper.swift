@@ -111,6 +111,12 @@ public final class LeaseKeeper: Sendable {
     }
   }
 
+  /// Has the worker claim at once, because another process may have added jobs.
+  func claimSoon() {
+    state.withLock { $0.nextClaim = .distantPast }
+    wakeup.wake()
+  }
+
   /// Claims up to `limit` due jobs, and sets when to claim next.
   func claim(limit: Int, pollInterval: TimeInterval) async throws(StoreError) -> [Job] {
     let end = now().addingTimeInterval(duration)

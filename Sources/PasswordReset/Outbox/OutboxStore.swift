@@ -38,10 +38,18 @@ public protocol OutboxStore: Sendable {
   /// Returns when an operator last retried jobs that still wait, or `nil` if there are none.
   func lastRetry() async throws(StoreError) -> Date?
 
+  /// Returns a stream with a value whenever another process may have added jobs, or `nil` if the store cannot tell. The worker polls in any
+  /// case.
+  func jobNotifications() -> AsyncStream<Void>?
+
   /// Counts an email against the limits of its address and those of all emails.
   ///
   /// An email counts once, however often it is attempted, and the count survives a restart.
   func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance
+}
+
+extension OutboxStore {
+  public func jobNotifications() -> AsyncStream<Void>? { nil }
 }
 
 /// How long a job waits at most before its next attempt, in seconds.

@@ -39,7 +39,9 @@ public final class OutboxWorker: Service {
   public func run() async {
     await withTaskExecutorPreference(executor) {
       await withGracefulShutdownHandler {
+        let listener = Task { await listen() }
         await withDiscardingTaskGroup { group in await work(in: &group) }
+        listener.cancel()
       } onGracefulShutdown: { [sender, leases] in
         sender.stop()
         leases.wakeup.finish()
@@ -82,6 +84,12 @@ public final class OutboxWorker: Service {
       await sleep(until: wakeTime, signals: &signals)
     } while !Task.isShuttingDownGracefully && !Task.isCancelled
     for job in leases.takeCommitted(limit: 0) { group.addTask { [self] in await handle(job) } }
+  }
+
+  /// Claims at once when another process adds jobs, so that they do not wait for the next poll.
+  private func listen() async {
+    guard let notifications = outbox.jobNotifications() else { return }
+    for await _ in notifications { leases.claimSoon() }
   }
 
   private func claim(_ limit: Int) async -> [Job]? {

@@ -1,0 +1,82 @@
+import Foundation
+import PasswordReset
+import TestSupport
+import Testing
+
+@testable import PostgresStore
+
+/// What several instances on one PostgreSQL database share.
+@Suite struct `Two instances on PostgreSQL` {
+  private let url: String
+  private let stores: [PostgresStore]
+
+  init() throws {
+    let url = try PostgresCluster.newDatabase()
+    self.url = url
+    stores = try (0..<2).map { _ in try PostgresStore(PostgresAddress(url: url)) }
+    try stores[0].migrate()
+  }
+
+  @Test func `count the requests of a client together`() async throws {
+    let limits = [RateLimit(count: 20, seconds: 3600), RateLimit(count: 500, seconds: 86400)]
+    let stores = stores
+    let decisions = try await withThrowingTaskGroup { group in
+      for index in 0..<60 { group.addTask { try await stores[index % 2].charge("client", in: "requests", limits) } }
+      return try await group.reduce(into: []) { $0.append($1) }
+    }
+    #expect(decisions.filter { $0.retryAfter == nil }.map(\.quota.remaining).sorted() == Array(0..<20))
+    // Another request is possible when a twentieth of the hour has passed.
+    #expect(decisions.compactMap(\.retryAfter).allSatisfy { (170...180).contains($0) })
+    #expect(decisions.allSatisfy { $0.quota.limit == limits[0] })
+    // Other clients and other routes have quotas of their own.
+    #expect(try await stores[0].charge("another", in: "requests", limits).quota.remaining == 19)
+    #expect(try await stores[1].charge("client", in: "links", limits).quota.remaining == 19)
+  }
+
+  @Test func `decide as one process does in memory`() async throws {
+    let limits = [RateLimit(count: 3, seconds: 60), RateLimit(count: 5, seconds: 3600)]
+    var full = [0.0, 0.0]
+    for request in 0..<6 {
+      let expected = LimitDecision.charge(&full, limits, at: 0)
+      let decision = try await stores[request % 2].charge("client", in: "requests", limits)
+      #expect(decision.quota.limit == expected.quota.limit && decision.quota.remaining == expected.quota.remaining)
+      #expect((decision.retryAfter == nil) == (expected.retryAfter == nil))
+    }
+  }
+
+  @Test func `let a client continue when its quota is back, and forget quotas that are full`() async throws {
+    let limit = [RateLimit(count: 1, seconds: 1)]
+    #expect(try await stores[0].charge("client", in: "links", limit).retryAfter == nil)
+    #expect(try await stores[1].charge("client", in: "links", limit).retryAfter == 1)
+    try await eventually("the quota") { try await stores[1].charge("client", in: "links", limit).retryAfter == nil }
+    _ = try await stores[0].charge("slow", in: "links", [RateLimit(count: 1, seconds: 3600)])
+    let count = "SELECT count(*) FROM password_reset.client_limit"
+    #expect(try PostgresCluster.sql(count, url: url) == "2")
+    try await eventually("the purge") {
+      try await stores[0].purgeClients()
+      return try PostgresCluster.sql(count, url: url) == "1"
+    }
+  }
+
+  @Test func `keep counting when the limits are changed, or the clock of the server is set back`() async throws {
+    let limit = RateLimit(count: 2, seconds: 60)
+    for _ in 0..<3 { _ = try await stores[0].charge("client", in: "links", [limit]) }
+    let more = try await stores[1].charge("client", in: "links", [limit, RateLimit(count: 100, seconds: 3600)])
+    #expect(more.retryAfter.map { (25...30).contains($0) } == true)
+    try PostgresCluster.sql("UPDATE password_reset.client_limit SET full_at = ARRAY[4e9::float8, 4e9]", url: url)
+    let ahead = try await stores[1].charge("client", in: "links", [limit])
+    #expect(ahead.retryAfter.map { (25...30).contains($0) } == true)
+  }
+
+  @Test func `tell each other of new jobs that anyone may claim`() async throws {
+    let notifications = try #require(stores[1].jobNotifications())
+    var iterator = notifications.makeAsyncIterator()
+    // The first value says that the listener is connected.
+    await iterator.next()
+    let now = Date()
+    _ = try await stores[0].enqueue(.request(at: now, due: now.addingTimeInterval(60), owner: "other"), audit: AuditRecord(.requested))
+    _ = try await stores[0].enqueue(.request(at: now), audit: AuditRecord(.requested))
+    await iterator.next()
+    #expect(try await stores[1].claim(limit: 10, owner: "me", at: now, leaseEnd: now.addingTimeInterval(60)).count == 1)
+  }
+}

@@ -2,7 +2,7 @@ import CLibPQ
 import Foundation
 import Synchronization
 
-/// Listens for the notifications of instances that add jobs, on a connection and a thread of its own.
+/// Listens for the notifications of instances that add jobs, on a separate connection and thread.
 ///
 /// The server delivers them when the transaction with the jobs is committed. Behind a pooler that shares connections there
 /// are none, and the worker only polls.

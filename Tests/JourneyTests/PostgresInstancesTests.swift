@@ -28,7 +28,7 @@ import Testing
     // Another request is possible when a twentieth of the hour has passed.
     #expect(decisions.compactMap(\.retryAfter).allSatisfy { (170...180).contains($0) })
     #expect(decisions.allSatisfy { $0.quota.limit == limits[0] })
-    // Other clients and other routes have quotas of their own.
+    // Other clients and other routes have separate quotas.
     #expect(try await stores[0].charge("another", in: "requests", limits).quota.remaining == 19)
     #expect(try await stores[1].charge("client", in: "links", limits).quota.remaining == 19)
   }

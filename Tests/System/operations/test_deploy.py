@@ -154,31 +154,46 @@ def test_the_image_names_only_settings_that_exist(settings: set[str]) -> None:
     assert names and names - settings == set()
 
 
-# compose.yaml
+# compose.yaml and compose.postgresql.yaml
+
+COMPOSE_FILES = ["compose.yaml", "compose.postgresql.yaml"]
+compose_files = pytest.mark.parametrize("file", COMPOSE_FILES)
 
 
-def compose_environment() -> dict[str, str]:
-    """Returns the settings that compose.yaml gives the service."""
-    environment = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["password-reset"]["environment"]
-    return dict(environment)
+def compose_services(file: str) -> dict[str, Any]:
+    """Returns the services of a Compose file, with their settings."""
+    return dict(yaml.safe_load((DEPLOY / file).read_text())["services"])
 
 
-def test_docker_compose_accepts_its_file() -> None:
-    validate("docker-compose", "--file", "compose.yaml", "config", "--quiet")
+@compose_files
+def test_docker_compose_accepts_its_file(file: str) -> None:
+    validate("docker-compose", "--file", file, "config", "--quiet")
 
 
-def test_the_compose_file_runs_an_init_process() -> None:
-    assert yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["password-reset"]["init"] is True
+@compose_files
+def test_the_compose_file_runs_an_init_process(file: str) -> None:
+    assert all(service["init"] is True for service in compose_services(file).values())
 
 
-def test_the_compose_file_names_only_settings_that_exist(settings: set[str]) -> None:
-    assert compose_environment().keys() - settings == set()
+@compose_files
+def test_the_compose_file_names_only_settings_and_commands_that_exist(file: str, settings: set[str]) -> None:
+    for service in compose_services(file).values():
+        assert service["environment"].keys() - settings == set()
+        health = service.get("healthcheck", {"test": ["CMD", "password-reset", "health"]})["test"]
+        for command in (service.get("command", ["serve"]), health[2:]):
+            assert subprocess.run([BINARY, *command, "--help"], env=BASE_ENVIRONMENT, capture_output=True, check=False).returncode == 0
 
 
-def test_the_service_accepts_the_settings_of_the_compose_file(secrets: Path, tmp_path: Path) -> None:
-    environment = {name: text.replace("/run/secrets", str(secrets)) for name, text in compose_environment().items()}
-    done = check(environment | {"DATABASE_URL": f"sqlite:{tmp_path}/password-reset.sqlite3"})
-    assert done.returncode == 0, done.stdout + done.stderr
+@compose_files
+def test_the_service_accepts_the_settings_of_the_compose_file(file: str, secrets: Path, tmp_path: Path) -> None:
+    for service in compose_services(file).values():
+        environment = {name: text.replace("/run/secrets", str(secrets)) for name, text in service["environment"].items()}
+        names = {Path(path).name for name, path in environment.items() if name.endswith("_FILE")}
+        assert names == set(service["secrets"])
+        # `check` would connect to the database of the example.
+        environment |= {"DATABASE_URL": f"sqlite:{tmp_path}/password-reset.sqlite3", "DATABASE_PASSWORD_FILE": ""}
+        done = check({name: text for name, text in environment.items() if text})
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 # password-reset.service and password-reset.yaml

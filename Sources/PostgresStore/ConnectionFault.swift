@@ -13,14 +13,14 @@ struct ConnectionFault {
     message = Set(lines).count == lines.count ? lines.joined(separator: "; ") : (lines.last ?? text)
     let state = text.matches(of: #/: +((?=[A-Z]*[0-9])[0-9A-Z]{5}): /#).last.map { String($0.1) }
     message = message.replacing(#/: +(?=[A-Z]*[0-9])[0-9A-Z]{5}: /#) { _ in ": " }
-    (kind, remedy) = state.flatMap(Self.reading(state:)) ?? Self.reading(message: text)
+    (kind, remedy) = state.map(Self.reading(state:)) ?? Self.reading(message: text)
   }
 
   private static func isDetail(_ line: String) -> Bool {
     ["LOCATION:", "DETAIL:", "Is the server running", "connection to server was lost"].contains { line.hasPrefix($0) } || line.isEmpty
   }
 
-  private static func reading(state: String) -> (StoreOpenError.Kind, String?)? {
+  private static func reading(state: String) -> (StoreOpenError.Kind, String?) {
     switch state {
     case "28P01": (.unusable, "Check the user, and the password in DATABASE_PASSWORD, DATABASE_PASSWORD_FILE or ~/.pgpass")
     case "28000": (.unusable, "Check the user, and the server's pg_hba.conf")
@@ -28,7 +28,8 @@ struct ConnectionFault {
     case "42501": (.unusable, "Grant the role CONNECT on the database")
     case "57P03": (.unreachable, "The server is starting or stopping. Try again")
     case "53300": (.unreachable, "The server has no connection left. Raise its max_connections, or the role's CONNECTION LIMIT")
-    default: nil
+    // Resources, an operator's intervention, the system or the connection: it may pass.
+    default: (["08", "53", "57", "58", "XX"].contains(state.prefix(2)) ? .unreachable : .unusable, nil)
     }
   }
 

@@ -85,7 +85,7 @@ enum Migrations {
         "date_joined" timestamp with time zone NOT NULL
       )
       """,
-      "CREATE INDEX auth_user_username_like ON \(table) (username varchar_pattern_ops)",
+      "CREATE INDEX auth_user_username_6821ab7c_like ON \(table) (username varchar_pattern_ops)",
     ]
   }
 

@@ -10,9 +10,9 @@ import Synchronization
 final class PostgresConnection: Sendable {
   /// What becomes of the requests that are sent together.
   enum Mode {
-    /// Each is its own transaction, and is repeated once if the connection is lost.
+    /// Each is one transaction, and is repeated once if the connection is lost.
     case reads
-    /// All are one transaction, so that one sync of the disk serves all of them.
+    /// All together are one transaction, so that one sync of the disk serves all of them.
     case writes
   }
 

@@ -12,7 +12,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
 django.setup()
 # pytest explains failed assertions in these modules as it does in tests.
 pytest.register_assert_rewrite(
-    "mail_folder", "mail_server", "mail_sink", "metrics", "outbox", "processes", "raw_requests", "scripted_server", "service"
+    "mail_folder", "mail_server", "mail_sink", "metrics", "outbox", "postgres", "processes", "raw_requests", "scripted_server", "service"
 )
 
 # These imports need Django's models or the rewritten assertions above.
@@ -21,6 +21,7 @@ from browser import browsing  # noqa: E402
 from certificates import Authority  # noqa: E402
 from django_site import migrate, on_database  # noqa: E402
 from mail_server import MailServer, receiving  # noqa: E402
+from postgres import Cluster, Database, django_on, migrate_site, running_cluster  # noqa: E402
 from service import Service, serving  # noqa: E402
 
 
@@ -73,6 +74,29 @@ def serve(database: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Returns a function that starts the service on `database` with the given settings. Call it once per test."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(serving(database, tmp_path, **settings))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Runs a PostgreSQL server. A test that stops it must start it again."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def migrated_database(cluster: Cluster) -> Database:
+    """Returns a PostgreSQL database that Django migrated. Tests copy it."""
+    database = cluster.new_database()
+    migrate_site(database)
+    return database
+
+
+@pytest.fixture
+def postgres(cluster: Cluster, migrated_database: Database) -> Iterator[Database]:
+    """Returns a new PostgreSQL database of the Django site, which Django uses."""
+    database = cluster.new_database(template=migrated_database.name)
+    with django_on(database):
+        yield database
 
 
 @pytest.fixture

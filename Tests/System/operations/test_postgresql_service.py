@@ -1,0 +1,335 @@
+"""The service on PostgreSQL: every command, faults of the server, and several instances."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from django.contrib.auth.models import User
+
+from cutting_proxy import cutting
+from django_site import add_user, add_users, link_for
+from metrics import ask_admin
+from postgres import Cluster, Database, running_cluster
+from processes import wait_until
+from service import Reply, Service, command, run_command, serving
+
+NEW = "battery-staple-92-new"
+CLIENTS = 8
+RACERS = 50
+# No answer takes longer, whatever the server does.
+LONGEST_ANSWER = 15
+
+
+@contextmanager
+def served(database: Database, folder: Path, url: str = "", **settings: str) -> Iterator[Service]:
+    folder.mkdir(exist_ok=True)
+    with serving(folder, folder, DATABASE_URL=url or database.url, **settings) as service:
+        yield service
+
+
+# Commands
+
+
+def test_every_command_works(postgres: Database, tmp_path: Path) -> None:
+    add_user("alice", "alice@example.com")
+    on_postgres = {"DATABASE_URL": postgres.socket_url}
+
+    def run(*arguments: str, stdin: str = "") -> str:
+        return run_command(tmp_path, *arguments, stdin=stdin, **on_postgres)
+
+    assert run("migrate") == run("migrate") == "The database is up to date.\n"
+    assert "alice@example.com" in run("users", "list") and "alice" in run("users", "show", "alice@example.com")
+    run("users", "add", "bob", "--email", "bob@example.com", "--password-stdin", stdin=f"{NEW}\n")
+    run("users", "check-password", "bob", "--password-stdin", stdin=f"{NEW}\n")
+    run("users", "deactivate", "bob")
+    assert User.objects.get(username="bob").is_active is False
+    run("users", "activate", "bob")
+    exported = run("users", "export", "--format", "jsonl")
+    assert [json.loads(line)["username"] for line in exported.splitlines()] == ["alice", "bob"]
+    assert run("users", "import", "-", "--format", "jsonl", stdin=exported).startswith("0 users added, 2 were there already")
+    assert "frontend.example.com" in run("users", "link", "alice")
+    postgres.execute(
+        "INSERT INTO password_reset.outbox (kind, identifier, request_id, created_at, due_at, dead_lettered_at, last_error) "
+        "VALUES ('request_email', 'alice@example.com', 'r', 1, 1, 2, '550')"
+    )
+    number = str(postgres.value("SELECT id FROM password_reset.outbox"))
+    assert "0 waiting, 1 dead" in run("outbox", "list") and "550" in run("outbox", "show", number)
+    assert run("outbox", "retry", "--dead") == "Retrying 1 job.\n"
+    assert run("outbox", "purge", number) == "Deleted 1.\n"
+    assert "link_printed" in run("audit")
+    backup = command(tmp_path, "backup", str(tmp_path / "copy"), **on_postgres)
+    assert backup.returncode == 64 and "pg_dump" in backup.stderr
+
+
+def test_check_reports_what_is_missing_and_what_is_unsafe(cluster: Cluster, postgres: Database, tmp_path: Path) -> None:
+    def findings(database: Database) -> dict[str, str]:
+        found = json.loads(command(tmp_path, "check", "--json", DATABASE_URL=database.socket_url).stdout)
+        return {finding["id"].rpartition(".")[2]: finding["message"] + finding.get("hint", "") for finding in found}
+
+    assert {"W006", "W030"} <= set(findings(postgres))
+    run_command(tmp_path, "migrate", DATABASE_URL=postgres.socket_url)
+    assert not {"W006", "W030", "W031", "W032"} & set(findings(postgres))
+    postgres.execute("UPDATE auth_user SET last_login = 'infinity'")
+    add_user("alice", "alice@example.com")
+    postgres.execute("UPDATE auth_user SET last_login = 'infinity'")
+    assert "1 row" in findings(postgres)["W022"]
+    latin = Database(cluster, "latin")
+    postgres.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    assert "UTF8" in findings(latin)["E011"]
+
+
+def test_no_output_shows_the_password(postgres: Database, tmp_path: Path) -> None:
+    password = "correct-horse-71-canary"
+    postgres.execute(f"CREATE ROLE with_password LOGIN PASSWORD '{password}'")
+    url = postgres.url_for("with_password", postgres.cluster.port)
+    in_url = url.replace("with_password", f"with_password:{password}")
+    wrong = url.replace("with_password", "with_password:wrong-canary")
+    secret = tmp_path / "secret"
+    secret.write_text(f"{password}\n")
+    for settings in (
+        {"DATABASE_URL": in_url},
+        {"DATABASE_URL": f"{url}?password={password}"},
+        {"DATABASE_URL": url, "DATABASE_PASSWORD": password},
+        {"DATABASE_URL": wrong, "DATABASE_PASSWORD": password},
+        {"DATABASE_URL": url, "DATABASE_PASSWORD_FILE": str(secret)},
+    ):
+        for arguments in (["config"], ["config", "--json"], ["check"], ["migrate"]):
+            done = command(tmp_path, *arguments, **settings)
+            assert "canary" not in done.stdout + done.stderr, arguments
+        # The role may connect, but not use the table.
+        assert "auth_user" in done.stderr and done.returncode == 78
+    done = command(tmp_path, "migrate", DATABASE_URL=wrong)
+    assert (done.returncode, "canary" in done.stderr) == (78, False)
+    assert "password authentication failed" in done.stderr and "DATABASE_PASSWORD" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "remedy"),
+    [
+        ("postgresql://postgres@127.0.0.1:1/site", 1, "Check that the server runs"),
+        ("postgresql://postgres@canary.invalid/site", 1, "Check the host"),
+        ("postgresql:///site?host=/nonexistent", 1, "unix_socket_directories"),
+        ("postgresql:///?service=canary", 78, "service"),
+        ("postgresql://postgres@127.0.0.1:{port}/missing", 78, "Create the database"),
+        ("postgresql://nobody-here@127.0.0.1:{port}/postgres", 78, "password"),
+        ("postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=require", 78, "sslmode"),
+        ("postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=canary", 78, "Correct DATABASE_URL"),
+        ("postgresql://postgres@127.0.0.1:{port}/postgres?target_session_attrs=standby", 1, ""),
+        ("postgresql://postgres@127.0.0.1:{port}/postgres?options=-cnonsense%3D1", 78, ""),
+        ("postgresql://postgres@127.0.0.1:1,127.0.0.1:{port}/missing", 78, "Create the database"),
+    ],
+)
+def test_a_wrong_url_stops_the_start_with_the_cause_and_the_remedy(url: str, code: int, remedy: str, cluster: Cluster, tmp_path: Path) -> None:
+    for arguments in (["serve"], ["users", "list"]):
+        done = command(tmp_path, *arguments, DATABASE_URL=url.format(port=cluster.port))
+        # Warnings about other settings come first.
+        message = done.stderr.splitlines()[-1]
+        assert (done.returncode, remedy in message) == (code, True), done.stderr
+        assert message.startswith("cannot connect to the PostgreSQL server that DATABASE_URL names")
+
+
+# Faults
+
+
+class Client(threading.Thread):
+    """Sends one request after the other, and records the accepted ones and the longest wait for an answer."""
+
+    def __init__(self, services: list[Service], address: str) -> None:
+        super().__init__(daemon=True)
+        self._services, self._address, self._stopped = services, address, threading.Event()
+        self.accepted: list[str] = []
+        self.refused = 0
+        self.longest = 0.0
+        self.wrong: list[Reply] = []
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            for service in self._services:
+                start = time.monotonic()
+                try:
+                    reply = service.request_reset(email=self._address)
+                except (OSError, http.client.HTTPException):
+                    # The service was killed and is restarting.
+                    self._stopped.wait(0.02)
+                    continue
+                self.longest = max(self.longest, time.monotonic() - start)
+                if reply.status == 202:
+                    self.accepted.append(reply.request_id)
+                elif reply.status == 503:
+                    self.refused += 1
+                    self._stopped.wait(0.02)
+                else:
+                    self.wrong.append(reply)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+
+@contextmanager
+def clients(services: list[Service]) -> Iterator[list[Client]]:
+    users = User.objects.all()[:CLIENTS]
+    all_clients = [Client(services, user.email) for user in users]
+    for client in all_clients:
+        client.start()
+    try:
+        yield all_clients
+    finally:
+        for client in all_clients:
+            client.stop()
+
+
+def assert_nothing_is_lost(database: Database, all_clients: list[Client]) -> None:
+    accepted = {request for client in all_clients for request in client.accepted}
+    wait_until(lambda: database.pending == 0, "the outbox to be empty", seconds=60)
+    mailed = {request for (request,) in database.execute("SELECT request_id FROM password_reset.audit WHERE event = 'mailed'")}
+    assert accepted - mailed == set(), "a request was accepted, but its email was not sent"
+    assert [client.wrong for client in all_clients if client.wrong] == []
+    assert max(client.longest for client in all_clients) < LONGEST_ANSWER
+
+
+def is_ready(service: Service) -> bool:
+    return ask_admin(service, "/health/ready").status == 200
+
+
+@pytest.mark.slow
+def test_stops_of_the_server_lose_no_accepted_request(migrated_database: Database, postgres: Database, tmp_path: Path) -> None:
+    add_users(CLIENTS)
+    cluster = postgres.cluster
+    with served(postgres, tmp_path) as service, clients([service]) as all_clients:
+
+        def count() -> int:
+            return sum(len(client.accepted) for client in all_clients)
+
+        for mode in ("immediate", "fast", "immediate"):
+            before = count()
+            wait_until(lambda: count() > before + 50, "some requests to be accepted")
+            cluster.stop(mode)
+            try:
+                refused = sum(client.refused for client in all_clients)
+                wait_until(lambda: sum(client.refused for client in all_clients) > refused + 20, "requests to be refused with 503")
+                assert not is_ready(service)
+            finally:
+                cluster.start()
+            back = time.monotonic()
+            before = count()
+            wait_until(lambda: count() > before and is_ready(service), "requests to be accepted again")
+            assert time.monotonic() - back < 5
+        for client in all_clients:
+            client.stop()
+        assert_nothing_is_lost(postgres, all_clients)
+
+
+@pytest.mark.slow
+def test_kills_of_the_service_lose_no_accepted_request(postgres: Database, tmp_path: Path) -> None:
+    add_users(CLIENTS)
+    services: list[Service] = []
+    all_clients: list[Client] = []
+    for number in range(10):
+        with served(postgres, tmp_path) as service:
+            services[:] = [service]
+            if not all_clients:
+                all_clients = [Client(services, f"user{client}@example.com") for client in range(CLIENTS)]
+                for client in all_clients:
+                    client.start()
+            enough = sum(len(client.accepted) for client in all_clients) + 10 * (number % 3 + 1)
+            wait_until(lambda: sum(len(client.accepted) for client in all_clients) > enough, "some requests to be accepted")
+            service.kill()
+    with served(postgres, tmp_path) as service:
+        services[:] = [service]
+        for client in all_clients:
+            client.stop()
+        assert_nothing_is_lost(postgres, all_clients)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_commit_whose_confirmation_was_lost_is_resolved(when: str, postgres: Database, tmp_path: Path) -> None:
+    user = add_user("alice", "alice@example.com")
+    with cutting(postgres.cluster.port) as proxy:
+        with served(postgres, tmp_path, url=postgres.url_for("postgres", proxy.port)) as service:
+            for number in range(5):
+                proxy.cut(when)
+                assert service.request_reset(email="stranger@example.com").status == 202
+                wait_until(lambda: proxy.cuts > number, "the connection to be cut")
+            wait_until(lambda: postgres.pending == 0, "the outbox to be empty")
+            assert postgres.audited("requested") == 5
+            before = proxy.cuts
+            proxy.cut(when)
+            assert service.set_password(link_for(user), NEW, NEW).status == 200
+            wait_until(lambda: proxy.cuts > before, "the connection to be cut")
+            assert postgres.audited("reset") == 1
+            assert service.set_password(link_for(user), NEW, NEW).status == 400
+
+
+def test_a_commit_that_cannot_be_resolved_is_refused(postgres: Database, tmp_path: Path) -> None:
+    with cutting(postgres.cluster.port) as proxy:
+        with served(postgres, tmp_path, url=postgres.url_for("postgres", proxy.port)) as service:
+            service.request_reset(email="stranger@example.com")
+            proxy.cut("after")
+            proxy.is_refusing = True
+            start = time.monotonic()
+            assert service.request_reset(email="stranger@example.com").status == 503
+            assert time.monotonic() - start < LONGEST_ANSWER
+            # While there is no connection, nothing waits.
+            start = time.monotonic()
+            assert service.request_reset(email="stranger@example.com").status == 503
+            assert time.monotonic() - start < 1
+            proxy.is_refusing = False
+            wait_until(lambda: service.request_reset(email="stranger@example.com").status == 202, "requests to be accepted again")
+
+
+# Several instances
+
+
+@contextmanager
+def instances(count: int, database: Database, folder: Path, **settings: str) -> Iterator[list[Service]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(served(database, folder / str(number), **settings)) for number in range(count)]
+
+
+def test_of_fifty_racers_over_two_instances_one_succeeds(postgres: Database, tmp_path: Path) -> None:
+    users = add_users(5)
+    with instances(2, postgres, tmp_path, PASSWORD_HASHER_OPTIONS="iterations=20000", EMAIL_PASSWORD_CHANGED="false") as services:
+        for user in users:
+            link, start = link_for(user), Barrier(RACERS)
+
+            def race(number: int) -> Reply:
+                start.wait()
+                return services[number % 2].set_password(link, f"{NEW}-{number}", f"{NEW}-{number}")
+
+            with ThreadPoolExecutor(max_workers=RACERS) as pool:
+                replies = list(pool.map(race, range(RACERS)))
+            winners = [number for number, reply in enumerate(replies) if reply.status == 200]
+            assert len(winners) == 1, [reply.status for reply in replies]
+            assert User.objects.get(pk=user.pk).check_password(f"{NEW}-{winners[0]}")
+            assert {reply.status for reply in replies} <= {200, 400, 503}
+    assert postgres.audited("reset") == len(users)
+
+
+def test_instances_share_the_jobs_and_an_email_limit(postgres: Database, tmp_path: Path) -> None:
+    users = add_users(20)
+    with instances(2, postgres, tmp_path, RATE_LIMIT_MAILS="1/h") as services:
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            replies = list(pool.map(lambda number: services[number % 2].request_reset(email=users[number // 6].email), range(120)))
+        assert {reply.status for reply in replies} == {202}
+        wait_until(lambda: postgres.pending == 0, "the outbox to be empty")
+    assert postgres.audited("mailed") == len(users)
+    assert postgres.audited("suppressed") == 100
+
+
+def test_a_killed_instance_leaves_its_jobs_to_the_other(postgres: Database, tmp_path: Path) -> None:
+    add_users(CLIENTS)
+    with instances(2, postgres, tmp_path) as services:
+        with clients([services[0]]) as all_clients:
+            wait_until(lambda: sum(len(client.accepted) for client in all_clients) > 100, "some requests to be accepted")
+            services[0].kill()
+            for client in all_clients:
+                client.stop()
+        assert_nothing_is_lost(postgres, all_clients)

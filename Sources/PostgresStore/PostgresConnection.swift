@@ -45,10 +45,8 @@ final class PostgresConnection: Sendable {
     line.onOutage = { [weak self] outage in self?.state.withLock { $0.outage = outage } }
   }
 
-  /// Throws if there is no connection at the moment.
-  func checkConnected() throws(StoreError) {
-    if let outage = state.withLock(\.outage) { throw outage }
-  }
+  /// Why there is no connection at the moment, or `nil` if none was missed.
+  var outage: StoreError? { state.withLock(\.outage) }
 
   /// Whether the last write failed because of the server's disk.
   var hasDiskFailed: Bool { line.hasDiskFailed.load(ordering: .relaxed) }

@@ -50,13 +50,13 @@ final class PostgresSession {
     guard let connection = started else { throw .cannotConnect(reason: "out of memory") }
     // The SQLSTATE in the message distinguishes a wrong password from a server that is starting.
     PQsetErrorVerbosity(connection, PQERRORS_VERBOSE)
+    PQsetNoticeProcessor(connection, { _, _ in }, nil)
     let failure = waitUntilConnected(connection)
     PQsetErrorVerbosity(connection, PQERRORS_DEFAULT)
     if let failure {
       PQfinish(connection)
       throw .cannotConnect(reason: address.redacted(failure))
     }
-    PQsetNoticeProcessor(connection, { _, _ in }, nil)
     return connection
   }
 

@@ -19,10 +19,9 @@ extension PostgresStore: AuditStore, AuditReader {
   }
 
   public func purgeAudit(before date: Date, limit: Int) async throws(StoreError) -> Int {
-    // Several instances purge at the same time.
     let sql = """
       DELETE FROM password_reset.audit WHERE id = ANY (ARRAY(
-        SELECT id FROM password_reset.audit WHERE at < $1::bigint ORDER BY at LIMIT $2::bigint FOR UPDATE SKIP LOCKED))
+        SELECT id FROM password_reset.audit WHERE at < $1::bigint ORDER BY at LIMIT $2::bigint)) AND \(Self.isOnlyPurge(of: "audit"))
       """
     return try await write(Command(Statement("password_reset_purge_audit", sql), date.milliseconds, limit)).changes
   }

@@ -11,9 +11,9 @@ extension PostgresStore {
   /// and the last write did not fail because of the server's disk. After such a failure each probe writes a record that
   /// changes nothing to the server's log.
   public func checkReadiness() async throws(StoreError) {
-    let row = try await read(Command(Self.probe)).first
+    let row = try await readByKey(Command(Self.probe)).first
     if row?.isTrue(0) != false { throw .unavailable(reason: "the PostgreSQL server is a standby, or read-only") }
-    try checkWriter()
+    if let outage { throw outage }
     if hasDiskFailed { _ = try await write(Command(Statement(nil, "SELECT pg_logical_emit_message(true, 'password_reset', '')"))) }
   }
 }

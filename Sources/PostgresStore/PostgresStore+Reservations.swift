@@ -9,12 +9,12 @@ extension PostgresStore {
   private static let lock = Statement(
     "password_reset_lock_window", "SELECT pg_advisory_xact_lock(hashtextextended('password_reset.mail_window' || $1::text, 0))")
 
-  /// No limit looks further back than a day. Several instances delete at the same time.
+  /// No limit looks further back than a day.
   private static let purge = Statement(
     "password_reset_purge_window",
     """
     DELETE FROM password_reset.mail_window WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM password_reset.mail_window WHERE at < $1::bigint LIMIT 1000 FOR UPDATE SKIP LOCKED))
+      SELECT ctid FROM password_reset.mail_window WHERE at < $1::bigint LIMIT 1000)) AND \(isOnlyPurge(of: "mail_window"))
     """)
 
   /// Adds the email to the window if no limit forbids it. Returns whether it was there before, whether a limit of its

@@ -18,7 +18,7 @@ extension PostgresStore: UserStore {
 
   public func user(id: UserID) async throws(StoreError) -> User? {
     guard let key = id.integer else { return nil }
-    return try await read(Command(users.byID, key)).map(Self.user).compactMap(\.self).first { $0.id == id }
+    return try await readByKey(Command(users.byID, key)).map(Self.user).compactMap(\.self).first { $0.id == id }
   }
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {

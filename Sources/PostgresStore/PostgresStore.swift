@@ -12,6 +12,8 @@ public struct PostgresStore: Sendable {
   /// Writes to the site's users table, which the site may have locked for a while. Requests for an email must not wait for
   /// that.
   private let userWriter: PostgresConnection
+  /// Searches, which may take long. A link check must not wait for them.
+  private let searcher: PostgresConnection
   private let readers: [PostgresConnection]
   private let turn = Turn()
   let onStatement: (@Sendable (String) -> Void)?
@@ -32,6 +34,7 @@ public struct PostgresStore: Sendable {
     }
     writer = connection(.writes, session)
     userWriter = connection(.writes)
+    searcher = connection(.reads)
     readers = (0..<min(max(ProcessInfo.processInfo.activeProcessorCount, 1), Self.maximumReaders)).map { _ in connection(.reads) }
   }
 
@@ -42,8 +45,15 @@ public struct PostgresStore: Sendable {
   func read(_ command: Command) async throws(StoreError) -> Rows {
     // No row has such a text.
     if command.hasNUL { return try await read(Command(Statement(nil, "SELECT WHERE false"))) }
-    let rows = try await readers[turn.next(of: readers.count)].run([command], isRefusable: true)
-    return try rows.only
+    return try await searcher.run([command], isRefusable: true).only
+  }
+
+  /// Runs one statement that reads a few rows by their keys.
+  func readByKey(_ command: Command) async throws(StoreError) -> Rows {
+    let start = turn.next(of: readers.count)
+    // The server may have refused one of the connections because it has too many.
+    let reader = (start..<(start + readers.count)).lazy.map { readers[$0 % readers.count] }.first { $0.outage == nil } ?? readers[start]
+    return try await reader.run([command], isRefusable: true).only
   }
 
   /// Runs one statement in a transaction that is on disk when this returns. Concurrent writes share transactions.
@@ -61,8 +71,14 @@ public struct PostgresStore: Sendable {
     try await userWriter.run(commands, isRefusable: false)
   }
 
-  /// Throws if writes fail at the moment because there is no connection.
-  func checkWriter() throws(StoreError) { try writer.checkConnected() }
+  /// Why writes fail at the moment, or `nil` if none failed for want of a connection.
+  var outage: StoreError? { writer.outage }
+
+  /// Returns a condition that is true in only one of several transactions that delete old rows of a table at the same time.
+  /// The others delete nothing, instead of waiting for the same rows.
+  static func isOnlyPurge(of table: String) -> String {
+    "(SELECT pg_try_advisory_xact_lock(hashtextextended('purge of password_reset.\(table)', 0)))"
+  }
 
   var hasDiskFailed: Bool { writer.hasDiskFailed }
 }

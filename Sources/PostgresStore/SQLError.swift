@@ -18,10 +18,9 @@ struct SQLError: Error, Sendable, Equatable {
   /// Whether the server is a standby, or lets no one write.
   var isReadOnly: Bool { state == "25006" }
 
-  /// Whether the error is that of one request, and not of the disk, the server or the connection.
-  var isOfOneRequest: Bool {
-    !isReadOnly && (["0A", "22", "23", "25", "26", "40", "42", "44", "55", "P0"].contains(state.prefix(2)) || state == "57014")
-  }
+  /// Whether the error is that of one request, and not of the disk, the server or the connection. A lock that another
+  /// program holds is none: each of the other requests could wait for it as long again.
+  var isOfOneRequest: Bool { !isReadOnly && ["0A", "22", "23", "25", "26", "40", "42", "44", "P0"].contains(state.prefix(2)) }
 
   /// Whether the server could not write: its disk is full or failing.
   var isOfDisk: Bool { state.hasPrefix("53") || state.hasPrefix("58") || state.hasPrefix("XX") }

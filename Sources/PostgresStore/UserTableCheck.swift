@@ -15,7 +15,9 @@ enum UserTableCheck {
 
   /// Throws if the server does not know the time zone.
   static func checkZone(_ zone: String, _ session: PostgresSession) throws(StoreOpenError) {
-    guard try session.query("SELECT 1 FROM pg_timezone_names WHERE name = $1::text", zone).count > 0 else {
+    do {
+      _ = try session.query("SELECT now() AT TIME ZONE $1::text", zone)
+    } catch let error where error.kind == .unusable {
       throw StoreOpenError(.unusable, "the PostgreSQL server does not know the time zone \(zone); check TIME_ZONE")
     }
   }

@@ -23,7 +23,7 @@ from service import Reply, Service, command, run_command, serving
 NEW = "battery-staple-92-new"
 CLIENTS = 8
 RACERS = 50
-# No answer takes longer, whatever the server does.
+# No answer takes longer, even if the server does not answer.
 LONGEST_ANSWER = 15
 
 
@@ -118,7 +118,7 @@ def test_no_output_shows_the_password(postgres: Database, tmp_path: Path) -> Non
         ("postgresql:///site?host=/nonexistent", 1, "unix_socket_directories"),
         ("postgresql:///?service=canary", 78, "service"),
         ("postgresql://postgres@127.0.0.1:{port}/missing", 78, "Create the database"),
-        ("postgresql://nobody-here@127.0.0.1:{port}/postgres", 78, "password"),
+        ("postgresql://missing-role@127.0.0.1:{port}/postgres", 78, "password"),
         ("postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=require", 78, "sslmode"),
         ("postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=canary", 78, "Correct DATABASE_URL"),
         ("postgresql://postgres@127.0.0.1:{port}/postgres?target_session_attrs=standby", 1, ""),

@@ -50,8 +50,10 @@ extension PostgresStore: ClientLimitStore {
   public func charge(_ client: String, in group: String, _ limits: [RateLimit]) async throws(StoreError) -> LimitDecision {
     if Int.random(in: 0..<Self.requestsPerPurge) == 0 { Task { try await purgeClients() } }
     // It needs no commit of the writer's: nothing is lost with it that must not be lost.
-    let row = try await readByKey(Command(Self.charge, client, group, Self.array(limits.map(\.interval)), Self.array(limits.map { Double($0.seconds) })))
-      .first
+    let row = try await readByKey(
+      Command(Self.charge, client, group, Self.array(limits.map(\.interval)), Self.array(limits.map { Double($0.seconds) }))
+    )
+    .first
     guard let row, let full = row.text(0).flatMap(Self.numbers), full.count == limits.count, let now = row.text(2).flatMap(Double.init) else {
       throw .unavailable(reason: "the server did not count a request")
     }

@@ -18,7 +18,7 @@ from django_site import add_user, add_users, link_for
 from metrics import ask_admin
 from postgres import Cluster, Database, running_cluster
 from processes import wait_until
-from service import Reply, Service, command, run_command, serving
+from service import Link, Reply, Service, command, run_command, serving
 
 NEW = "battery-staple-92-new"
 CLIENTS = 8
@@ -323,6 +323,17 @@ def test_instances_share_the_jobs_and_an_email_limit(postgres: Database, tmp_pat
         wait_until(lambda: postgres.pending == 0, "the outbox to be empty")
     assert postgres.audited("mailed") == len(users)
     assert postgres.audited("suppressed") == 100
+
+
+def test_instances_count_the_requests_of_a_client_together(postgres: Database, tmp_path: Path) -> None:
+    with instances(2, postgres, tmp_path, RATE_LIMIT_REQUESTS="6/h", RATE_LIMIT_LINKS="4/h") as services:
+        asked = [services[number % 2].request_reset(email="a@example.com").status for number in range(10)]
+        assert asked == [202] * 6 + [429] * 4
+        link = Link("MQ", "d8ary8-578199d4e42f291f0f3bce532651119e")
+        assert [services[number % 2].check_link(link).status for number in range(6)] == [200] * 4 + [429] * 2
+    # The addresses of clients are not in the database.
+    assert postgres.value("SELECT count(*) FROM password_reset.client_limit") == 2
+    assert postgres.value("SELECT count(*) FROM password_reset.client_limit WHERE client !~ '^[0-9a-f]{32}$'") == 0
 
 
 def test_a_killed_instance_leaves_its_jobs_to_the_other(postgres: Database, tmp_path: Path) -> None:

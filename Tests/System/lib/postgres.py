@@ -16,7 +16,7 @@ import psycopg
 from django.db import connections
 
 from django_site import migrate
-from processes import free_port
+from processes import free_port, wait_until
 
 # The number of a user and a group that own nothing. PostgreSQL refuses to run as root.
 ORDINARY = 65534
@@ -55,7 +55,7 @@ class Cluster:
         with (self.folder / "data/postgresql.conf").open("a") as file:
             file.write("\n".join(settings) + "\n")
         # Passwords are checked only for connections over the network.
-        hba = ["local all all trust", "host all postgres 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256"]
+        hba = ["local all all trust", "local replication all trust", "host all postgres 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256"]
         (self.folder / "data/pg_hba.conf").write_text("\n".join(hba) + "\n")
 
     def start(self) -> None:
@@ -63,6 +63,25 @@ class Cluster:
 
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "stop", "--pgdata=data", f"--mode={mode}", "--wait")
+
+    def promote(self) -> None:
+        """Makes a standby accept writes."""
+        self._run("pg_ctl", "promote", "--pgdata=data", "--wait")
+
+    def create_standby_of(self, primary: "Cluster") -> None:
+        """Copies the primary, and makes its commits wait until the copy has them."""
+        if os.getuid() == 0:
+            os.chown(self.folder, ORDINARY, ORDINARY)
+        source = f"host={primary.folder} port={primary.port} user=postgres"
+        self._run("pg_basebackup", "--pgdata=data", f"--dbname={source}", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        with (self.folder / "data/postgresql.conf").open("a") as file:
+            file.write(f"port = {self.port}\nunix_socket_directories = '{self.folder}'\n")
+        self.start()
+        administration = Database(primary, "postgres")
+        administration.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        administration.execute("SELECT pg_reload_conf()")
+        state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+        wait_until(lambda: administration.value(state) == 1, "the standby to be in step with the primary")
 
     def new_database(self, template: str = "template1") -> "Database":
         name = f"test{next(_numbers)}"
@@ -106,18 +125,33 @@ class Database:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """Runs a server within the block."""
+def _folder() -> Iterator[Cluster]:
+    """Returns a new cluster, which is stopped and removed after the block."""
     # The path of a Unix socket has at most 107 characters.
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="prpg-", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(Path(folder))
-        cluster.create()
-        cluster.start()
         try:
             yield cluster
         finally:
             if (cluster.folder / "data/postmaster.pid").exists():
                 cluster.stop("immediate")
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """Runs a server within the block."""
+    with _folder() as cluster:
+        cluster.create()
+        cluster.start()
+        yield cluster
+
+
+@contextmanager
+def running_standby(primary: Cluster) -> Iterator[Cluster]:
+    """Runs a synchronous standby of a server within the block."""
+    with _folder() as cluster:
+        cluster.create_standby_of(primary)
+        yield cluster
 
 
 @contextmanager

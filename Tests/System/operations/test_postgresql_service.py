@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from cutting_proxy import cutting
 from django_site import add_user, add_users, link_for
 from metrics import ask_admin
-from postgres import Cluster, Database, running_cluster
+from postgres import Cluster, Database, django_on, migrate_site, running_cluster, running_standby
 from processes import wait_until
 from service import Link, Reply, Service, command, run_command, serving
 
@@ -174,9 +174,9 @@ class Client(threading.Thread):
 
 
 @contextmanager
-def clients(services: list[Service]) -> Iterator[list[Client]]:
-    users = User.objects.all()[:CLIENTS]
-    all_clients = [Client(services, user.email) for user in users]
+def clients(services: list[Service], addresses: list[str] | None = None) -> Iterator[list[Client]]:
+    """Runs clients that ask for emails to the addresses, by default those of the first users of the site."""
+    all_clients = [Client(services, address) for address in addresses or [user.email for user in User.objects.all()[:CLIENTS]]]
     for client in all_clients:
         client.start()
     try:
@@ -284,6 +284,32 @@ def test_a_commit_that_cannot_be_resolved_is_refused(postgres: Database, tmp_pat
             assert time.monotonic() - start < 1
             proxy.is_refusing = False
             wait_until(lambda: service.request_reset(email="stranger@example.com").status == 202, "requests to be accepted again")
+
+
+@pytest.mark.slow
+def test_a_failover_to_a_synchronous_standby_loses_no_accepted_request(tmp_path: Path) -> None:
+    with running_cluster() as primary:
+        database = primary.new_database()
+        migrate_site(database)
+        with django_on(database):
+            add_users(CLIENTS)
+            addresses = [user.email for user in User.objects.all()]
+        with running_standby(primary) as standby:
+            url = f"postgresql://postgres@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/{database.name}"
+            with served(database, tmp_path, url=url) as service, clients([service], addresses) as all_clients:
+
+                def accepted() -> int:
+                    return sum(len(client.accepted) for client in all_clients)
+
+                wait_until(lambda: accepted() > 100, "some requests to be accepted")
+                primary.stop("immediate")
+                standby.promote()
+                promoted, before = time.monotonic(), accepted()
+                wait_until(lambda: accepted() > before + 50 and is_ready(service), "the standby to be used")
+                assert time.monotonic() - promoted < 10
+                for client in all_clients:
+                    client.stop()
+                assert_nothing_is_lost(Database(standby, database.name), all_clients)
 
 
 # Several instances

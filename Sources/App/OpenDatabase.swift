@@ -34,3 +34,6 @@ func databaseToBackUp(_ location: DatabaseLocation) -> (any DatabaseBackup)? {
 
 /// Returns why a URL cannot be used, without its values, or `nil` if it can.
 func fault(inPostgreSQLURL url: String) -> String? { PostgresAddress(url: url).fault }
+
+/// Returns the statements of SQL that give a role of PostgreSQL the privileges that the service needs.
+func privileges(ofPostgreSQLRole role: String) -> String { Privileges.statements(role: role) }

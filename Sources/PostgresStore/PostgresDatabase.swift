@@ -21,6 +21,7 @@ extension PostgresDatabase: DatabaseInspector {
     try UserTableCheck.checkZone(loginZone, session)
     let hasUsers = try PostgresStore.checkSchema(session)
     let applied = try PostgresStore.appliedMigrations(session)
+    try Privileges.check(session)
     return DatabaseCondition(
       hasPendingMigrations: !hasUsers || applied != Migrations.all.count,
       damagedUsers: isThorough && hasUsers ? try damagedUsers(session) : 0,
@@ -28,10 +29,13 @@ extension PostgresDatabase: DatabaseInspector {
       risks: try risks(session, hasUsers: hasUsers))
   }
 
-  /// Returns how many rows Django cannot read: those with a time outside the years 1 to 9999.
+  /// Returns how many rows Django cannot read: those with a time outside the years 1 to 9999, in a column that the role may
+  /// read.
   private func damagedUsers(_ session: PostgresSession) throws(StoreOpenError) -> Int {
     try session.setStatementTimeout(milliseconds: Self.searchSeconds * 1000)
-    let conditions = ["last_login", "date_joined"].map {
+    let readable = try session.query(
+      "SELECT name FROM (VALUES ('last_login'), ('date_joined')) AS times (name) WHERE has_column_privilege('auth_user', name, 'SELECT')")
+    let conditions = readable.map { $0.text(0) ?? "" }.map {
       "NOT (isfinite(\($0)) AND \($0) >= '0001-01-01 00:00:00+00' AND \($0) < '10000-01-01 00:00:00+00')"
     }
     let sql = "SELECT count(*) FROM \(try UserTableCheck.tableName(session)) WHERE \(conditions.joined(separator: " OR "))"
@@ -51,6 +55,13 @@ extension PostgresDatabase: DatabaseInspector {
         DatabaseRisk(
           .readOnly, "The PostgreSQL server is a standby, or read-only; until that changes, the service answers with 503.",
           hint: "Name the primary in DATABASE_URL, or all hosts with target_session_attrs=read-write."))
+    }
+    let excess = hasUsers ? try Privileges.excess(session) : []
+    if !excess.isEmpty {
+      risks.append(
+        DatabaseRisk(
+          .excessivePrivileges, "The role in DATABASE_URL can do more than the service needs: \(excess.joined(separator: ", ")).",
+          hint: "Create a role for the service; `password-reset grants` prints what it needs."))
     }
     if hasUsers, try !PostgresStore.hasEmailIndex(session) {
       let statement = Migrations.createEmailIndex(try UserTableCheck.tableName(session), concurrently: true)

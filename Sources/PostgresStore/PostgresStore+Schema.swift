@@ -67,6 +67,7 @@ extension PostgresStore: StoreSchema {
 
   private static func isUpToDate(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
     guard try checkSchema(session), try appliedMigrations(session) == Migrations.all.count else { return false }
+    try Privileges.check(session)
     return try !canCreateEmailIndex(session)
   }
 

@@ -31,7 +31,7 @@ extension StoreOpenError {
 
   /// The role lacks a privilege.
   static func missingPrivilege(_ message: String) -> Self {
-    Self(.unusable, "the role in DATABASE_URL lacks a privilege: \(message)")
+    Self(.missingPrivilege, "the role in DATABASE_URL lacks a privilege: \(message)")
   }
 
   /// There is an `auth_user` that is not Django's.

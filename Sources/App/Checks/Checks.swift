@@ -227,6 +227,7 @@ extension Finding {
       switch error.kind {
       case .unusable: .unusableDatabase
       case .unreachable: .unreachableDatabase
+      case .missingPrivilege: .missingPrivilege
       case .locked: .lockedDatabase
       case .unfinishedTransaction: .unfinishedTransaction
       case .damaged: .damagedDatabase
@@ -244,6 +245,7 @@ extension Finding {
       case .missingEmailIndex: .missingEmailIndex
       case .unsafeServer: .unsafeDatabaseServer
       case .readOnly: .readOnlyDatabase
+      case .excessivePrivileges: .excessivePrivileges
       }
     self.init(kind, risk.message, hint: risk.hint)
   }

@@ -21,6 +21,7 @@ struct Finding: Error, Equatable, Sendable {
     case unwritableFolder = "E017"
     case tooFewFiles = "E018"
     case unreachableDatabase = "E030"
+    case missingPrivilege = "E031"
     case noMailSent = "W001"
     case longTimeout = "W002"
     case unencryptedSignIn = "W003"
@@ -48,6 +49,7 @@ struct Finding: Error, Equatable, Sendable {
     case missingEmailIndex = "W030"
     case unsafeDatabaseServer = "W031"
     case readOnlyDatabase = "W032"
+    case excessivePrivileges = "W033"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

@@ -36,6 +36,8 @@ public struct DatabaseRisk: Sendable, Equatable {
     case unsafeServer
     /// The database accepts no writes at the moment.
     case readOnly
+    /// The database's role can do more than the service needs.
+    case excessivePrivileges
   }
 
   public var kind: Kind

@@ -17,9 +17,11 @@ from django.db import connections
 
 from django_site import migrate
 from processes import free_port, wait_until
+from service import run_command
 
 # The number of a user and a group that own nothing. PostgreSQL refuses to run as root.
 ORDINARY = 65534
+ROLE, PASSWORD = "password_reset", "correct-horse-71-role"
 _numbers = count(1)
 
 
@@ -60,6 +62,10 @@ class Cluster:
 
     def start(self) -> None:
         self._run("pg_ctl", "start", "--pgdata=data", "--log=log", "--wait")
+
+    def add_role(self) -> None:
+        """Adds the role of the service, which has no privileges yet."""
+        Database(self, "postgres").execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
 
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "stop", "--pgdata=data", f"--mode={mode}", "--wait")
@@ -105,6 +111,13 @@ class Database:
     def socket_url(self) -> str:
         return f"postgresql:///{self.name}?host={quote(str(self.cluster.folder), safe='')}&port={self.cluster.port}&user=postgres"
 
+    def settings(self, port: int | None = None) -> dict[str, str]:
+        """Returns the settings of a service whose role has only the privileges that the service needs."""
+        owner = {"DATABASE_URL": self.socket_url}
+        run_command(self.cluster.folder, "migrate", **owner)
+        self.execute(run_command(self.cluster.folder, "grants", "--role", ROLE))
+        return {"DATABASE_URL": self.url_for(ROLE, port or self.cluster.port), "DATABASE_PASSWORD": PASSWORD}
+
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.socket_url, autocommit=True)
 
@@ -143,6 +156,7 @@ def running_cluster() -> Iterator[Cluster]:
     with _folder() as cluster:
         cluster.create()
         cluster.start()
+        cluster.add_role()
         yield cluster
 
 

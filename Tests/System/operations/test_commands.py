@@ -10,7 +10,7 @@ import pytest
 from service import BASE_ENVIRONMENT, BINARY, command, environment_of, run_program
 
 COMMANDS = [
-    "", "serve", "worker", "migrate", "check", "config", "backup", "audit", "health", "send-test-email",
+    "", "serve", "worker", "migrate", "check", "config", "grants", "backup", "audit", "health", "send-test-email",
     "users", "users add", "users list", "users show", "users set-password", "users check-password", "users activate",
     "users deactivate", "users link", "users import", "users export",
     "mail", "mail preview", "mail templates",

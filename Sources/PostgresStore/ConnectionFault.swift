@@ -17,7 +17,8 @@ struct ConnectionFault {
   }
 
   private static func isDetail(_ line: String) -> Bool {
-    ["LOCATION:", "DETAIL:", "Is the server running", "connection to server was lost"].contains { line.hasPrefix($0) } || line.isEmpty
+    ["LOCATION:", "DETAIL:", "Is the server running", "This probably means", "before or while processing"].contains { line.hasPrefix($0) }
+      || line.isEmpty
   }
 
   private static func reading(state: String) -> (StoreOpenError.Kind, String?) {

@@ -19,7 +19,8 @@ enum OutboxStatements {
     "password_reset_claim",
     """
     WITH due AS MATERIALIZED (
-      SELECT id FROM \(outbox) WHERE dead_lettered_at IS NULL AND due_at <= $3::bigint AND owner IS DISTINCT FROM $1::text
+      SELECT id FROM \(outbox) WHERE dead_lettered_at IS NULL AND due_at <= $3::bigint
+        AND (owner IS DISTINCT FROM $1::text OR due_at <= $5::bigint)
       ORDER BY due_at LIMIT $4::bigint FOR UPDATE SKIP LOCKED
     ), claimed AS (
       UPDATE \(outbox) SET owner = $1::text, due_at = $2::bigint, attempts = least(attempts, 1 << 30) + 1

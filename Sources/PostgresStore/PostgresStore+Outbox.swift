@@ -19,7 +19,9 @@ extension PostgresStore: OutboxStore {
   public func jobNotifications() -> AsyncStream<Void>? { JobListener.notifications(address) }
 
   public func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
-    let rows = try await write(Command(OutboxStatements.claim, owner, leaseEnd.milliseconds, now.milliseconds, limit))
+    let orphaned = now.addingTimeInterval(-Self.orphanAge)
+    let rows = try await write(
+      Command(OutboxStatements.claim, owner, leaseEnd.milliseconds, now.milliseconds, limit, orphaned.milliseconds))
     let jobs = rows.map { (id: $0.integer(0), job: JobColumns.job($0)) }
     let damaged = jobs.filter { $0.job == nil }.compactMap(\.id)
     if !damaged.isEmpty { _ = try await write(Command(OutboxStatements.deadLetterDamaged, damaged, owner, now.milliseconds)) }

@@ -152,13 +152,19 @@ final class ReconnectingLine: @unchecked Sendable {
   private func resolve(_ transaction: PostgresSession.Transaction, _ failure: PostgresSession.Failure) -> Attempt {
     session = nil
     let outage = StoreError.unavailable(reason: failure.reason)
-    // Requests that arrive now must not wait for the server to return.
-    onOutage(outage)
     let deadline = ContinuousClock.now + Self.resolutionTime
-    while ContinuousClock.now < deadline {
-      if let status = status(of: transaction) {
+    search: while ContinuousClock.now < deadline {
+      switch status(of: transaction) {
+      case .committed:
         onOutage(nil)
-        return status == "committed" ? .committed(transaction.results) : .lost(outage)
+        return .committed(transaction.results)
+      case .aborted:
+        onOutage(nil)
+        return .lost(outage)
+      case .inProgress: break
+      // Requests that arrive now must not wait for the server to return.
+      case .noConnection: onOutage(outage)
+      case .unknown: break search
       }
       usleep(.random(in: 20_000...60_000))
     }
@@ -166,17 +172,26 @@ final class ReconnectingLine: @unchecked Sendable {
     return .outage(.unavailable(reason: "\(failure.reason), and whether the last transaction was committed is unknown"))
   }
 
-  /// Returns `committed` or `aborted`, or `nil` if that is not known yet.
-  private func status(of transaction: PostgresSession.Transaction) -> String? {
+  private enum TransactionStatus {
+    case committed, aborted, inProgress, noConnection
+    /// The server cannot say.
+    case unknown
+  }
+
+  private func status(of transaction: PostgresSession.Transaction) -> TransactionStatus {
     do {
       let session = try connected()
       // After the promotion of a standby the same id may be another transaction's.
-      guard transaction.timeline != nil, session.timeline == transaction.timeline else { return nil }
-      let status = try session.query("SELECT pg_xact_status($1::xid8)", transaction.id).first?.text(0)
-      return status == "in progress" ? nil : status
+      guard transaction.timeline != nil, session.timeline == transaction.timeline else { return .unknown }
+      switch try session.query("SELECT pg_xact_status($1::xid8)", transaction.id).first?.text(0) {
+      case "committed": return .committed
+      case "aborted": return .aborted
+      case "in progress": return .inProgress
+      default: return .unknown
+      }
     } catch {
       session = nil
-      return nil
+      return .noConnection
     }
   }
 

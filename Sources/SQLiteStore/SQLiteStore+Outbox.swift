@@ -18,9 +18,11 @@ extension SQLiteStore: OutboxStore {
         db.cachedStatement(
           sql: """
             UPDATE password_reset_outbox SET owner = ?1, due_at = ?2, attempts = min(attempts + 1, 1 << 31) WHERE id IN (
-              SELECT id FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND due_at <= ?3 AND owner IS NOT ?1 ORDER BY due_at LIMIT ?4
+              SELECT id FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND due_at <= ?3 AND (owner IS NOT ?1 OR due_at <= ?5)
+              ORDER BY due_at LIMIT ?4
             ) RETURNING *
-            """), arguments: [owner, leaseEnd.milliseconds, now.milliseconds, limit])
+            """),
+        arguments: [owner, leaseEnd.milliseconds, now.milliseconds, limit, now.addingTimeInterval(-Self.orphanAge).milliseconds])
       return try rows.compactMap { row in
         if let job = JobCoding.job(row) { return job }
         if let id = row.integer("id") { try Self.deadLetter(id, reason: "the row is damaged", at: now, in: db) }

@@ -40,10 +40,17 @@ public let outboxStorePromises: [StorePromise] = [
     }
     #expect(claimed.sorted() == ids.dropLast(3).sorted())
   },
-  StorePromise("never leases a job again to the owner that holds it, however late that is") { store in
+  StorePromise("leases a job that no one extends to its owner again, but later than to others") { store in
+    let leaseEnd = start.addingTimeInterval(6)
+    let job = try await store.enqueue(.request(at: start, due: leaseEnd, owner: "a"), audit: AuditRecord(.requested))
+    let orphaned = leaseEnd.addingTimeInterval(type(of: store).orphanAge)
+    #expect(try await claim(store, "a", at: orphaned.addingTimeInterval(-0.001)).isEmpty)
+    #expect(try await claim(store, "a", at: orphaned).map(\.id) == [job.id])
+  },
+  StorePromise("does not lease a job again to the owner that holds it, although that is late") { store in
     _ = try await enqueue(store)
     let job = try #require(try await claim(store, "a", at: start).first)
-    let later = start.addingTimeInterval(3600)
+    let later = start.addingTimeInterval(60 + 29)
     #expect(try await claim(store, "a", at: later).isEmpty)
     #expect(try await store.nextDue(owner: "a") == nil)
     #expect(try await store.extendLeases(of: [job.id], owner: "a", to: later.addingTimeInterval(60)) == [job.id])

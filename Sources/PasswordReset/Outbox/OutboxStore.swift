@@ -3,13 +3,15 @@ public import Foundation
 
 /// The durable job queue between a request and its email.
 ///
-/// A lease is a job's `owner`, a random value per process, and the time until which no other process may claim it. A job that a process
-/// already owns is never claimed by it again, so an owner that is late can tell whether the job is still its own.
+/// A lease is a job's `owner`, a random value per process, and the time until which no other process may claim it. A process does not
+/// claim its own jobs again, so an owner that is late can tell whether a job is still its own. After ``orphanAge`` it does: it then has
+/// leases that it does not know of, because the commit that took them seemed to have failed.
 public protocol OutboxStore: Sendable {
   /// Adds a job together with its audit record, and returns it when both are on disk.
   func enqueue(_ job: NewJob, audit: AuditRecord) async throws(StoreError) -> Job
 
-  /// Leases up to `limit` due jobs, the longest overdue first, to `owner` until `leaseEnd`.
+  /// Leases up to `limit` due jobs, the longest overdue first, to `owner` until `leaseEnd`. The jobs of `owner` itself are due later, by
+  /// ``orphanAge``.
   func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job]
 
   /// Moves the ends of leases to `leaseEnd`, but never closer, and returns the ids of the jobs that `owner` still holds.
@@ -49,6 +51,9 @@ public protocol OutboxStore: Sendable {
 }
 
 extension OutboxStore {
+  /// How many seconds after the end of its lease a job is claimed by its owner too. No store takes as long to say whether a commit failed.
+  public static var orphanAge: TimeInterval { 30 }
+
   public func jobNotifications() -> AsyncStream<Void>? { nil }
 }
 

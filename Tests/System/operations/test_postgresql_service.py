@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from cutting_proxy import cutting
 from django_site import add_user, add_users, link_for
 from metrics import ask_admin
-from postgres import Cluster, Database, django_on, migrate_site, running_cluster, running_standby
+from postgres import ROLE, Cluster, Database, django_on, migrate_site, running_cluster, running_standby
 from processes import wait_until
 from service import Link, Reply, Service, command, run_command, serving
 
@@ -28,9 +28,10 @@ LONGEST_ANSWER = 15
 
 
 @contextmanager
-def served(database: Database, folder: Path, *options: str, url: str = "", **settings: str) -> Iterator[Service]:
+def served(database: Database, folder: Path, *options: str, port: int | None = None, **settings: str) -> Iterator[Service]:
+    """Runs the service as a role with the privileges that `grants` prints. A proxy may listen on `port`."""
     folder.mkdir(exist_ok=True)
-    with serving(folder, folder, *options, DATABASE_URL=url or database.url, **settings) as service:
+    with serving(folder, folder, *options, **(database.settings(port) | settings)) as service:
         yield service
 
 
@@ -85,6 +86,32 @@ def test_check_reports_what_is_missing_and_what_is_unsafe(cluster: Cluster, post
     assert "UTF8" in findings(latin)["E011"]
 
 
+def test_check_names_missing_and_excessive_privileges(postgres: Database, tmp_path: Path) -> None:
+    settings = postgres.settings()
+
+    def findings(**settings: str) -> dict[str, str]:
+        found = json.loads(command(tmp_path, "check", "--json", **settings).stdout)
+        return {finding["id"].rpartition(".")[2]: finding["message"] for finding in found}
+
+    assert not {"E011", "E031", "W033"} & set(findings(**settings))
+    assert "superuser" in findings(DATABASE_URL=postgres.socket_url)["W033"]
+    for statement, missing in (
+        ("REVOKE UPDATE (password) ON auth_user FROM password_reset", "UPDATE (password) on auth_user"),
+        ("REVOKE SELECT (email, last_login) ON auth_user FROM password_reset", "SELECT (email, last_login) on auth_user"),
+        ("REVOKE DELETE ON password_reset.outbox FROM password_reset", "DELETE on password_reset.outbox"),
+        ("REVOKE USAGE ON SCHEMA password_reset FROM password_reset", "schema password_reset"),
+    ):
+        postgres.execute(statement)
+        assert missing in findings(**settings)["E031"], statement
+        done = command(tmp_path, "serve", **settings)
+        assert done.returncode == 78 and missing in done.stderr
+        postgres.settings()
+    postgres.execute("GRANT DELETE, UPDATE ON auth_user TO password_reset")
+    assert "delete users" in findings(**settings)["W033"] and "change more" in findings(**settings)["W033"]
+    for arguments in (["users", "deactivate", "alice"], ["users", "add", "bob", "--email", "bob@example.com", "--password-stdin"]):
+        assert command(tmp_path, *arguments, stdin=f"{NEW}\n", **settings).returncode != 0
+
+
 def test_no_output_shows_the_password(postgres: Database, tmp_path: Path) -> None:
     password = "correct-horse-71-canary"
     postgres.execute(f"CREATE ROLE with_password LOGIN PASSWORD '{password}'")
@@ -104,7 +131,7 @@ def test_no_output_shows_the_password(postgres: Database, tmp_path: Path) -> Non
             done = command(tmp_path, *arguments, **settings)
             assert "canary" not in done.stdout + done.stderr, arguments
         # The role may connect, but not use the table.
-        assert "auth_user" in done.stderr and done.returncode == 78
+        assert "lacks a privilege" in done.stderr and done.returncode == 78
     done = command(tmp_path, "migrate", DATABASE_URL=wrong)
     assert (done.returncode, "canary" in done.stderr) == (78, False)
     assert "password authentication failed" in done.stderr and "DATABASE_PASSWORD" in done.stderr
@@ -254,7 +281,7 @@ def test_a_commit_whose_confirmation_was_lost_is_resolved(when: str, postgres: D
     user = add_user("alice", "alice@example.com")
     with cutting(postgres.cluster.port) as proxy:
         # A worker's commits could be cut instead.
-        with served(postgres, tmp_path, "--no-worker", url=postgres.url_for("postgres", proxy.port)) as service:
+        with served(postgres, tmp_path, "--no-worker", port=proxy.port) as service:
             for number in range(5):
                 proxy.cut(when)
                 assert service.request_reset(email="stranger@example.com").status == 202
@@ -271,7 +298,7 @@ def test_a_commit_whose_confirmation_was_lost_is_resolved(when: str, postgres: D
 
 def test_a_commit_that_cannot_be_resolved_is_refused(postgres: Database, tmp_path: Path) -> None:
     with cutting(postgres.cluster.port) as proxy:
-        with served(postgres, tmp_path, url=postgres.url_for("postgres", proxy.port)) as service:
+        with served(postgres, tmp_path, port=proxy.port) as service:
             service.request_reset(email="stranger@example.com")
             proxy.cut("after")
             proxy.is_refusing = True
@@ -284,6 +311,9 @@ def test_a_commit_that_cannot_be_resolved_is_refused(postgres: Database, tmp_pat
             assert time.monotonic() - start < 1
             proxy.is_refusing = False
             wait_until(lambda: service.request_reset(email="stranger@example.com").status == 202, "requests to be accepted again")
+            # The first request was committed in truth, with a lease that this process does not know of.
+            wait_until(lambda: postgres.pending == 0, "the outbox to be empty", seconds=60)
+            assert postgres.audited("requested") == postgres.audited("no_account") == 3
 
 
 @pytest.mark.slow
@@ -295,8 +325,8 @@ def test_a_failover_to_a_synchronous_standby_loses_no_accepted_request(tmp_path:
             add_users(CLIENTS)
             addresses = [user.email for user in User.objects.all()]
         with running_standby(primary) as standby:
-            url = f"postgresql://postgres@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/{database.name}"
-            with served(database, tmp_path, url=url) as service, clients([service], addresses) as all_clients:
+            url = f"postgresql://{ROLE}@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/{database.name}"
+            with served(database, tmp_path, DATABASE_URL=url) as service, clients([service], addresses) as all_clients:
 
                 def accepted() -> int:
                     return sum(len(client.accepted) for client in all_clients)
@@ -371,3 +401,19 @@ def test_a_killed_instance_leaves_its_jobs_to_the_other(postgres: Database, tmp_
             for client in all_clients:
                 client.stop()
         assert_nothing_is_lost(postgres, all_clients)
+
+
+def test_a_lock_of_the_site_on_its_users_delays_no_request(postgres: Database, tmp_path: Path) -> None:
+    user = add_user("alice", "alice@example.com")
+    link = link_for(user)
+    with served(postgres, tmp_path) as service, postgres.connect() as site:
+        with site.transaction():
+            site.execute("LOCK TABLE auth_user IN ACCESS EXCLUSIVE MODE")
+            for _ in range(20):
+                start = time.monotonic()
+                assert service.request_reset(email=user.email).status == 202
+                assert time.monotonic() - start < 2
+            assert service.check_link(link).status == 503
+        assert service.check_link(link).body["validlink"] is True
+        wait_until(lambda: postgres.pending == 0, "the outbox to be empty")
+    assert postgres.audited("mailed") == 20

@@ -41,7 +41,8 @@ extension PostgresStore: ClientLimitStore {
     nil,
     """
     DELETE FROM password_reset.client_limit WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM password_reset.client_limit WHERE extract(epoch FROM now()) > ALL (full_at) LIMIT 10000 FOR UPDATE SKIP LOCKED))
+      SELECT ctid FROM password_reset.client_limit WHERE extract(epoch FROM now()) > ALL (full_at) LIMIT 10000))
+      AND \(isOnlyPurge(of: "client_limit"))
     """)
 
   /// Of how many requests one deletes quotas that are full.

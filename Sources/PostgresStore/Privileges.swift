@@ -8,7 +8,7 @@ public enum Privileges {
   /// The privileges on each of our tables.
   static let ownTables: [(table: String, privileges: [String])] = [
     ("migrations", ["SELECT"]), ("outbox", ["SELECT", "INSERT", "UPDATE", "DELETE"]), ("mail_window", ["SELECT", "INSERT", "DELETE"]),
-    ("audit", ["SELECT", "INSERT", "DELETE"]),
+    ("audit", ["SELECT", "INSERT", "DELETE"]), ("client_limit", ["SELECT", "INSERT", "UPDATE", "DELETE"]),
   ]
 
   /// Returns the statements that give the privileges to a role. The owner of the tables runs them.

@@ -79,4 +79,11 @@ import Testing
     await iterator.next()
     #expect(try await stores[1].claim(limit: 10, owner: "me", at: now, leaseEnd: now.addingTimeInterval(60)).count == 1)
   }
+
+  @Test func `need privileges on each table of the schema`() throws {
+    let tables = try PostgresCluster.sql(
+      "SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'password_reset'::regnamespace", url: url
+    )
+    #expect(tables == Privileges.ownTables.map(\.table).sorted().joined(separator: ","))
+  }
 }

@@ -11,6 +11,7 @@ from django.contrib.auth.tokens import default_token_generator
 
 from django_site import add_user
 from paths import LIB, ROOT
+from postgres import Database
 from service import BASE_ENVIRONMENT, run_program
 
 SCRIPT = ROOT / "deploy/django/export_settings.py"
@@ -31,6 +32,20 @@ def export(folder: Path, settings: str) -> dict[str, object]:
         )
     values: dict[str, object] = json.loads(process.stdout)
     return values
+
+
+@pytest.mark.parametrize("uses_utc", [True, False])
+def test_the_service_uses_the_postgresql_database_of_the_site(uses_utc: bool, postgres: Database, tmp_path: Path) -> None:
+    add_user("alice", "alice@example.com")
+    server = {"ENGINE": "django.db.backends.postgresql", "NAME": postgres.name, "USER": "postgres", "PASSWORD": "correct-horse-71"}
+    server |= {"HOST": str(postgres.cluster.folder), "PORT": postgres.cluster.port, "OPTIONS": {"application_name": "a site", "pool": False}}
+    values = export(tmp_path, f'DATABASES["default"] = {server!r}\nUSE_TZ = {uses_utc}\nTIME_ZONE = "Europe/Berlin"')
+    assert (values["DATABASE_PASSWORD"], values["USE_TZ"]) == ("correct-horse-71", uses_utc)
+    file = tmp_path / "password-reset.json"
+    file.write_text(json.dumps(values | {"EMAIL_BACKEND": "dummy"}))
+    settings = BASE_ENVIRONMENT | {"PASSWORD_RESET_CONFIG": str(file)}
+    assert run_program(settings, "check").returncode == 0
+    assert "alice@example.com" in run_program(settings, "users", "list").stdout
 
 
 def test_the_service_starts_from_the_printed_settings_and_accepts_the_links_of_the_site(

@@ -281,6 +281,23 @@ import Testing
     try await store.checkReadiness()
   }
 
+  @Test func `whose disk was full is ready only when a probe could write`() async throws {
+    let seen = Recorder()
+    let store = try PostgresStore(PostgresAddress(url: url)) { seen.add($0) }
+    try store.migrate()
+    func isProbeWritten() -> Bool { seen.lines.contains { $0.contains("pg_logical_emit_message") } }
+    try sql(
+      """
+      CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END $$;
+      CREATE TRIGGER full_disk BEFORE INSERT ON password_reset.outbox FOR EACH ROW EXECUTE FUNCTION full_disk()
+      """)
+    try await store.checkReadiness()
+    #expect(!isProbeWritten())
+    await #expect(throws: StoreError.self) { try await store.enqueue(.request(), audit: AuditRecord(.requested)) }
+    try await store.checkReadiness()
+    #expect(isProbeWritten())
+  }
+
   @Test func `without an index for addresses is reported with the statement that creates it`() throws {
     _ = try open()
     try sql("DROP INDEX password_reset_auth_user_email")

@@ -1,7 +1,8 @@
-"""A proxy in front of PostgreSQL that loses the confirmation of a commit."""
+"""A proxy in front of PostgreSQL that loses the confirmation of a commit, or falls silent."""
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -18,6 +19,8 @@ class CuttingProxy:
         self._cut: str | None = None
         self._open: set[socket.socket] = set()
         self.is_refusing = False
+        # Keeps what arrives, and answers nothing.
+        self.is_silent = False
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -31,7 +34,7 @@ class CuttingProxy:
             self._cut = when
 
     def close(self) -> None:
-        self.is_refusing = True
+        self.is_refusing, self.is_silent = True, False
         self._listener.close()
         for each in list(self._open):
             each.close()
@@ -52,6 +55,7 @@ class CuttingProxy:
     def _to_server(self, client: socket.socket, server: socket.socket, is_cut: threading.Event) -> None:
         with suppress(OSError):
             while data := client.recv(1 << 16):
+                self._wait()
                 with self._lock:
                     when = self._cut if data == SYNC else None
                     if when:
@@ -69,11 +73,16 @@ class CuttingProxy:
     def _to_client(self, client: socket.socket, server: socket.socket, is_cut: threading.Event) -> None:
         with suppress(OSError):
             while data := server.recv(1 << 16):
+                self._wait()
                 if is_cut.is_set():
                     self.cuts += 1
                     break
                 client.sendall(data)
         self._end(client, server)
+
+    def _wait(self) -> None:
+        while self.is_silent:
+            time.sleep(0.01)
 
     def _end(self, *sockets: socket.socket) -> None:
         for each in sockets:

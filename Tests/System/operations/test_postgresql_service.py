@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -315,6 +315,50 @@ def test_a_commit_that_cannot_be_resolved_is_refused(postgres: Database, tmp_pat
             wait_until(lambda: postgres.pending == 0, "the outbox to be empty", seconds=60)
             # The worker's commit may have been cut instead.
             assert postgres.audited("requested") == postgres.audited("no_account") >= 2
+
+
+def seconds_of(call: Callable[[], Reply], status: int) -> float:
+    """Returns how long a call takes, which must be answered with this status."""
+    start = time.monotonic()
+    assert call().status == status
+    return time.monotonic() - start
+
+
+def test_a_server_that_falls_silent_delays_no_answer_for_long(postgres: Database, tmp_path: Path) -> None:
+    link = link_for(add_user("alice", "alice@example.com"))
+    with cutting(postgres.cluster.port) as proxy, served(postgres, tmp_path, port=proxy.port) as service:
+
+        def request() -> Reply:
+            return service.request_reset(email="stranger@example.com")
+
+        def check() -> Reply:
+            return service.check_link(link)
+
+        assert request().status == 202 and check().status == 200
+        proxy.is_silent = True
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            waits = list(pool.map(lambda call: seconds_of(call, 503), [request, check] * 4))
+        assert max(waits) < LONGEST_ANSWER
+        # Each connection has noticed it now.
+        wait_until(lambda: seconds_of(request, 503) < 1 and seconds_of(check, 503) < 1, "answers at once")
+        assert not is_ready(service)
+        proxy.is_silent = False
+        wait_until(lambda: request().status == 202 and check().status == 200 and is_ready(service), "the service to recover", seconds=10)
+        wait_until(lambda: postgres.pending == 0, "the outbox to be empty", seconds=20)
+
+
+def test_a_server_without_connections_for_all_serves_with_those_it_has(postgres: Database, tmp_path: Path) -> None:
+    link = link_for(add_user("alice", "alice@example.com"))
+    settings = postgres.settings()
+    postgres.execute("ALTER ROLE password_reset CONNECTION LIMIT 4")
+    try:
+        with serving(tmp_path, tmp_path, **settings) as service:
+            for _ in range(8):
+                service.check_link(link)
+            statuses = [service.check_link(link).status for _ in range(50)] + [service.request_reset(email="a@example.com").status for _ in range(5)]
+            assert statuses == [200] * 50 + [202] * 5
+    finally:
+        postgres.execute("ALTER ROLE password_reset CONNECTION LIMIT -1")
 
 
 @pytest.mark.slow

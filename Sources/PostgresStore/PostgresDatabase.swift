@@ -33,6 +33,7 @@ extension PostgresDatabase: DatabaseInspector {
   /// read.
   private func damagedUsers(_ session: PostgresSession) throws(StoreOpenError) -> Int {
     try session.setStatementTimeout(milliseconds: Self.searchSeconds * 1000)
+    _ = try session.value("SELECT set_config('enable_seqscan', 'on', false)")
     let readable = try session.query(
       "SELECT name FROM (VALUES ('last_login'), ('date_joined')) AS times (name) WHERE has_column_privilege('auth_user', name, 'SELECT')")
     let conditions = readable.map { $0.text(0) ?? "" }.map {

@@ -109,6 +109,10 @@ final class PostgresSession {
     if try value("SHOW synchronous_commit") == "off" { _ = try value("SELECT set_config('synchronous_commit', 'on', false)") }
     guard try value("SHOW synchronous_commit") != "off" else { throw .unsafeSetting("synchronous_commit=on") }
     _ = try value("SELECT set_config('default_transaction_isolation', 'read committed', false)")
+    // If the outbox was empty at the last ANALYZE, the server plans to read all of it for each job, and keeps this plan
+    // while the outbox grows. All our statements have an index. On a site without one for the addresses, the server would
+    // now compile the look-up, which takes longer than running it.
+    _ = try value("SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)")
     try setStatementTimeout(milliseconds: Self.statementTimeout)
     do { timeline = try value("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)") } catch { timeline = nil }
   }

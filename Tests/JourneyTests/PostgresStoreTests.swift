@@ -222,6 +222,22 @@ import Testing
     #expect(granted == 5)
   }
 
+  @Test func `whose outbox was empty when it was analyzed does not read all of the outbox for each job`() async throws {
+    let store = try open()
+    try sql("VACUUM ANALYZE password_reset.outbox")
+    let scans = "FROM pg_stat_user_tables WHERE relid = 'password_reset.outbox'::regclass"
+    let before = try sql("SELECT seq_scan \(scans)")
+    // The server decides on a statement's final plan when it runs for the sixth time.
+    for _ in 0..<20 {
+      let job = try await store.enqueue(.request(owner: "a"), audit: AuditRecord(.requested))
+      #expect(try await store.finish(job, owner: "a", .done(AuditRecord(.mailed)), at: Date()))
+    }
+    // A session publishes its statistics at the latest when it ends.
+    try sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+    try await eventually("the session publishes its statistics") { try sql("SELECT idx_scan >= 20 \(scans)") == "t" }
+    #expect(try sql("SELECT seq_scan \(scans)") == before)
+  }
+
   // MARK: - The server
 
   @Test func `is used again when the server has closed all connections`() async throws {

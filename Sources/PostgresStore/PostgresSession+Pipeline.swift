@@ -32,17 +32,26 @@ extension PostgresSession {
 
   private static let transactionID = Statement("password_reset_xid", "SELECT pg_current_xact_id()::text")
 
-  /// Runs each request in its own transaction.
+  /// Runs requests that change nothing, and returns the result of each.
+  ///
+  /// They share a transaction, because both sides write to the socket once per transaction, and each write wakes the other
+  /// side. Each statement still sees everything that was committed before it ran. An error ends the transaction, so the
+  /// requests after it run in another one.
   func runEach(_ requests: [[Command]], until deadline: ContinuousClock.Instant) throws(Failure) -> [Result<[Rows], SQLError>] {
-    for commands in requests {
-      for command in commands { try send(command) }
-      try sync()
-    }
     var results: [Result<[Rows], SQLError>] = []
-    for commands in requests {
-      var result = try replies(to: commands, until: deadline)
-      if let error = try syncError(until: deadline), case .success = result { result = .failure(error) }
-      results.append(result)
+    while results.count < requests.count {
+      let rest = requests[results.count...]
+      for command in rest.joined() { try send(command) }
+      try sync()
+      var hasFailed = false
+      for commands in rest {
+        let result = try replies(to: commands, until: deadline)
+        if !hasFailed { results.append(result) }
+        if case .failure = result { hasFailed = true }
+      }
+      if let error = try syncError(until: deadline), !hasFailed {
+        results.replaceSubrange(rest.startIndex..., with: repeatElement(.failure(error), count: results.count - rest.startIndex))
+      }
     }
     return results
   }

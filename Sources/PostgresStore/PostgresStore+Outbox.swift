@@ -43,7 +43,7 @@ extension PostgresStore: OutboxStore {
     func command(_ statement: Statement, _ more: any Value...) -> Command {
       var command = Command(
         statement, job.id, owner, isSent, now.milliseconds, job.requestID, audit?.event.rawValue, audit?.userID?.text, audit?.identifierKey)
-      command.values += more.map(\.postgresText)
+      command.values += more.map { $0.postgresText }
       return command
     }
     let rows =
@@ -69,7 +69,7 @@ extension PostgresStore: OutboxStore {
     ]
     // Nearly always there is nothing to correct.
     var command = Command(OutboxStatements.hasWrongTimes)
-    command.values = limits.map(\.postgresText)
+    command.values = limits.map { $0.postgresText }
     guard try await read(command).first?.isTrue(0) == true else { return 0 }
     command.statement = OutboxStatements.correctTimes
     command.values += [now.milliseconds.postgresText, leaseEnd.milliseconds.postgresText]

@@ -43,7 +43,7 @@ system: build ## Test the program from outside: with Django, mail servers, HTTP 
 	Tests/System/run $(BINARY) $(PYTEST)
 
 bench: packages ## Benchmark against bare routes, plain SQLite and Django; BENCH="--help" lists the options
-	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix python3-venv"
+	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix postgresql python3-venv"
 	$(SWIFT_RELEASE) --product password-reset
 	$(SWIFT_RELEASE) --product BareServer
 	Benchmarks/run load $(BENCH)
@@ -58,10 +58,11 @@ bench-passwords: packages ## Benchmark password hashing against Python
 	$(SWIFT_RELEASE) --product BareServer
 	Benchmarks/run passwords
 
-timing: packages ## Measure whether response times reveal which accounts exist
+timing: packages ## Measure whether response times reveal which accounts exist; TIMING="--help" lists the options
+	@$(MAKE) --no-print-directory packages PACKAGES="postgresql python3-venv"
 	$(SWIFT_RELEASE) --product password-reset
 	$(SWIFT_RELEASE) --product Timing
-	Benchmarks/run timing
+	Benchmarks/run timing $(TIMING)
 
 # Installs missing Debian packages, with sudo if necessary.
 packages:

@@ -188,12 +188,12 @@ let package = Package(
     .executableTarget(
       name: "Timing",
       dependencies: [
-        "ConnectionGuards", "Credentials", "HTTPAPI", "Mail", "PasswordReset", "PasswordResetKit", "SQLiteStore",
+        "ConnectionGuards", "Credentials", "HTTPAPI", "Mail", "PasswordReset", "PasswordResetKit", "PostgresStore", "SQLiteStore",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
       ],
       path: "Benchmarks/Timing",
-      exclude: ["judge.py"],
+      exclude: ["judge.py", "measure.py"],
       swiftSettings: strict,
       linkerSettings: small
     ),

@@ -5,7 +5,6 @@ import Logging
 import Mail
 import PasswordReset
 import PasswordResetKit
-import SQLiteStore
 
 /// The service with a ``DelayedStore`` and a paused worker.
 ///
@@ -13,16 +12,15 @@ import SQLiteStore
 /// microseconds in the store are visible in the verdict, and a server of the same parts is enough for that.
 enum ControlServer {
   /// Returns the arguments that make this program run the control server.
-  static func arguments(database: String, comparison: Int) -> [String] { ["--server", database, "\(comparison)"] }
+  static func arguments(_ database: TestDatabase, comparison: Int) -> [String] { ["--server", database.url, "\(comparison)"] }
 
   /// Runs the server until the process ends.
-  /// - Parameter arguments: the result of ``arguments(database:comparison:)`` without the first.
+  /// - Parameter arguments: the result of ``arguments(_:comparison:)`` without the first.
   static func run(_ arguments: [String], secretKey: String) async throws {
     guard arguments.count == 2, let index = Int(arguments[1]), Comparison.all.indices.contains(index) else {
       throw TimingError(description: "the control server needs a database and the index of a comparison")
     }
-    let store = try SQLiteStore(path: arguments[0])
-    try store.migrate()
+    let store = try TestDatabase.open(arguments[0])
     try await application(DelayedStore(store: store, delayedClass: Comparison.all[index].second), secretKey: secretKey).runService()
   }
 

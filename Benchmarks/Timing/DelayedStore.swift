@@ -1,13 +1,12 @@
 import Credentials
 import Foundation
 import PasswordReset
-import SQLiteStore
 
 /// A store that takes two microseconds longer for one class of requests.
 struct DelayedStore: AuditStore, OutboxStore, UserStore {
   private static let nanosecondsOfDelay = 2000
 
-  let store: SQLiteStore
+  let store: any AuditStore & OutboxStore & UserStore
   let delayedClass: RequestClass
 
   /// Keeps the processor busy, as a lookup would.

@@ -40,14 +40,15 @@ struct ServerProcess {
   /// - Parameter pausesWorker: whether the worker claims no new jobs. With one email per hour allowed, the first emails wait for the rate limit, and
   ///   the worker claims no more while half of its batch waits. A running worker commits and writes emails on the same cores, at random times
   ///   after the response. With two cores this makes ten times the noise, and would need a hundred times the pairs.
-  static func startService(on database: String, secretKey: String, pausesWorker: Bool, in directory: TemporaryDirectory) async throws -> ServerProcess
+  static func startService(on database: TestDatabase, secretKey: String, pausesWorker: Bool, in directory: TemporaryDirectory) async throws
+    -> ServerProcess
   {
     try await start(
       "password-reset", ["serve"],
       environment: [
         // A different address, so that the admin listener's log line does not match the pattern above.
         "ADMIN_HOST": "127.0.0.2", "ADMIN_PORT": "0",
-        "HTTP_PORT": "0", "SECRET_KEY": secretKey, "DATABASE_URL": "sqlite:\(database)", "EMAIL_BACKEND": "dummy", "LOG_FORMAT": "json",
+        "HTTP_PORT": "0", "SECRET_KEY": secretKey, "DATABASE_URL": database.url, "EMAIL_BACKEND": "dummy", "LOG_FORMAT": "json",
         "EMAIL_RATE_LIMIT": pausesWorker ? "1/h" : "off", "RATE_LIMIT_MAILS": "1/h", "RATE_LIMIT_REQUESTS": "off", "RATE_LIMIT_LINKS": "off",
       ], in: directory)
   }

@@ -1,24 +1,24 @@
 import Credentials
 import Foundation
 import PasswordReset
-import SQLiteStore
 
 /// The users that the requests name.
 enum TestUsers {
   private static let batch = 1000
 
-  /// Creates a database with `count` users of each kind that the comparison needs.
-  static func createDatabase(at path: String, for comparison: Comparison, count: Int) async throws {
-    let store = try SQLiteStore(path: path)
+  /// Adds the tables and `count` users of each kind that the comparison needs.
+  static func add(to database: TestDatabase, for comparison: Comparison, count: Int) async throws {
+    let store = try TestDatabase.open(database.url)
     try store.migrate()
     switch comparison.second {
     case .resetRequest:
       for kind in comparison.accountKinds { try await add(kind, kind == .inCooldown ? AccountKind.inCooldownCount : count, to: store) }
     case .linkCheck: try await add(.known, count, to: store)
     }
+    try database.analyze()
   }
 
-  private static func add(_ kind: AccountKind, _ count: Int, to store: SQLiteStore) async throws {
+  private static func add(_ kind: AccountKind, _ count: Int, to store: any Store) async throws {
     if kind == .unknown { return }
     let time = DjangoTime.text(of: Date())
     // The hash has the usual length. Its cost does not matter, because no request hashes a password.

@@ -11,6 +11,7 @@ struct Timing {
   private let directory: TemporaryDirectory
   private let output: String
   private let pairs: Int
+  private let server: String?
   private let secretKey = Data((0..<48).map { _ in UInt8.random(in: .min ... .max) }).base64EncodedString()
   private let progress = Progress()
 
@@ -30,10 +31,12 @@ struct Timing {
     }
   }
 
-  /// - Parameter arguments: the output folder and optionally the minimum number of pairs.
+  /// - Parameter arguments: the output folder, optionally the minimum number of pairs, and optionally the URL of a PostgreSQL server.
   private init(_ arguments: [String], in directory: TemporaryDirectory) throws {
+    var arguments = arguments
+    server = arguments.last?.hasPrefix("postgresql://") == true ? arguments.removeLast() : nil
     guard (1...2).contains(arguments.count), let pairs = arguments.count == 2 ? Int(arguments[1]) : Self.defaultPairs, (100...20_000).contains(pairs)
-    else { throw TimingError(description: "usage: Timing FOLDER [PAIRS, from 100 to 20000]") }
+    else { throw TimingError(description: "usage: Timing FOLDER [PAIRS, from 100 to 20000] [postgresql://USER@HOST:PORT]") }
     self.directory = directory
     self.pairs = pairs
     output = arguments[0]
@@ -44,7 +47,8 @@ struct Timing {
     var loads = [0.0]
     getloadavg(&loads, 1)
     let load = String(format: "%.2f", loads[0])
-    print("\(Progress.cores) cores, shared with the service; load average at the start \(load); databases in \(directory.path)")
+    let place = server.map { "on \($0)" } ?? "in \(directory.path)"
+    print("\(Progress.cores) cores, shared with the service; load average at the start \(load); databases \(place)")
     for index in Comparison.all.indices { try await measure(index) }
     try await measureAftermath()
     progress.clear()
@@ -52,18 +56,17 @@ struct Timing {
 
   private func measure(_ index: Int) async throws {
     let comparison = Comparison.all[index]
-    let database = "\(directory.path)/\(index).sqlite3"
-    // Remove it now, because it may be in memory. An error does not matter: the whole folder is removed later.
-    defer { for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: database + suffix) } }
+    let database = try TestDatabase("timing\(index)", on: server, in: directory)
+    defer { database.remove() }
     let names = Measurement.names(for: pairs)
-    try await TestUsers.createDatabase(at: database, for: comparison, count: WarmUp.count + 2 * names)
+    try await TestUsers.add(to: database, for: comparison, count: WarmUp.count + 2 * names)
     try await with(startService(on: database, pausesWorker: false)) { try await WarmUp(on: $0).run(comparison) }
 
     let measurement = Measurement(comparison: comparison, pairs: pairs)
     try await with(startService(on: database, pausesWorker: true)) {
       try measurement.run(on: $0, from: WarmUp.count, progress: progress).write(to: "\(output)/\(comparison.name).service.csv")
     }
-    let arguments = ControlServer.arguments(database: database, comparison: index)
+    let arguments = ControlServer.arguments(database, comparison: index)
     try await with(ServerProcess.start("Timing", arguments, environment: ["SECRET_KEY": secretKey], in: directory)) {
       try measurement.run(on: $0, from: WarmUp.count + names, progress: progress).write(to: "\(output)/\(comparison.name).control.csv")
     }
@@ -72,8 +75,9 @@ struct Timing {
   /// Repeats the first comparison with a running worker, for information only.
   private func measureAftermath() async throws {
     let comparison = Comparison.all[0]
-    let database = "\(directory.path)/aftermath.sqlite3"
-    try await TestUsers.createDatabase(at: database, for: comparison, count: WarmUp.count + AftermathMeasurement.pairs)
+    let database = try TestDatabase("aftermath", on: server, in: directory)
+    defer { database.remove() }
+    try await TestUsers.add(to: database, for: comparison, count: WarmUp.count + AftermathMeasurement.pairs)
     try await with(startService(on: database, pausesWorker: false)) { server in
       try await WarmUp(on: server).run(comparison)
       let (responses, aftermath) = try AftermathMeasurement(comparison: comparison).run(on: server, from: WarmUp.count, progress: progress)
@@ -82,7 +86,7 @@ struct Timing {
     }
   }
 
-  private func startService(on database: String, pausesWorker: Bool) async throws -> ServerProcess {
+  private func startService(on database: TestDatabase, pausesWorker: Bool) async throws -> ServerProcess {
     try await .startService(on: database, secretKey: secretKey, pausesWorker: pausesWorker, in: directory)
   }
 

@@ -1,4 +1,4 @@
-"""Compares the service with bare routes of its framework, plain SQLite and a Django site, in interleaved rounds.
+"""Compares the service with bare routes of its framework, storage alone and a Django site, in interleaved rounds.
 
     Benchmarks/run load --help
 """
@@ -18,11 +18,12 @@ from pathlib import Path
 
 import machine
 import report
-from data import Link, add_waiting, addresses, copy, database_with_users, links_of_some, migrate
+from data import Link, addresses, database_with_users, links_of_some, migrate, waiting_rows
+from databases import Database, Databases, PostgreSQLServer, SQLiteFiles, databases
 from load import run_load
 from results import BARE, DJANGO, GET, INVALID, OURS, PASSWORD, POST, REQUEST, VALID, Results, Sample
 from servers import Server, bare, django_site, measure_start, service, settle, sink
-from storage import StorageSample, storage_rate
+from storage import StorageSample
 
 CORES = len(os.sched_getaffinity(0))
 STARTS = 5
@@ -46,6 +47,8 @@ class Options:
     json: Path | None
     without_django: bool
     processes: int
+    database: str
+    django_pool: bool
     password_reset: Path
     bare: Path
 
@@ -66,7 +69,7 @@ class Options:
         return CHECKED_LINKS + self.rounds * len(self.password_connections) * self.links_in_run
 
     def described(self) -> dict[str, object]:
-        names = ("users", "rounds", "seconds", "outbox", "processes")
+        names = ("database", "users", "rounds", "seconds", "outbox", "processes", "django_pool")
         return {name: getattr(self, name) for name in names} | {"connections": ",".join(map(str, self.connections))}
 
 
@@ -75,13 +78,15 @@ def parse_options() -> Options:
         prog="Benchmarks/run load",
         description=(
             "Measures link checks, reset requests and new passwords of the release build, compared with bare routes of the same framework, with"
-            " SQLite alone, and with Django with dj-rest-auth under gunicorn, in one run. Exits with 0 even if targets are missed."
+            " SQLite alone, and with Django with dj-rest-auth under gunicorn on the same kind of database, in one run. Exits with 0 even if targets"
+            " are missed."
         ),
         epilog=(
             "Each round runs every load once at each number of connections: bare, service, Django. After each load it waits until the server"
             f" is idle. New passwords take at least {MINIMUM_PASSWORD_SECONDS} s, at no more than {HASHING_QUEUE} connections (the service"
             " refuses more hashes at the same time). Databases with users stay in .build/benchmarks and are copied for each run; remove"
-            " them after a change of the schema of auth_user. TMPDIR sets the folder for temporary files."
+            " them after a change of the schema. TMPDIR sets the folder for temporary files. With --database postgresql, a server with its"
+            " data in .build/benchmarks runs on this machine, and there is no measurement of storage alone."
         ),
     )
     parser.add_argument("--users", type=positive, default=10_000, metavar="N", help="users in the database (10000)")
@@ -94,6 +99,11 @@ def parse_options() -> Options:
     parser.add_argument(
         "--processes", type=int, choices=(1, 2), default=1, help="services on the same database, which share the connections (1)"
     )
+    kinds = (SQLiteFiles.kind, PostgreSQLServer.kind)
+    parser.add_argument("--database", choices=kinds, default=SQLiteFiles.kind, help="the database of the service and of Django (sqlite)")
+    parser.add_argument(
+        "--django-pool", action="store_true", help="with PostgreSQL, Django uses its connection pool instead of one connection for each thread"
+    )
     release = Path(os.environ["PASSWORD_RESET"]).parent
     parser.add_argument("--password-reset", type=program, default=release / "password-reset", metavar="PATH", help="the service")
     parser.add_argument(
@@ -103,6 +113,8 @@ def parse_options() -> Options:
     for path in (options.password_reset, options.bare):
         if not os.access(path, os.X_OK):
             parser.error(f"there is no program {path}; make bench builds it")
+    if options.django_pool and options.database != PostgreSQLServer.kind:
+        parser.error("--django-pool needs --database postgresql")
     if options.users < options.links:
         parser.error(f"each link is used once, so these rounds need at least {options.links} users")
     return options
@@ -204,18 +216,17 @@ def send(server: Server, request: str) -> tuple[int, dict[str, object]]:
 
 
 class Benchmark:
-    def __init__(self, options: Options, folder: Path) -> None:
-        self._options, self._folder = options, folder
+    def __init__(self, options: Options, folder: Path, databases: Databases) -> None:
+        self._options, self._folder, self._databases = options, folder, databases
         self.results = Results(CORES, options.connections)
 
     def run(self) -> None:
-        options, folder = self._options, self._folder
-        template = database_with_users(options.password_reset, options.users)
-        ours, storage = folder / "ours.sqlite3", folder / "storage.sqlite3"
-        copy(template, ours)
+        options, folder, databases = self._options, self._folder, self._databases
+        template = database_with_users(databases, options.password_reset, options.users)
+        ours, storage = databases.copy(template, "ours"), databases.empty("storage")
         for database in (ours, storage):
             migrate(options.password_reset, database)
-            add_waiting(database, options.outbox)
+            database.add_waiting(waiting_rows(options.outbox))
         links = links_of_some(ours, options.users, options.links)
         with ExitStack() as stack:
             port = stack.enter_context(sink(folder))
@@ -227,8 +238,7 @@ class Benchmark:
             ]
             django = None
             if not options.without_django:
-                copy(template, folder / "django.sqlite3")
-                django = stack.enter_context(django_site(folder / "django.sqlite3", port, folder))
+                django = stack.enter_context(django_site(databases.copy(template, "django"), port, folder))
             sites = Sites(options, stack.enter_context(bare(options.bare, folder)), services, django, links)
             check_responses(sites)
             self._warm_up(sites)
@@ -243,7 +253,7 @@ class Benchmark:
             run_load([server.port for server in load.servers], load.requests, 32, 1, self._folder)
             settle(load.servers)
 
-    def _round(self, round: int, sites: Sites, storage: Path) -> None:
+    def _round(self, round: int, sites: Sites, storage: Database) -> None:
         self._hash()
         seconds = self._options.seconds
         for connections in self._options.connections:
@@ -252,12 +262,17 @@ class Benchmark:
                 self._measure(round, connections, load, seconds)
             for load in sites.request_resets():
                 self._measure(round, connections, load, seconds)
-            self.results.storage.append(StorageSample(round, connections, storage_rate(storage, connections, seconds)))
+            self._measure_storage(round, connections, storage)
             if connections in self._options.password_connections:
                 for load in sites.set_passwords():
                     self._measure(round, connections, load, self._options.password_seconds)
         if 1 not in self._options.connections:
-            self.results.storage.append(StorageSample(round, 1, storage_rate(storage, 1, seconds)))
+            self._measure_storage(round, 1, storage)
+
+    def _measure_storage(self, round: int, batch: int, storage: Database) -> None:
+        rate = storage.storage_rate(batch, self._options.seconds)
+        if rate is not None:
+            self.results.storage.append(StorageSample(round, batch, rate))
 
     def _measure(self, round: int, connections: int, load: Load, seconds: int) -> None:
         result = run_load([server.port for server in load.servers], load.requests, connections, seconds, self._folder)
@@ -278,13 +293,18 @@ def main() -> None:
     options = parse_options()
     # Exit normally, so that the servers stop and the folder is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="password-reset-bench-") as name:
-        benchmark = Benchmark(options, Path(name))
-        facts = machine.facts(Path(name), options.password_reset)
+    with (
+        tempfile.TemporaryDirectory(prefix="password-reset-bench-") as name,
+        databases(options.database, Path(name), options.django_pool) as used,
+    ):
+        benchmark = Benchmark(options, Path(name), used)
+        facts = machine.facts(Path(name), options.password_reset, used)
         benchmark.run()
-    print(report.as_text(benchmark.results, facts, options.described()))
+    targets = report.TARGETS[options.database]
+    print(report.as_text(benchmark.results, targets, facts, options.described()))
     if options.json:
-        options.json.write_text(json.dumps(report.as_json(benchmark.results, facts, options.described()), indent=1) + "\n", encoding="utf-8")
+        results = report.as_json(benchmark.results, targets, facts, options.described())
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,17 +4,17 @@ import importlib.metadata
 import os
 import platform
 import re
-import sqlite3
 import subprocess
 import time
 from pathlib import Path
 
+from databases import Databases
 from load import WRK
 
 ROOT = Path(__file__).parents[2]
 
 
-def facts(folder: Path, binary: Path) -> dict[str, str]:
+def facts(folder: Path, binary: Path, databases: Databases) -> dict[str, str]:
     """Returns the facts in the order of the report."""
     versions = {name: importlib.metadata.version(name) for name in ("Django", "dj-rest-auth", "djangorestframework", "gunicorn")}
     return {
@@ -28,9 +28,8 @@ def facts(folder: Path, binary: Path) -> dict[str, str]:
         "commit": first_line_of("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude", "*"),
         "binary": f"{binary}, {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(binary.stat().st_mtime))}",
         "wrk": first_line_of(WRK, "-v").split(" [")[0].removeprefix("wrk "),
-        "sqlite": sqlite3.sqlite_version,
         "python": platform.python_version(),
-    } | versions
+    } | databases.versions() | versions
 
 
 def cpu_model() -> str:

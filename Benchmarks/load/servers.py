@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from data import LINK_SECONDS, SECRET_KEY, SITE, site_environment
+from databases import Database
 
 T = TypeVar("T")
 IDLE_TIMEOUT = 60.0
@@ -147,17 +148,17 @@ def bare(program: Path, folder: Path) -> AbstractContextManager[Server]:
     return listening("bare", [str(program), "serve"], {}, folder)
 
 
-def service(binary: Path, database: Path, email_port: int, folder: Path, name: str = "service") -> AbstractContextManager[Server]:
+def service(binary: Path, database: Database, email_port: int, folder: Path, name: str = "service") -> AbstractContextManager[Server]:
     return listening(name, [str(binary), "serve"], service_environment(database, email_port), folder)
 
 
-def service_environment(database: Path, email_port: int, http_port: int = 0) -> dict[str, str]:
+def service_environment(database: Database, email_port: int, http_port: int = 0) -> dict[str, str]:
     return {
         "HTTP_PORT": str(http_port),
         # A different address distinguishes the admin listener from the public one in the log.
         "ADMIN_HOST": "127.0.0.2",
         "ADMIN_PORT": "0",
-        "DATABASE_URL": f"sqlite:{database}",
+        "DATABASE_URL": database.url,
         "SECRET_KEY": SECRET_KEY,
         "PASSWORD_RESET_TIMEOUT": str(LINK_SECONDS),
         "EMAIL_BACKEND": "smtp",
@@ -170,7 +171,7 @@ def service_environment(database: Path, email_port: int, http_port: int = 0) -> 
     }
 
 
-def django_site(database: Path, email_port: int, folder: Path) -> AbstractContextManager[Server]:
+def django_site(database: Database, email_port: int, folder: Path) -> AbstractContextManager[Server]:
     command = [sys.executable, "-m", "gunicorn", "--chdir", str(SITE), "--bind", "127.0.0.1:0", "--no-control-socket"]
     workers = ["--worker-class", "gthread", "--workers", str(WORKERS), "--threads", str(THREADS)]
     return listening("django", [*command, *workers, "wsgi:application"], site_environment(database, email_port), folder)
@@ -187,7 +188,7 @@ class Start:
         return {"seconds": self.seconds} | asdict(self.memory)
 
 
-def measure_start(binary: Path, database: Path, email_port: int, folder: Path) -> Start:
+def measure_start(binary: Path, database: Database, email_port: int, folder: Path) -> Start:
     port = free_port()
     environment = service_environment(database, email_port, port)
     begin = time.perf_counter()

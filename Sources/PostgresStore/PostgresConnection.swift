@@ -10,8 +10,11 @@ import Synchronization
 final class PostgresConnection: Sendable {
   /// What becomes of the requests that are sent together.
   enum Mode {
-    /// Each is one transaction, and is repeated once if the connection is lost.
+    /// They change nothing, and are repeated once if the connection is lost.
     case reads
+    /// Each is one transaction: two transactions that count several clients in different orders would wait for each other.
+    /// They are repeated once as well, because a client may be counted twice.
+    case counts
     /// All together are one transaction, so that one sync of the disk serves all of them.
     case writes
   }
@@ -81,7 +84,8 @@ final class PostgresConnection: Sendable {
     while let batch = takeBatch() {
       let outage =
         switch mode {
-        case .reads: line.read(batch)
+        case .reads: line.read(batch, inOneTransaction: true)
+        case .counts: line.read(batch, inOneTransaction: false)
         case .writes: line.write(batch)
         }
       if let outage { beginOutage(outage) }

@@ -32,6 +32,21 @@ extension PostgresSession {
 
   private static let transactionID = Statement("password_reset_xid", "SELECT pg_current_xact_id()::text")
 
+  /// Runs each request in its own transaction, and returns the result of each.
+  func runSeparately(_ requests: [[Command]], until deadline: ContinuousClock.Instant) throws(Failure) -> [Result<[Rows], SQLError>] {
+    for commands in requests {
+      for command in commands { try send(command) }
+      try sync()
+    }
+    var results: [Result<[Rows], SQLError>] = []
+    for commands in requests {
+      var result = try replies(to: commands, until: deadline)
+      if let error = try syncError(until: deadline), case .success = result { result = .failure(error) }
+      results.append(result)
+    }
+    return results
+  }
+
   /// Runs requests that change nothing, and returns the result of each.
   ///
   /// They share a transaction, because both sides write to the socket once per transaction, and each write wakes the other

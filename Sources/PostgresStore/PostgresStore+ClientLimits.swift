@@ -51,7 +51,7 @@ extension PostgresStore: ClientLimitStore {
   public func charge(_ client: String, in group: String, _ limits: [RateLimit]) async throws(StoreError) -> LimitDecision {
     if Int.random(in: 0..<Self.requestsPerPurge) == 0 { Task { try await purgeClients() } }
     // It needs no commit of the writer's: nothing is lost with it that must not be lost.
-    let row = try await readByKey(
+    let row = try await count(
       Command(Self.charge, client, group, Self.array(limits.map(\.interval)), Self.array(limits.map { Double($0.seconds) }))
     )
     .first
@@ -62,7 +62,7 @@ extension PostgresStore: ClientLimitStore {
     return LimitDecision(full, limits, wait: row.isTrue(1) ? nil : waits.max(), at: now)
   }
 
-  func purgeClients() async throws(StoreError) { _ = try await read(Command(Self.purgeClients)) }
+  func purgeClients() async throws(StoreError) { _ = try await count(Command(Self.purgeClients)) }
 
   private static func array(_ numbers: [Double]) -> String { "{\(numbers.map { "\($0)" }.joined(separator: ","))}" }
 

@@ -15,6 +15,8 @@ public struct PostgresStore: Sendable {
   /// Searches, which may take long. A link check must not wait for them.
   private let searcher: PostgresConnection
   private let readers: [PostgresConnection]
+  /// Counts the requests of clients.
+  private let counter: PostgresConnection
   private let turn = Turn()
   let onStatement: (@Sendable (String) -> Void)?
 
@@ -35,6 +37,7 @@ public struct PostgresStore: Sendable {
     writer = connection(.writes, session)
     userWriter = connection(.writes)
     searcher = connection(.reads)
+    counter = connection(.counts)
     readers = (0..<min(max(ProcessInfo.processInfo.activeProcessorCount, 1), Self.maximumReaders)).map { _ in connection(.reads) }
   }
 
@@ -55,6 +58,9 @@ public struct PostgresStore: Sendable {
     let reader = (start..<(start + readers.count)).lazy.map { readers[$0 % readers.count] }.first { $0.outage == nil } ?? readers[start]
     return try await reader.run([command], isRefusable: true).only
   }
+
+  /// Runs one statement that counts requests of clients. A crash of the server may lose what it changes.
+  func count(_ command: Command) async throws(StoreError) -> Rows { try await counter.run([command], isRefusable: true).only }
 
   /// Runs one statement in a transaction that is on disk when this returns. Concurrent writes share transactions.
   func write(_ command: Command, isRefusable: Bool = false) async throws(StoreError) -> Rows {

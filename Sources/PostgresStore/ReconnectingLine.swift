@@ -36,11 +36,12 @@ final class ReconnectingLine: @unchecked Sendable {
 
   /// Runs each request, and finishes it.
   /// - Returns: why the connection cannot be used any more, or `nil` if it can.
-  func read(_ batch: [PostgresConnection.Request]) -> StoreError? {
+  func read(_ batch: [PostgresConnection.Request], inOneTransaction: Bool) -> StoreError? {
     for isLastAttempt in [false, true] {
       let results: [Result<[Rows], SQLError>]
       do {
-        results = try connected().runEach(batch.map(\.commands), until: .now + Self.answerTime)
+        let (session, requests, deadline) = (try connected(), batch.map(\.commands), ContinuousClock.now + Self.answerTime)
+        results = try inOneTransaction ? session.runEach(requests, until: deadline) : session.runSeparately(requests, until: deadline)
       } catch let error as PostgresSession.Failure {
         session = nil
         // The server may only have closed an idle connection.

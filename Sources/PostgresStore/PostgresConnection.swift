@@ -39,20 +39,20 @@ final class PostgresConnection: Sendable {
   private let mode: Mode
   private let queue: DispatchQueue
   private let state = Mutex(State())
-  private let line: ReconnectingLine
+  private let session: ReconnectingSession
 
   init(_ mode: Mode, _ address: PostgresAddress, session: PostgresSession?, onStatement: (@Sendable (String) -> Void)?) {
     self.mode = mode
     queue = DispatchQueue(label: "password-reset.postgresql")
-    line = ReconnectingLine(address, session: session, onStatement: onStatement)
-    line.onOutage = { [weak self] outage in self?.state.withLock { $0.outage = outage } }
+    self.session = ReconnectingSession(address, session: session, onStatement: onStatement)
+    self.session.onOutage = { [weak self] outage in self?.state.withLock { $0.outage = outage } }
   }
 
   /// Why there is no connection at the moment, or `nil` if none was missed.
   var outage: StoreError? { state.withLock(\.outage) }
 
   /// Whether the last write failed because of the server's disk.
-  var hasDiskFailed: Bool { line.hasDiskFailed.load(ordering: .relaxed) }
+  var hasDiskFailed: Bool { session.hasDiskFailed.load(ordering: .relaxed) }
 
   /// Runs the commands of one request in one transaction, and returns the rows of each.
   /// - Parameter isRefusable: whether to fail with ``StoreError/overloaded`` when too many requests are waiting.
@@ -84,9 +84,9 @@ final class PostgresConnection: Sendable {
     while let batch = takeBatch() {
       let outage =
         switch mode {
-        case .reads: line.read(batch, inOneTransaction: true)
-        case .counts: line.read(batch, inOneTransaction: false)
-        case .writes: line.write(batch)
+        case .reads: session.read(batch, inOneTransaction: true)
+        case .counts: session.read(batch, inOneTransaction: false)
+        case .writes: session.write(batch)
         }
       if let outage { beginOutage(outage) }
     }
@@ -116,11 +116,11 @@ final class PostgresConnection: Sendable {
   }
 
   private func reconnectLater() {
-    queue.asyncAfter(deadline: .now() + .milliseconds(line.nextDelay())) { [weak self] in self?.reconnect() }
+    queue.asyncAfter(deadline: .now() + .milliseconds(session.nextDelay())) { [weak self] in self?.reconnect() }
   }
 
   private func reconnect() {
-    switch line.reconnect() {
+    switch session.reconnect() {
     case nil: state.withLock { $0.outage = nil }
     case let outage?:
       state.withLock { $0.outage = outage }

@@ -6,11 +6,9 @@ import Synchronization
 ///
 /// It is `@unchecked Sendable` because a session belongs to one thread at a time. It is safe because the connection calls
 /// all methods on its serial queue, and nothing else has a reference.
-final class ReconnectingLine: @unchecked Sendable {
+final class ReconnectingSession: @unchecked Sendable {
   /// How long the server may take to answer a batch.
   private static let answerTime = Duration.seconds(8)
-  /// For how long a commit whose confirmation was lost is looked for.
-  private static let resolutionTime = Duration.seconds(5)
   /// The waits between attempts to connect, in milliseconds: the first one doubles up to the longest.
   private static let firstDelay = 50
   private static let longestDelay = 2000
@@ -19,7 +17,7 @@ final class ReconnectingLine: @unchecked Sendable {
 
   private let address: PostgresAddress
   private let onStatement: (@Sendable (String) -> Void)?
-  private var session: PostgresSession?
+  var session: PostgresSession?
   private var failures = 0
   /// Whether the last write failed because of the server's disk.
   let hasDiskFailed = Atomic(false)
@@ -91,8 +89,10 @@ final class ReconnectingLine: @unchecked Sendable {
 
   private func commit(_ batch: [PostgresConnection.Request]) -> Commit {
     let requests = batch.map(\.commands)
+    // A transaction that loses again and again must not keep its callers for longer than an answer may take.
+    let deadline = ContinuousClock.now + Self.answerTime
     var result = commitOnce(requests)
-    for _ in 1..<Self.attempts {
+    for _ in 1..<Self.attempts where ContinuousClock.now < deadline {
       switch result {
       case .conflict:
         // A short random wait, so that two transactions do not meet again.
@@ -109,7 +109,7 @@ final class ReconnectingLine: @unchecked Sendable {
     }
   }
 
-  private enum Attempt {
+  enum Attempt {
     case committed([[Rows]])
     case failed(SQLError)
     /// Another transaction won.
@@ -148,57 +148,9 @@ final class ReconnectingLine: @unchecked Sendable {
     return attempt
   }
 
-  // MARK: - Commits whose confirmation was lost
-
-  private func resolve(_ transaction: PostgresSession.Transaction, _ failure: PostgresSession.Failure) -> Attempt {
-    session = nil
-    let outage = StoreError.unavailable(reason: failure.reason)
-    let deadline = ContinuousClock.now + Self.resolutionTime
-    search: while ContinuousClock.now < deadline {
-      switch status(of: transaction) {
-      case .committed:
-        onOutage(nil)
-        return .committed(transaction.results)
-      case .aborted:
-        onOutage(nil)
-        return .lost(outage)
-      case .inProgress: break
-      // Requests that arrive now must not wait for the server to return.
-      case .noConnection: onOutage(outage)
-      case .unknown: break search
-      }
-      usleep(.random(in: 20_000...60_000))
-    }
-    session = nil
-    return .outage(.unavailable(reason: "\(failure.reason), and whether the last transaction was committed is unknown"))
-  }
-
-  private enum TransactionStatus {
-    case committed, aborted, inProgress, noConnection
-    /// The server cannot say.
-    case unknown
-  }
-
-  private func status(of transaction: PostgresSession.Transaction) -> TransactionStatus {
-    do {
-      let session = try connected()
-      // After the promotion of a standby the same id may be another transaction's.
-      guard transaction.timeline != nil, session.timeline == transaction.timeline else { return .unknown }
-      switch try session.query("SELECT pg_xact_status($1::xid8)", transaction.id).first?.text(0) {
-      case "committed": return .committed
-      case "aborted": return .aborted
-      case "in progress": return .inProgress
-      default: return .unknown
-      }
-    } catch {
-      session = nil
-      return .noConnection
-    }
-  }
-
   // MARK: - Connecting
 
-  private func connected() throws(StoreOpenError) -> PostgresSession {
+  func connected() throws(StoreOpenError) -> PostgresSession {
     if let session { return session }
     let new = try PostgresSession(address, onStatement: onStatement)
     session = new

@@ -2,7 +2,7 @@ import CLibPQ
 import Foundation
 
 /// Where a PostgreSQL database is: a URL as libpq reads it, with several hosts and all parameters.
-public struct PostgresAddress: Sendable {
+public struct PostgresAddress: Sendable, CustomStringConvertible {
   /// How many seconds a connection attempt waits for each host, unless the URL has a `connect_timeout`.
   private static let timeoutPerHost = 3
 
@@ -15,6 +15,9 @@ public struct PostgresAddress: Sendable {
     self.url = url
     self.password = password
   }
+
+  /// Contains neither the URL nor the password, so that printing a value that holds an address shows no secret.
+  public var description: String { "PostgresAddress" }
 
   /// Returns why libpq cannot read the URL, without its values, or `nil` if it can.
   public var fault: String? {

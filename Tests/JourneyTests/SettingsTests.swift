@@ -1,5 +1,6 @@
 import Credentials
 import Foundation
+import PostgresStore
 import HTTPAPI
 import Testing
 
@@ -237,6 +238,17 @@ import Testing
   ])
   func `contains the path of the database file`(_ url: String, _ path: String) throws {
     #expect(try Settings(environment: Self.good.merging(["DATABASE_URL": url]) { $1 }).database.path == path)
+  }
+
+  @Test(arguments: [
+    ("postgresql://u:canary@h/d", "postgresql://u:********@h/d"), ("postgres://u:ca@nary@h/d", "postgres://u:********@h/d"),
+    ("postgresql://h:1,h:2/d?password=canary&sslmode=require", "postgresql://h:1,h:2/d?password=********&sslmode=require"),
+    ("postgresql:///d?sslpassword=canary", "postgresql:///d?sslpassword=********"), ("postgresql://u@h:1/d", "postgresql://u@h:1/d"),
+  ])
+  func `shows no password in the URL of a database`(_ url: String, _ shown: String) {
+    #expect(DatabaseLocation.shown(url: url) == shown)
+    let location = DatabaseLocation.postgreSQL(url: url, password: "canary", loginZone: "UTC")
+    #expect("\(location)" == shown && !"\(PostgresAddress(url: url, password: "canary"))".contains("canary"))
   }
 
   @Test func `accepts Django's password validators, with their options and order`() throws {

@@ -1,5 +1,5 @@
 /// Where a database is.
-enum DatabaseLocation: Sendable, Equatable {
+enum DatabaseLocation: Sendable, Equatable, CustomStringConvertible {
   case sqlite(path: String)
   /// A URL as libpq reads it, a password that overrides the one in the URL, and the time zone of the texts that Django makes
   /// of `last_login` in tokens.
@@ -8,6 +8,14 @@ enum DatabaseLocation: Sendable, Equatable {
   /// The path of an SQLite database.
   var path: String? {
     if case .sqlite(let path) = self { path } else { nil }
+  }
+
+  /// The location without passwords.
+  var description: String {
+    switch self {
+    case .sqlite(let path): "sqlite:\(path)"
+    case .postgreSQL(let url, _, _): Self.shown(url: url)
+    }
   }
 
   /// Returns a URL without the passwords in it.

@@ -91,6 +91,7 @@ private struct ProcessParts {
     kit = PasswordResetKit(configuration, store: store, backend: backend, logger: logger)
     let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
     store.measureOutbox(in: registry, now: dependencies.now)
+    (store as? any DatabaseConnections).measureConnections(in: registry)
     registry.gauge("password_reset_database_up", "Whether the database responds and can be written to, as /health/ready reports.") {
       await isReady() ? 1 : 0
     }
@@ -151,6 +152,22 @@ extension OutboxAdmin {
       guard let counts = try? await outboxCounts() else { return nil }
       return counts.oldest.map { max(0, now().timeIntervalSince($0)) } ?? 0
     }
+  }
+}
+
+extension Optional<any DatabaseConnections> {
+  /// Adds the metrics of the connections, which have no samples on SQLite.
+  fileprivate func measureConnections(in registry: Registry) {
+    let connections = { @Sendable in self?.connections() ?? [] }
+    registry.gauge("password_reset_database_connections", "Open connections to PostgreSQL.", labels: ["purpose"]) {
+      connections().map { ([$0.purpose], Double($0.open)) }
+    }
+    registry.gauge("password_reset_database_waiting", "Requests that wait for a connection to PostgreSQL.", labels: ["purpose"]) {
+      connections().map { ([$0.purpose], Double($0.waiting)) }
+    }
+    registry.gauge(
+      "password_reset_database_reconnects_total", "Lost connections to PostgreSQL that were replaced.", labels: ["purpose"], kind: .counter
+    ) { connections().map { ([$0.purpose], Double($0.reconnects)) } }
   }
 }
 

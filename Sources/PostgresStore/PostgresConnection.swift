@@ -51,6 +51,13 @@ final class PostgresConnection: Sendable {
   /// Why there is no connection at the moment, or `nil` if none was missed.
   var outage: StoreError? { state.withLock(\.outage) }
 
+  /// Adds the state of this connection to that of others for the same purpose.
+  func add(to total: inout ConnectionState) {
+    total.open += session.isOpen.load(ordering: .relaxed) ? 1 : 0
+    total.waiting += state.withLock(\.pending.count)
+    total.reconnects += max(0, session.sessions.load(ordering: .relaxed) - 1)
+  }
+
   /// Whether the last write failed because of the server's disk.
   var hasDiskFailed: Bool { session.hasDiskFailed.load(ordering: .relaxed) }
 

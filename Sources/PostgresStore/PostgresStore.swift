@@ -89,6 +89,17 @@ public struct PostgresStore: Sendable {
   var hasDiskFailed: Bool { writer.hasDiskFailed }
 }
 
+extension PostgresStore: DatabaseConnections {
+  public func connections() -> [ConnectionState] {
+    let groups = [("writes", [writer]), ("users", [userWriter]), ("searches", [searcher]), ("counts", [counter]), ("reads", readers)]
+    return groups.map { purpose, connections in
+      var state = ConnectionState(purpose: purpose, open: 0, waiting: 0, reconnects: 0)
+      for connection in connections { connection.add(to: &state) }
+      return state
+    }
+  }
+}
+
 extension [Rows] {
   /// The rows of a request's only command.
   fileprivate var only: Rows {

@@ -17,7 +17,10 @@ final class ReconnectingSession: @unchecked Sendable {
 
   private let address: PostgresAddress
   private let onStatement: (@Sendable (String) -> Void)?
-  var session: PostgresSession?
+  var session: PostgresSession? { didSet { isOpen.store(session != nil, ordering: .relaxed) } }
+  let isOpen: Atomic<Bool>
+  /// How many sessions there have been.
+  let sessions: Atomic<Int>
   private var failures = 0
   /// Whether the last write failed because of the server's disk.
   let hasDiskFailed = Atomic(false)
@@ -27,6 +30,8 @@ final class ReconnectingSession: @unchecked Sendable {
   init(_ address: PostgresAddress, session: PostgresSession?, onStatement: (@Sendable (String) -> Void)?) {
     self.address = address
     self.session = session
+    isOpen = Atomic(session != nil)
+    sessions = Atomic(session == nil ? 0 : 1)
     self.onStatement = onStatement
   }
 
@@ -154,6 +159,7 @@ final class ReconnectingSession: @unchecked Sendable {
     if let session { return session }
     let new = try PostgresSession(address, onStatement: onStatement)
     session = new
+    sessions.add(1, ordering: .relaxed)
     failures = 0
     return new
   }

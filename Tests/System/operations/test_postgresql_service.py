@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 
 from cutting_proxy import cutting
 from django_site import add_user, add_users, link_for
-from metrics import ask_admin
+from metrics import ask_admin, scrape
 from postgres import ROLE, Cluster, Database, django_on, migrate_site, running_cluster, running_standby
 from processes import wait_until
 from service import Link, Reply, Service, command, run_command, serving
@@ -252,6 +252,9 @@ def test_stops_of_the_server_lose_no_accepted_request(migrated_database: Databas
         for client in all_clients:
             client.stop()
         assert_nothing_is_lost(postgres, all_clients)
+        metrics = scrape(service)
+        assert metrics.value("password_reset_database_connections", purpose="writes") == 1
+        assert metrics.value("password_reset_database_reconnects_total", purpose="writes") >= 3
 
 
 @pytest.mark.slow

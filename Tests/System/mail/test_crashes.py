@@ -56,8 +56,6 @@ def test_fifty_kills_lose_no_email(database: Path, tmp_path: Path, mail_server: 
         "EMAIL_HOST": "localhost",
         "EMAIL_PORT": str(mail_server.port),
         "EMAIL_CONNECTIONS": "1",
-        # A short timeout, so that the next process soon continues with the jobs of a crashed one.
-        "EMAIL_TIMEOUT": "1",
     }
     client = Client([user.email for user in add_users(KILLS * LONGEST_LIFE * 4)])
     for _ in range(KILLS):

@@ -57,6 +57,7 @@ extension PostgresDatabase: DatabaseInspector {
           .readOnly, "The PostgreSQL server is a standby, or read-only; until that changes, the service answers with 503.",
           hint: "Name the primary in DATABASE_URL, or all hosts with target_session_attrs=read-write."))
     }
+    if let risk = try ClockDifference.risk(session) { risks.append(risk) }
     let excess = hasUsers ? try Privileges.excess(session) : []
     if !excess.isEmpty {
       risks.append(

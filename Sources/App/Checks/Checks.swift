@@ -246,6 +246,7 @@ extension Finding {
       case .unsafeServer: .unsafeDatabaseServer
       case .readOnly: .readOnlyDatabase
       case .excessivePrivileges: .excessivePrivileges
+      case .clockDifference: .clockDifference
       }
     self.init(kind, risk.message, hint: risk.hint)
   }

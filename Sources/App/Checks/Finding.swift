@@ -50,6 +50,7 @@ struct Finding: Error, Equatable, Sendable {
     case unsafeDatabaseServer = "W031"
     case readOnlyDatabase = "W032"
     case excessivePrivileges = "W033"
+    case clockDifference = "W035"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

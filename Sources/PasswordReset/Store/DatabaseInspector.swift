@@ -38,6 +38,8 @@ public struct DatabaseRisk: Sendable, Equatable {
     case readOnly
     /// The database's role can do more than the service needs.
     case excessivePrivileges
+    /// The clocks of the database server and of this machine differ.
+    case clockDifference
   }
 
   public var kind: Kind

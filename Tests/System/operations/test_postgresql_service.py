@@ -78,7 +78,7 @@ def test_check_reports_what_is_missing_and_what_is_unsafe(cluster: Cluster, post
 
     assert {"W006", "W030"} <= set(findings(postgres))
     run_command(tmp_path, "migrate", DATABASE_URL=postgres.socket_url)
-    assert not {"W006", "W030", "W031", "W032"} & set(findings(postgres))
+    assert not {"W006", "W030", "W031", "W032", "W035"} & set(findings(postgres))
     postgres.execute("UPDATE auth_user SET last_login = 'infinity'")
     add_user("alice", "alice@example.com")
     postgres.execute("UPDATE auth_user SET last_login = 'infinity'")

@@ -13,7 +13,7 @@ struct ConnectionFault {
     message = Set(lines).count == lines.count ? lines.joined(separator: "; ") : (lines.last ?? text)
     let state = text.matches(of: #/: +((?=[A-Z]*[0-9])[0-9A-Z]{5}): /#).last.map { String($0.1) }
     message = message.replacing(#/: +(?=[A-Z]*[0-9])[0-9A-Z]{5}: /#) { _ in ": " }
-    (kind, remedy) = state.map(Self.reading(state:)) ?? Self.reading(message: text)
+    (kind, remedy) = state.map { Self.reading(state: $0, text) } ?? Self.reading(message: text)
   }
 
   private static func isDetail(_ line: String) -> Bool {
@@ -21,13 +21,15 @@ struct ConnectionFault {
       || line.isEmpty
   }
 
-  private static func reading(state: String) -> (StoreOpenError.Kind, String?) {
+  private static func reading(state: String, _ message: String) -> (StoreOpenError.Kind, String?) {
     switch state {
     case "28P01": (.unusable, "Check the user, and the password in DATABASE_PASSWORD, DATABASE_PASSWORD_FILE or ~/.pgpass")
     case "28000": (.unusable, "Check the user, and the server's pg_hba.conf")
     case "3D000": (.unusable, "Create the database, or correct its name in DATABASE_URL")
     case "42501": (.unusable, "Grant the role CONNECT on the database")
     case "57P03": (.unreachable, "The server is starting or stopping. Try again")
+    // PgBouncer reports everything with this code.
+    case "08P01": reading(message: message)
     case "53300": (.unreachable, "The server has no connection left. Raise its max_connections, or the role's CONNECTION LIMIT")
     // Resources, an operator's intervention, the system or the connection: it may pass.
     default: (["08", "53", "57", "58", "XX"].contains(state.prefix(2)) ? .unreachable : .unusable, nil)
@@ -49,6 +51,10 @@ struct ConnectionFault {
       ("certificate verify failed", .unusable, "Set sslrootcert to the certificate authority of the server"),
       ("does not match host name", .unusable, "Use the name in the server's certificate as the host"),
       ("definition of service", .unusable, "Check the service file, or PGSERVICEFILE"),
+      ("unsupported startup parameter", .unusable, "PgBouncer refuses it. Remove it from DATABASE_URL, or connect to PostgreSQL directly"),
+      ("no such database", .unusable, "Add the database to PgBouncer's configuration, or correct its name in DATABASE_URL"),
+      ("no such user", .unusable, "Add the role to PgBouncer's auth_file"),
+      ("SASL authentication failed", .unusable, "Check the user and the password, in DATABASE_PASSWORD and in PgBouncer's auth_file"),
       ("invalid ", .unusable, "Correct DATABASE_URL"),
       ("session is read-only", .unreachable, "No host accepts writes at the moment; target_session_attrs asks for one that does"),
     ]

@@ -24,6 +24,7 @@ final class PostgresSession {
   /// For how long the server may work on one statement, in milliseconds.
   private static let statementTimeout = 5000
 
+  let address: PostgresAddress
   let connection: OpaquePointer
   /// The names of the statements that the server has prepared (`true`) or was asked to prepare.
   var prepared: [String: Bool] = [:]
@@ -34,9 +35,18 @@ final class PostgresSession {
 
   /// Connects, checks the server, and sets up the session.
   init(_ address: PostgresAddress, onStatement: (@Sendable (String) -> Void)? = nil) throws(StoreOpenError) {
+    self.address = address
     self.onStatement = onStatement
     connection = try Self.connect(address)
     try setUp()
+  }
+
+  /// Connects, and leaves every setting as it is.
+  init(forComparison address: PostgresAddress) throws(StoreOpenError) {
+    self.address = address
+    onStatement = nil
+    connection = try Self.connect(address)
+    try beginPipelines()
   }
 
   deinit { PQfinish(connection) }
@@ -99,9 +109,8 @@ final class PostgresSession {
   private func setUp() throws(StoreOpenError) {
     let version = Int(PQserverVersion(connection))
     guard version >= Self.minimumVersion else { throw .oldServer(version: version) }
-    guard PQsetnonblocking(connection, 1) == 0, PQenterPipelineMode(connection) == 1 else {
-      throw .cannotConnect(reason: String(cString: PQerrorMessage(connection)))
-    }
+    try beginPipelines()
+    try checkPooler()
     let encoding = try value("SHOW server_encoding")
     guard encoding == "UTF8" else { throw .wrongEncoding(encoding) }
     // The setting can be off for the server, the database or the role. Without it, a crash of the server loses what was
@@ -115,6 +124,12 @@ final class PostgresSession {
     _ = try value("SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)")
     try setStatementTimeout(milliseconds: Self.statementTimeout)
     do { timeline = try value("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)") } catch { timeline = nil }
+  }
+
+  private func beginPipelines() throws(StoreOpenError) {
+    guard PQsetnonblocking(connection, 1) == 0, PQenterPipelineMode(connection) == 1 else {
+      throw .cannotConnect(reason: String(cString: PQerrorMessage(connection)))
+    }
   }
 
   /// Limits how long the server may work on one statement; 0 removes the limit.

@@ -6,14 +6,19 @@ struct SQLError: Error, Sendable, Equatable {
   var message: String
 
   private static let retryable: Set = ["40001", "40P01"]
-  private static let stale: Set = ["0A000", "26000"]
+  private static let foreign: Set = ["26000", "42P05"]
+  private static let stale = foreign.union(["0A000"])
 
   /// Whether the transaction lost against another one, and may succeed when it is run again.
   var isConflict: Bool { Self.retryable.contains(state) }
 
   /// Whether this connection's prepared statements no longer fit the tables, as after a migration of the site, or are
-  /// missing.
+  /// those of another session.
   var isStale: Bool { Self.stale.contains(state) }
+
+  /// Whether a prepared statement is missing, or there already. This happens only if a pooler has begun to share connections:
+  /// a new session then finds out.
+  var isOfPooler: Bool { Self.foreign.contains(state) }
 
   /// Whether the server is a standby, or lets no one write.
   var isReadOnly: Bool { state == "25006" }

@@ -19,6 +19,13 @@ extension StoreOpenError {
 
   static func unsafeSetting(_ setting: String) -> Self { Self(.unusable, "the PostgreSQL server does not keep the setting \(setting)") }
 
+  static let sharedConnections = Self(
+    .sharedConnections,
+    """
+    a connection pooler is between the service and PostgreSQL, and gives each transaction another connection; this would lose prepared \
+    statements and synchronous_commit. Set pool_mode = session for this database in PgBouncer, or connect to PostgreSQL directly
+    """)
+
   static let newerSchema = Self(
     .newerSchema, "a newer release of password-reset wrote the schema password_reset; run that release, or restore a backup")
 
@@ -77,5 +84,8 @@ extension StoreOpenError {
 }
 
 extension StoreError {
-  init(_ error: SQLError) { self = .unavailable(reason: "\(error)") }
+  init(_ error: SQLError) {
+    let hint = error.isOfPooler ? ". Does a pooler share connections between transactions? Set pool_mode = session, or connect directly" : ""
+    self = .unavailable(reason: "\(error)\(hint)")
+  }
 }

@@ -227,6 +227,7 @@ extension Finding {
       switch error.kind {
       case .unusable: .unusableDatabase
       case .unreachable: .unreachableDatabase
+      case .sharedConnections: .sharedConnections
       case .missingPrivilege: .missingPrivilege
       case .locked: .lockedDatabase
       case .unfinishedTransaction: .unfinishedTransaction

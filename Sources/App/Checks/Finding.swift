@@ -22,6 +22,7 @@ struct Finding: Error, Equatable, Sendable {
     case tooFewFiles = "E018"
     case unreachableDatabase = "E030"
     case missingPrivilege = "E031"
+    case sharedConnections = "E032"
     case noMailSent = "W001"
     case longTimeout = "W002"
     case unencryptedSignIn = "W003"

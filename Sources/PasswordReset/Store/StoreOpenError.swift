@@ -8,6 +8,8 @@ public struct StoreOpenError: Error, Sendable, CustomStringConvertible {
     case unusable
     /// The database server cannot be reached, or does not accept writes at the moment; a later attempt may succeed.
     case unreachable
+    /// A connection pooler gives each transaction another connection.
+    case sharedConnections
     /// The database's role may not do what the service needs.
     case missingPrivilege
     /// Another program has locked the database; a later attempt may succeed.

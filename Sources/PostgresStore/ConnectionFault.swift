@@ -24,7 +24,7 @@ struct ConnectionFault {
   private static func reading(state: String, _ message: String) -> (StoreOpenError.Kind, String?) {
     switch state {
     case "28P01": (.unusable, "Check the user, and the password in DATABASE_PASSWORD, DATABASE_PASSWORD_FILE or ~/.pgpass")
-    case "28000": (.unusable, "Check the user, and the server's pg_hba.conf")
+    case "28000": (.unusable, authorizationRemedy(message))
     case "3D000": (.unusable, "Create the database, or correct its name in DATABASE_URL")
     case "42501": (.unusable, "Grant the role CONNECT on the database")
     case "57P03": (.unreachable, "The server is starting or stopping. Try again")
@@ -34,6 +34,17 @@ struct ConnectionFault {
     // Resources, an operator's intervention, the system or the connection: it may pass.
     default: (["08", "53", "57", "58", "XX"].contains(state.prefix(2)) ? .unreachable : .unusable, nil)
     }
+  }
+
+  /// These errors have the same code. A server with another language gets the general remedy.
+  private static func authorizationRemedy(_ message: String) -> String {
+    let known = [
+      ("valid client certificate", "Set sslcert and sslkey in DATABASE_URL to a certificate of the role"),
+      ("certificate authentication failed", "Set sslcert and sslkey in DATABASE_URL to a certificate of the role"),
+      ("is not permitted to log in", "Run ALTER ROLE … LOGIN, or name another role"),
+      ("no encryption", "Check the user, and the server's pg_hba.conf; it may ask for TLS, so try sslmode=verify-full"),
+    ]
+    return known.first { message.contains($0.0) }?.1 ?? "Check the user, and the server's pg_hba.conf"
   }
 
   /// libpq's own messages have no code. They are never translated, because this process sets no locale.
@@ -48,6 +59,10 @@ struct ConnectionFault {
       ("no password supplied", .unusable, "Set DATABASE_PASSWORD or DATABASE_PASSWORD_FILE, or write ~/.pgpass"),
       ("does not support SSL", .unusable, "Turn on ssl in the server, or change sslmode"),
       ("root certificate file", .unusable, "Set sslrootcert in DATABASE_URL"),
+      ("private key file", .unusable, "Set sslkey in DATABASE_URL to the key of the certificate, which only its owner may read"),
+      ("could not read certificate file", .unusable, "Set sslcert in DATABASE_URL to a certificate in PEM form"),
+      ("received invalid response", .unusable, "Check the host and the port: another kind of server answers there"),
+      ("expected authentication request", .unusable, "Check the host and the port: another kind of server answers there"),
       ("certificate verify failed", .unusable, "Set sslrootcert to the certificate authority of the server"),
       ("does not match host name", .unusable, "Use the name in the server's certificate as the host"),
       ("definition of service", .unusable, "Check the service file, or PGSERVICEFILE"),

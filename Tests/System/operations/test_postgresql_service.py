@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import os
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +15,11 @@ from threading import Barrier
 import pytest
 from django.contrib.auth.models import User
 
+from certificates import Authority
 from cutting_proxy import cutting
 from django_site import add_user, add_users, link_for
 from metrics import ask_admin, scrape
-from postgres import ROLE, Cluster, Database, django_on, migrate_site, running_cluster, running_standby
+from postgres import ORDINARY, ROLE, Cluster, Database, django_on, migrate_site, running_cluster, running_standby
 from processes import wait_until
 from service import Link, Reply, Service, command, run_command, serving
 
@@ -161,7 +164,147 @@ def test_a_wrong_url_stops_the_start_with_the_cause_and_the_remedy(url: str, cod
         # Warnings about other settings come first.
         message = done.stderr.splitlines()[-1]
         assert (done.returncode, remedy in message) == (code, True), done.stderr
-        assert message.startswith("cannot connect to the PostgreSQL server that DATABASE_URL names")
+        assert message.startswith(CANNOT_CONNECT)
+
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("postgresql://user:100%zz-canary@127.0.0.1/site", "percent"),
+        ("postgresql://user:canary/extra@127.0.0.1/site", "%2F"),
+        ("postgresql://user:canary@extra@127.0.0.1/site", "%40"),
+        ("postgresql://user@127.0.0.1/site?canary=1", "postgresql://user@host/database"),
+    ],
+)
+def test_a_malformed_url_is_refused_without_its_values(url: str, remedy: str, tmp_path: Path) -> None:
+    for arguments in (["serve"], ["users", "list"], ["check"]):
+        done = command(tmp_path, *arguments, DATABASE_URL=url)
+        output = done.stdout + done.stderr
+        assert (done.returncode, remedy in output, "canary" in output) == (78, True, False), output
+
+
+STRICT_PASSWORD = "correct-horse-71-strict"
+CANNOT_CONNECT = "cannot connect to the PostgreSQL server that DATABASE_URL names"
+STRICT_HBA = """
+local all all trust
+hostssl all needs_certificate 127.0.0.1/32 cert
+hostnossl all needs_certificate 127.0.0.1/32 reject
+host all not_listed 127.0.0.1/32 reject
+host all only_sockets ::1/128 trust
+host site,latin,newer all 127.0.0.1/32 scram-sha-256
+"""
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Runs a server with TLS, and with roles and databases that the service cannot use."""
+    with running_cluster() as cluster:
+        authority = Authority(cluster.folder, "authority")
+        certificate = authority.issue("localhost")
+        Authority(cluster.folder, "stranger")
+        if os.getuid() == 0:
+            os.chown(certificate, ORDINARY, ORDINARY)
+        certificate.chmod(0o600)
+        administration = Database(cluster, "postgres")
+        (cluster.folder / "data/pg_hba.conf").write_text(STRICT_HBA)
+        for statement in (
+            *(f"CREATE ROLE {role} LOGIN PASSWORD '{STRICT_PASSWORD}'" for role in ("needs_certificate", "not_listed", "only_sockets", "no_connect", "usual")),
+            f"CREATE ROLE no_login NOLOGIN PASSWORD '{STRICT_PASSWORD}'",
+            f"CREATE ROLE no_connections LOGIN CONNECTION LIMIT 0 PASSWORD '{STRICT_PASSWORD}'",
+            *(f"CREATE DATABASE {name} OWNER usual" for name in ("site", "newer", "read_only")),
+            "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
+            "REVOKE CONNECT ON DATABASE site FROM PUBLIC",
+            "GRANT CONNECT ON DATABASE site TO no_login, no_connections, needs_certificate, not_listed, only_sockets",
+            f"ALTER SYSTEM SET ssl_cert_file = '{certificate}'",
+            f"ALTER SYSTEM SET ssl_key_file = '{certificate}'",
+            f"ALTER SYSTEM SET ssl_ca_file = '{authority.file}'",
+            "ALTER SYSTEM SET ssl = on",
+            "SELECT pg_reload_conf()",
+        ):
+            administration.execute(statement)
+        run_command(cluster.folder, "migrate", DATABASE_URL=Database(cluster, "newer").socket_url.replace("user=postgres", "user=usual"))
+        Database(cluster, "newer").execute("INSERT INTO password_reset.migrations (number, name) VALUES (999, 'from the future')")
+        run_command(cluster.folder, "migrate", DATABASE_URL=Database(cluster, "read_only").socket_url.replace("user=postgres", "user=usual"))
+        administration.execute("ALTER DATABASE read_only SET default_transaction_read_only = on")
+        wait_until(lambda: administration.value("SHOW ssl") == "on", "the server to use TLS")
+        yield cluster
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "cause", "remedy"),
+    [
+        ("usual@localhost:{port}/site?sslmode=verify-full&sslrootcert=/nonexistent", 78, "root certificate file", "sslrootcert"),
+        ("usual@localhost:{port}/site?sslmode=verify-full&sslrootcert={folder}/stranger.pem", 78, "certificate verify failed", "sslrootcert"),
+        ("usual@127.0.0.1:{port}/site?sslmode=verify-full&sslrootcert={folder}/authority.pem", 78, "does not match host name", "as the host"),
+        ("usual@localhost:{port}/site?sslmode=require&sslcert={folder}/authority.pem&sslkey=/nonexistent", 78, "private key", "sslkey"),
+        ("needs_certificate@127.0.0.1:{port}/site?sslmode=require", 78, "client certificate", "sslcert"),
+        ("needs_certificate@127.0.0.1:{port}/site?sslmode=disable", 78, "no encryption", "sslmode"),
+        ("not_listed@127.0.0.1:{port}/site", 78, "pg_hba.conf rejects", "pg_hba.conf"),
+        ("only_sockets@127.0.0.1:{port}/postgres", 78, "no pg_hba.conf entry", "pg_hba.conf"),
+        ("no_login@127.0.0.1:{port}/site", 78, "not permitted to log in", "LOGIN"),
+        ("no_connect@127.0.0.1:{port}/site", 78, "permission denied for database", "CONNECT"),
+        ("no_connections@127.0.0.1:{port}/site", 1, "too many connections", "CONNECTION LIMIT"),
+        ("usual:old-canary@127.0.0.1:{port}/site", 78, "password authentication failed", "DATABASE_PASSWORD"),
+        ("usual@:1/site", 1, "No such file or directory", "unix_socket_directories"),
+        ("usual@127.0.0.1:{http}/site", 78, "received invalid response", "another kind of server"),
+        ("usual@127.0.0.1:{http}/site?sslmode=disable", 78, "", "another kind of server"),
+    ],
+)
+def test_a_server_that_refuses_stops_the_start_with_the_cause_and_the_remedy(
+    url: str, code: int, cause: str, remedy: str, strict: Cluster, tmp_path: Path
+) -> None:
+    settings = {} if "canary" in url else {"DATABASE_PASSWORD": STRICT_PASSWORD}
+    with http_server() as http_port:
+        address = "postgresql://" + url.format(port=strict.port, folder=strict.folder, http=http_port)
+        for arguments in (["serve"], ["users", "list"]):
+            done = command(tmp_path, *arguments, DATABASE_URL=address, **settings)
+            message = done.stderr.splitlines()[-1]
+            assert (done.returncode, cause in message, remedy in message) == (code, True, True), done.stderr
+            assert message.startswith(CANNOT_CONNECT) and "canary" not in message
+
+
+@contextmanager
+def http_server() -> Iterator[int]:
+    """Runs a server that answers like an HTTP server, on a port that an operator could take for PostgreSQL's."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield int(server.server_address[1])
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("latin", 78, "create it with `ENCODING 'UTF8' TEMPLATE template0`"),
+        ("newer", 78, "run that release, or restore a backup"),
+    ],
+)
+def test_an_unusable_database_stops_the_start(name: str, code: int, message: str, strict: Cluster, tmp_path: Path) -> None:
+    for arguments in (["serve"], ["migrate"]):
+        url = f"postgresql://usual@127.0.0.1:{strict.port}/{name}"
+        done = command(tmp_path, *arguments, DATABASE_URL=url, DATABASE_PASSWORD=STRICT_PASSWORD)
+        assert (done.returncode, message in done.stderr) == (code, True), done.stderr
+
+
+def test_a_read_only_database_is_reported_and_answers_503(strict: Cluster, tmp_path: Path) -> None:
+    url = Database(strict, "read_only").socket_url.replace("user=postgres", "user=usual")
+    found = command(tmp_path, "check", DATABASE_URL=url)
+    assert "W032" in found.stdout and "read-write" in found.stdout
+    with serving(tmp_path, tmp_path, DATABASE_URL=url) as service:
+        assert service.request_reset(email="alice@example.com").status == 503
+        assert not is_ready(service)
+    # A new database cannot be set up.
+    Database(strict, "postgres").execute("CREATE DATABASE empty OWNER usual")
+    Database(strict, "postgres").execute("ALTER DATABASE empty SET default_transaction_read_only = on")
+    done = command(tmp_path, "serve", DATABASE_URL=url.replace("read_only", "empty"))
+    assert (done.returncode, "lets no one write" in done.stderr) == (1, True), done.stderr
 
 
 # Faults

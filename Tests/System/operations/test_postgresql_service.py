@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import socketserver
 import threading
 import time
@@ -202,6 +203,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with running_cluster() as cluster:
         authority = Authority(cluster.folder, "authority")
         certificate = authority.issue("localhost")
+        authority.issue("needs_certificate", client=True)
         Authority(cluster.folder, "stranger")
         if os.getuid() == 0:
             os.chown(certificate, ORDINARY, ORDINARY)
@@ -262,6 +264,38 @@ def test_a_server_that_refuses_stops_the_start_with_the_cause_and_the_remedy(
             message = done.stderr.splitlines()[-1]
             assert (done.returncode, cause in message, remedy in message) == (code, True, True), done.stderr
             assert message.startswith(CANNOT_CONNECT) and "canary" not in message
+
+
+def test_each_way_to_name_a_server_and_its_password_works(strict: Cluster, tmp_path: Path) -> None:
+    host, port = "127.0.0.1", strict.port
+    service_file, password_file, secret = (tmp_path / name for name in ("pg_service.conf", "pgpass", "secret"))
+    service_file.write_text(f"[site]\nhost={host}\nport={port}\ndbname=site\nuser=usual\n")
+    password_file.write_text(f"{host}:{port}:site:usual:{STRICT_PASSWORD}\n")
+    password_file.chmod(0o600)
+    secret.write_text(f"{STRICT_PASSWORD}\n")
+    certificate = tmp_path / "client.pem"
+    shutil.copy(strict.folder / "authority-needs_certificate-valid.pem", certificate)
+    certificate.chmod(0o600)
+    plain = f"postgresql://usual@{host}:{port}/site"
+    verified = f"sslmode=verify-full&sslrootcert={strict.folder}/authority.pem"
+    ways: list[dict[str, str]] = [
+        {"DATABASE_URL": plain, "DATABASE_PASSWORD": STRICT_PASSWORD},
+        {"DATABASE_URL": plain, "DATABASE_PASSWORD_FILE": str(secret)},
+        {"DATABASE_URL": plain, "PGPASSWORD": STRICT_PASSWORD},
+        {"DATABASE_URL": plain, "PGPASSFILE": str(password_file)},
+        {"DATABASE_URL": plain.replace("usual@", f"usual:{STRICT_PASSWORD}@").replace("postgresql:", "postgres:")},
+        {"DATABASE_URL": "postgresql:///?service=site", "PGSERVICEFILE": str(service_file), "PGPASSFILE": str(password_file)},
+        {"DATABASE_URL": f"postgresql://usual@localhost:{port}/site?{verified}", "DATABASE_PASSWORD": STRICT_PASSWORD},
+        {"DATABASE_URL": f"postgresql://usual@{host}:1,{host}:{port}/site", "DATABASE_PASSWORD": STRICT_PASSWORD},
+        {"DATABASE_URL": Database(strict, "site").socket_url.replace("user=postgres", "user=usual")},
+    ]
+    for way in ways:
+        done = command(tmp_path, "migrate", **way)
+        assert (done.returncode, done.stdout) == (0, "The database is up to date.\n"), (way, done.stderr)
+    # This role signs in by its certificate, and may not use the tables.
+    url = f"postgresql://needs_certificate@localhost:{port}/site?{verified}&sslcert={certificate}&sslkey={certificate}"
+    done = command(tmp_path, "migrate", DATABASE_URL=url)
+    assert (done.returncode, "lacks a privilege" in done.stderr) == (78, True), done.stderr
 
 
 @contextmanager

@@ -172,6 +172,10 @@ struct UsersExportCommand: AsyncParsableCommand {
   @Option(help: "The format. By default, the extension decides, and otherwise it is csv.")
   var format: UserFileFormat?
 
+  func validate() throws {
+    if format == .mysql { throw ValidationError("Users cannot be exported in the format mysql. Use csv, jsonl or dumpdata.") }
+  }
+
   func run() async throws {
     try await CommandError.withExitCodes {
       let store = try openStore()

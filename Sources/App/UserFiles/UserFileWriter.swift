@@ -38,8 +38,8 @@ struct UserFileWriter {
     (self.file, self.format) = (file, format)
     switch format {
     case .csv: try write(UserDocument.Column.list.replacing(", ", with: ",") + "\n")
-    case .jsonl: break
-    case .mysql: throw CommandError(message: "Users cannot be exported in the format mysql. Use csv, jsonl or dumpdata.", code: CommandError.usage)
+    // The command refuses mysql before it creates the file.
+    case .jsonl, .mysql: break
     case .dumpdata: try write("[")
     }
   }

@@ -376,8 +376,14 @@ def test_the_columns_of_a_file_without_a_header_are_an_option(users: Users) -> N
     ]:
         done = users("import", "-", *options, stdin=text)
         assert done.returncode != 0 and words in done.stderr
-    done = users("export", "--format", "mysql")
-    assert done.returncode == 64 and "Use csv, jsonl or dumpdata" in done.stderr
+
+
+def test_a_refused_format_of_an_export_leaves_no_file(users: Users, tmp_path: Path) -> None:
+    file = tmp_path / "users.txt"
+    for options in ((), ("--output", str(file))):
+        done = users("export", "--format", "mysql", *options)
+        assert done.returncode == 64 and "Use csv, jsonl or dumpdata" in done.stderr
+    assert not file.exists()
 
 
 # Files of MySQL, and the text that the error must contain.

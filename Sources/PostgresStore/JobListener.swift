@@ -4,8 +4,8 @@ import Synchronization
 
 /// Listens for the notifications of instances that add jobs, on a separate connection and thread.
 ///
-/// The server delivers them when the transaction with the jobs is committed. Behind a pooler that shares connections there
-/// are none, and the worker only polls.
+/// The server delivers them when the transaction with the jobs is committed. Without a connection there are none, and the
+/// worker only polls.
 final class JobListener: Sendable {
   /// The statement that tells all instances of new jobs.
   static let notify = Statement("password_reset_notify", "SELECT pg_notify('password_reset_jobs', '')")
@@ -29,6 +29,7 @@ final class JobListener: Sendable {
 
   private func run(_ continuation: AsyncStream<Void>.Continuation) {
     while !isStopped.load(ordering: .relaxed) {
+      // The other connections report why there is none; this one only tries again.
       if let session = try? PostgresSession(address), (try? session.query("LISTEN password_reset_jobs")) != nil {
         continuation.yield()
         listen(session, continuation)

@@ -49,6 +49,7 @@ extension PostgresStore: ClientLimitStore {
   private static let requestsPerPurge = 1000
 
   public func charge(_ client: String, in group: String, _ limits: [RateLimit]) async throws(StoreError) -> LimitDecision {
+    // If it fails, a later request does it.
     if Int.random(in: 0..<Self.requestsPerPurge) == 0 { Task { try await purgeClients() } }
     // It needs no commit of the writer's: nothing is lost with it that must not be lost.
     let row = try await count(

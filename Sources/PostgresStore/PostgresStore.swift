@@ -17,7 +17,7 @@ public struct PostgresStore: Sendable {
   private let readers: [PostgresConnection]
   /// Counts the requests of clients.
   private let counter: PostgresConnection
-  private let turn = Turn()
+  private let roundRobin = RoundRobin()
   let onStatement: (@Sendable (String) -> Void)?
 
   /// Connects to the database, and checks the server and every safety setting.
@@ -53,7 +53,7 @@ public struct PostgresStore: Sendable {
 
   /// Runs one statement that reads a few rows by their keys.
   func readByKey(_ command: Command) async throws(StoreError) -> Rows {
-    let start = turn.next(of: readers.count)
+    let start = roundRobin.next(of: readers.count)
     // The server may have refused one of the connections because it has too many.
     let reader = (start..<(start + readers.count)).lazy.map { readers[$0 % readers.count] }.first { $0.outage == nil } ?? readers[start]
     return try await reader.run([command], isRefusable: true).only
@@ -111,7 +111,7 @@ extension [Rows] {
 }
 
 /// Spreads reads over the connections.
-private final class Turn: Sendable {
+private final class RoundRobin: Sendable {
   private let count = Atomic<Int>(0)
 
   func next(of connections: Int) -> Int { (count.wrappingAdd(1, ordering: .relaxed).newValue & .max) % connections }

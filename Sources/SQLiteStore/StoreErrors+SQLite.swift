@@ -45,18 +45,6 @@ extension StoreOpenError {
     Self(.outdatedLibrary, "SQLite \(version) is too old; update the package libsqlite3-0 to at least \(SQLiteDatabase.minimumVersion)")
   }
 
-  /// There is an `auth_user` that is not Django's.
-  static func foreignUserTable(missing: [String]) -> Self {
-    Self(.foreignUserTable, "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", ")); check DATABASE_URL")
-  }
-
-  /// There is an `auth_user`, but the service cannot use it.
-  static func unusableUserTable(reason: String) -> Self {
-    Self(
-      .foreignUserTable,
-      "the table auth_user cannot be used: \(reason); the service needs the auth_user of django.contrib.auth. Nothing was changed")
-  }
-
   /// The database is a site's, as the table `found` shows, and has no `auth_user`.
   /// - Parameter hasUsers: whether `found` has the columns of a users table.
   static func missingUserTable(found: String, hasUsers: Bool) -> Self {

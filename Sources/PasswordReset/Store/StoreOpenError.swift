@@ -34,3 +34,18 @@ public struct StoreOpenError: Error, Sendable, CustomStringConvertible {
     self.description = description
   }
 }
+
+// The texts that are the same for every store.
+extension StoreOpenError {
+  /// There is an `auth_user` that is not Django's.
+  public static func foreignUserTable(missing: [String]) -> Self {
+    Self(.foreignUserTable, "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", ")); check DATABASE_URL")
+  }
+
+  /// There is an `auth_user`, but the service cannot use it.
+  public static func unusableUserTable(reason: String) -> Self {
+    Self(
+      .foreignUserTable,
+      "the table auth_user cannot be used: \(reason); the service needs the auth_user of django.contrib.auth. Nothing was changed")
+  }
+}

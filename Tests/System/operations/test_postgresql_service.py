@@ -168,7 +168,6 @@ def test_a_wrong_url_stops_the_start_with_the_cause_and_the_remedy(url: str, cod
         assert message.startswith(CANNOT_CONNECT)
 
 
-
 @pytest.mark.parametrize(
     ("url", "remedy"),
     [

@@ -27,6 +27,8 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
 
   // Everything else goes to the store without a delay.
 
+  var hasUsernames: Bool { store.hasUsernames }
+
   func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] { try await store.users(matching: identifier) }
 
   func damagedUser(matching identifier: AccountIdentifier) async throws(StoreError) -> UserID? {

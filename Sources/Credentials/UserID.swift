@@ -16,6 +16,14 @@ public struct UserID: Sendable, Hashable, Encodable, CustomStringConvertible {
 
   public var description: String { text }
 
+  /// Compares the bytes. Swift takes two spellings of a character for the same text, but they are different keys.
+  public static func == (first: Self, second: Self) -> Bool { first.text.utf8.elementsEqual(second.text.utf8) }
+
+  public func hash(into hasher: inout Hasher) {
+    var text = text
+    text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+  }
+
   /// Encodes the key as a number if it is an integer, like Django's `dumpdata` does, otherwise as text.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()

@@ -17,6 +17,8 @@ struct Command: Sendable {
     self.values = values.map { $0.postgresText }
   }
 
+  init(_ statement: Statement, values: [String?]) { (self.statement, self.values) = (statement, values) }
+
   /// Whether a value contains NUL. PostgreSQL has no such text, so no row has it, and none can get it.
   var hasNUL: Bool { values.contains { $0?.utf8.contains(0) == true } }
 }

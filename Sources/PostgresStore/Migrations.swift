@@ -88,9 +88,4 @@ enum Migrations {
       "CREATE INDEX auth_user_username_6821ab7c_like ON \(table) (username varchar_pattern_ops)",
     ]
   }
-
-  /// The statement that creates the index for look-ups by address.
-  static func createEmailIndex(_ table: String, concurrently: Bool = false) -> String {
-    "CREATE INDEX \(concurrently ? "CONCURRENTLY " : "")password_reset_auth_user_email ON \(table) (UPPER(email::text))"
-  }
 }

@@ -3,11 +3,13 @@ public import PasswordReset
 /// A database that is not open as a store: `check` inspects it.
 public struct PostgresDatabase: Sendable {
   private let address: PostgresAddress
+  private let users: UserTable
   private let loginZone: String
 
-  /// - Parameter loginZone: as for ``PostgresStore``.
-  public init(_ address: PostgresAddress, loginZone: String = "UTC") {
+  /// Names a database. The parameters are those of ``PostgresStore``.
+  public init(_ address: PostgresAddress, users: UserTable = .django, loginZone: String = "UTC") {
     self.address = address
+    self.users = users
     self.loginZone = loginZone
   }
 }
@@ -19,31 +21,37 @@ extension PostgresDatabase: DatabaseInspector {
   public func inspect(isThorough: Bool) throws(StoreOpenError) -> DatabaseCondition {
     let session = try PostgresSession(address)
     try UserTableCheck.checkZone(loginZone, session)
-    let hasUsers = try PostgresStore.checkSchema(session)
+    try PostgresStore.checkVersion(session)
     let applied = try PostgresStore.appliedMigrations(session)
-    try Privileges.check(session)
+    let users = try UserTableCheck.statements(of: users, loginZone: loginZone, session)
+    if let users { try Privileges.check(users, session) }
+    var damaged: Int?
+    if isThorough, let users { damaged = try damagedUsers(users, session) }
     return DatabaseCondition(
-      hasPendingMigrations: !hasUsers || applied != Migrations.all.count,
-      damagedUsers: isThorough && hasUsers ? try damagedUsers(session) : 0,
+      hasPendingMigrations: users == nil || applied != Migrations.all.count, users: users?.mapping, damagedUsers: damaged ?? 0,
       hasAllauth: try !session.value("SELECT to_regclass('account_emailaddress')").isEmpty,
-      risks: try risks(session, hasUsers: hasUsers))
+      risks: try risks(users, session))
   }
 
   /// Returns how many rows Django cannot read: those with a time outside the years 1 to 9999, in a column that the role may
   /// read.
-  private func damagedUsers(_ session: PostgresSession) throws(StoreOpenError) -> Int {
+  private func damagedUsers(_ users: UserStatements, _ session: PostgresSession) throws(StoreOpenError) -> Int {
     try session.setStatementTimeout(milliseconds: Self.searchSeconds * 1000)
     _ = try session.value("SELECT set_config('enable_seqscan', 'on', false)")
+    let times = [UserColumn.lastLogin, .dateJoined].compactMap { users.mapping.columns[$0] }
+    guard !times.isEmpty else { return 0 }
+    let names = times.map { "(\(quoted(literal: $0)))" }.joined(separator: ", ")
     let readable = try session.query(
-      "SELECT name FROM (VALUES ('last_login'), ('date_joined')) AS times (name) WHERE has_column_privilege('auth_user', name, 'SELECT')")
-    let conditions = readable.map { $0.text(0) ?? "" }.map {
-      "NOT (isfinite(\($0)) AND \($0) >= '0001-01-01 00:00:00+00' AND \($0) < '10000-01-01 00:00:00+00')"
+      "SELECT name FROM (VALUES \(names)) AS times (name) WHERE has_column_privilege($1::text, name, 'SELECT')", users.table)
+    let conditions = readable.map { quoted(identifier: $0.text(0) ?? "") }.map {
+      "NOT (isfinite(\($0)) AND \($0) >= '0001-01-01 00:00:00' AND \($0) < '10000-01-01 00:00:00')"
     }
-    let sql = "SELECT count(*) FROM \(try UserTableCheck.tableName(session)) WHERE \(conditions.joined(separator: " OR "))"
+    guard !conditions.isEmpty else { return 0 }
+    let sql = "SELECT count(*) FROM \(users.table) WHERE \(conditions.joined(separator: " OR "))"
     return Int(try session.query(sql, seconds: Self.searchSeconds + 3).first?.integer(0) ?? 0)
   }
 
-  private func risks(_ session: PostgresSession, hasUsers: Bool) throws(StoreOpenError) -> [DatabaseRisk] {
+  private func risks(_ users: UserStatements?, _ session: PostgresSession) throws(StoreOpenError) -> [DatabaseRisk] {
     var risks: [DatabaseRisk] = []
     for setting in ["fsync", "full_page_writes"] where try session.value("SHOW \(setting)") == "off" {
       risks.append(
@@ -58,19 +66,19 @@ extension PostgresDatabase: DatabaseInspector {
           hint: "Name the primary in DATABASE_URL, or all hosts with target_session_attrs=read-write."))
     }
     if let risk = try ClockDifference.risk(session) { risks.append(risk) }
-    let excess = hasUsers ? try Privileges.excess(session) : []
+    var excess: [String] = []
+    if let users { excess = try Privileges.excess(users, session) }
     if !excess.isEmpty {
       risks.append(
         DatabaseRisk(
           .excessivePrivileges, "The role in DATABASE_URL can do more than the service needs: \(excess.joined(separator: ", ")).",
           hint: "Create a role for the service; `password-reset grants` prints what it needs."))
     }
-    if hasUsers, try !PostgresStore.hasEmailIndex(session) {
-      let statement = Migrations.createEmailIndex(try UserTableCheck.tableName(session), concurrently: true)
+    if let users, try !users.hasEmailIndex(session) {
       risks.append(
         DatabaseRisk(
-          .missingEmailIndex, "The table auth_user has no index for look-ups by address, so that each request reads the whole table.",
-          hint: "Run as the owner of the table: \(statement);"))
+          .missingEmailIndex, "The table \(users.mapping.table) has no index for look-ups by address, so that each request reads the whole table.",
+          hint: "Run as the owner of the table: \(users.createEmailIndex(concurrently: true));"))
     }
     return risks
   }

@@ -16,24 +16,25 @@ extension PostgresStore: ClientLimitStore {
 
   /// Counts a request as ``LimitDecision/charge(_:_:at:)`` does, in one statement, so that no two instances count from the same state.
   ///
-  /// If the clock was set back, no quota is empty for longer than its limit says. If the limits were changed, new ones begin full.
+  /// It reads the clock when it has the row, because a statement that waited for the row would count with an earlier time than
+  /// the one before it. If the clock was set back, no quota is empty for longer than its limit says. If the limits were changed, new ones begin full.
   private static let charge = Statement(
     "password_reset_charge",
     """
     INSERT INTO password_reset.client_limit AS last (client, kind, full_at, is_allowed)
-    VALUES ($1::text, $2::text, ARRAY(SELECT extract(epoch FROM statement_timestamp()) + i FROM unnest($3::float8[]) AS i), true)
+    VALUES ($1::text, $2::text, ARRAY(SELECT extract(epoch FROM clock_timestamp()) + i FROM unnest($3::float8[]) AS i), true)
     ON CONFLICT (client, kind) DO UPDATE SET (full_at, is_allowed) = (
       SELECT CASE WHEN every(after - seconds <= clock + 1e-6) THEN array_agg(after ORDER BY n) ELSE array_agg(before ORDER BY n) END,
         every(after - seconds <= clock + 1e-6)
       FROM (
         SELECT n, clock, seconds, before, before + step AS after
         FROM unnest(last.full_at, $3::float8[], $4::float8[]) WITH ORDINALITY AS one (full_at, step, seconds, n),
-          CAST(extract(epoch FROM statement_timestamp()) AS float8) AS clock,
+          CAST(extract(epoch FROM clock_timestamp()) AS float8) AS clock,
           LATERAL (SELECT greatest(least(coalesce(full_at, clock), clock + seconds), clock) AS before) AS bounded
         WHERE step IS NOT NULL
       ) AS quota
     )
-    RETURNING array_to_json(full_at), is_allowed, CAST(extract(epoch FROM statement_timestamp()) AS float8)
+    RETURNING array_to_json(full_at), is_allowed, CAST(extract(epoch FROM clock_timestamp()) AS float8)
     """)
 
   /// Deletes quotas that are full.

@@ -3,7 +3,7 @@ public import PasswordReset
 extension PostgresStore: StoreSchema {
   public func migrate() throws(StoreOpenError) {
     let session = try PostgresSession(address, onStatement: onStatement)
-    guard try !Self.isUpToDate(session) else { return }
+    guard try !isUpToDate(session) else { return }
     try session.setStatementTimeout(milliseconds: Self.migrationSeconds * 1000)
     _ = try session.query("BEGIN")
     // Processes that start at the same time migrate one after the other. The lock ends with the transaction.
@@ -24,7 +24,7 @@ extension PostgresStore: StoreSchema {
   }
 
   private func applyMigrations(_ session: PostgresSession) throws(StoreOpenError) {
-    let hasUsers = try Self.checkSchema(session)
+    let hasUsers = try checkSchema(session)
     if !hasUsers { for statement in Migrations.createUserTable(users.table) { _ = try run(statement, session) } }
     let applied = try Self.appliedMigrations(session)
     if applied == nil { for statement in Migrations.createSchema { _ = try run(statement, session) } }
@@ -37,51 +37,67 @@ extension PostgresStore: StoreSchema {
   /// Creates the index for look-ups by address, unless the table is another role's, too large, or in use for seconds.
   /// `check` prints the statement while there is none.
   private func createEmailIndex(_ session: PostgresSession) throws(StoreOpenError) {
-    guard try Self.canCreateEmailIndex(session) else { return }
+    guard try canCreateEmailIndex(session) else { return }
     _ = try session.query("SELECT set_config('lock_timeout', '3s', false)")
     do {
-      _ = try run(Migrations.createEmailIndex(users.table), session)
+      _ = try run(users.createEmailIndex(), session)
     } catch let error where error.kind == .locked {
       return
     } catch {
       // Another process has created it at the same moment.
-      guard try Self.hasEmailIndex(session) else { throw error }
+      guard try users.hasEmailIndex(session) else { throw error }
     }
   }
 
-  private static func canCreateEmailIndex(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
-    guard try !hasEmailIndex(session) else { return false }
+  private func canCreateEmailIndex(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
+    guard try !users.hasEmailIndex(session) else { return false }
     return try session.query(
-      "SELECT pg_has_role(relowner, 'USAGE') AND reltuples <= \(maximumUsersForIndex) FROM pg_class WHERE oid = to_regclass('auth_user')"
+      "SELECT pg_has_role(relowner, 'USAGE') AND reltuples <= \(Self.maximumUsersForIndex) FROM pg_class WHERE oid = to_regclass($1::text)",
+      users.table
     ).first?.isTrue(0) ?? false
   }
 
-  static func hasEmailIndex(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
-    try session.query(
-      """
-      SELECT FROM pg_index WHERE indrelid = to_regclass('auth_user') AND indisvalid AND indpred IS NULL
-        AND pg_get_indexdef(indexrelid, 1, false) = 'upper((email)::text)'
-      """
-    ).count > 0
-  }
-
-  private static func isUpToDate(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
-    guard try checkSchema(session), try appliedMigrations(session) == Migrations.all.count else { return false }
-    try Privileges.check(session)
+  private func isUpToDate(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
+    guard try checkSchema(session), try Self.appliedMigrations(session) == Migrations.all.count else { return false }
+    try Privileges.check(users, session)
     return try !canCreateEmailIndex(session)
   }
 
-  /// Throws if the database contains something that this release must not touch: a newer schema, or a users table that is
-  /// not Django's.
+  /// Throws if the database contains something that this release must not touch: a newer schema, or a users table that it
+  /// cannot use.
   /// - Returns: whether there is a users table.
-  static func checkSchema(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
+  private func checkSchema(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
+    try Self.checkVersion(session)
+    return try UserTableCheck.statements(of: userTable, loginZone: loginZone, session) != nil
+  }
+
+  /// Throws if a newer release wrote the schema.
+  static func checkVersion(_ session: PostgresSession) throws(StoreOpenError) {
     if let applied = try appliedMigrations(session), applied > Migrations.all.count { throw .newerSchema }
-    return try UserTableCheck.passes(session)
   }
 
   /// Returns the number of the last migration, or `nil` if there is no schema yet.
   static func appliedMigrations(_ session: PostgresSession) throws(StoreOpenError) -> Int? {
     guard try !session.value("SELECT to_regclass('password_reset.migrations')").isEmpty else { return nil }
     return Int(try session.value("SELECT coalesce(max(number), 0) FROM password_reset.migrations"))
+  }
+}
+
+extension UserStatements {
+  /// The statement that creates the index for look-ups by address.
+  func createEmailIndex(concurrently: Bool = false) -> String {
+    let name = quoted(identifier: "password_reset_\(mapping.table.replacing(".", with: "_"))_\(mapping.columns[.email] ?? "email")")
+    return "CREATE INDEX \(concurrently ? "CONCURRENTLY " : "")\(name) ON \(table) (UPPER(\(sql.column(.email))::text))"
+  }
+
+  /// Returns whether an index serves look-ups by address.
+  func hasEmailIndex(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
+    // The server omits a cast of text to text.
+    try session.query(
+      """
+      SELECT FROM pg_index WHERE indrelid = to_regclass($1::text) AND indisvalid AND indpred IS NULL
+        AND pg_get_indexdef(indexrelid, 1, false) IN (format('upper((%I)::text)', $2::text), format('upper(%I)', $2::text))
+      """, table, mapping.columns[.email] ?? "email"
+    ).count > 0
   }
 }

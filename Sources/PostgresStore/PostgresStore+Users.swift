@@ -4,27 +4,26 @@ public import PasswordReset
 
 extension PostgresStore: UserStore {
   public func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] {
-    try await rows(identifier).map(Self.user).compactMap(\.self)
+    try await rows(identifier).map { Self.user($0, users) }.compactMap(\.self)
   }
 
   public func damagedUser(matching identifier: AccountIdentifier) async throws(StoreError) -> UserID? {
-    try await rows(identifier).map { row in Self.user(row) == nil ? row.integer(0).map { UserID($0) } : nil }.compactMap(\.self).first
+    try await rows(identifier).map { row in Self.user(row, users) == nil ? users.id(row) : nil }.compactMap(\.self).first
   }
 
-  public func userID(_ text: String) -> UserID? {
-    let id = UserID(text)
-    return id.integer.flatMap { $0 >= 0 ? id : nil }
-  }
+  public var hasUsernames: Bool { users.mapping.hasUsernames }
+
+  public func userID(_ text: String) -> UserID? { users.mapping.key.id(text) }
 
   public func user(id: UserID) async throws(StoreError) -> User? {
-    guard let key = id.integer else { return nil }
-    return try await readByKey(Command(users.byID, key)).map(Self.user).compactMap(\.self).first { $0.id == id }
+    guard let key = users.keyText(id) else { return nil }
+    return try await readByKey(Command(users.byID, key)).map { Self.user($0, users) }.compactMap(\.self).first { $0.id == id }
   }
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
     let command = try Command(
-      users.setPassword, change.newHash, user.id.integer, user.password, user.email, user.lastLogin, now.milliseconds, change.event.rawValue,
+      users.setPassword, change.newHash, users.keyText(user.id), user.password, user.email, user.lastLogin, now.milliseconds, change.event.rawValue,
       user.id.text, change.requestID, JobDocument.json(change.jobs))
     let rows = try await writeUsers([command] + Self.notification(of: change.jobs))[0]
     // A row for each job, or one row with NULL if there are none; no row if nothing was changed.
@@ -40,19 +39,19 @@ extension PostgresStore: UserStore {
   }
 
   /// Returns `nil` for a row that Django cannot read, because no guess about an account is safe.
-  private static func user(_ row: Row) -> User? {
-    guard let id = row.integer(0), let username = row.text(1), let email = row.text(2), let password = row.text(5),
+  private static func user(_ row: Row, _ users: UserStatements) -> User? {
+    guard let id = users.id(row), let username = row.text(1), let email = row.text(2), let password = row.text(5),
       let lastLogin = StoredTime.read(row.text(6))
     else { return nil }
     var user = User(
-      id: UserID(id), username: username, email: email, firstName: row.text(3) ?? "", lastName: row.text(4) ?? "", password: password,
+      id: id, username: username, email: email, firstName: row.text(3) ?? "", lastName: row.text(4) ?? "", password: password,
       lastLogin: lastLogin?.clock)
     user.isActive = row.isTrue(7)
     return user
   }
 }
 
-/// A time as ``UserStatements/text(of:_:)`` prints it.
+/// A time as ``UserSQL/expression(_:_:)`` prints it.
 enum StoredTime {
   /// Returns `.some(nil)` for NULL, and `nil` for a time outside the years 1 to 9999, which Django cannot read.
   static func read(_ text: String?) -> DjangoTime?? {

@@ -7,6 +7,8 @@ import Foundation
 /// Our tables are in the schema `password_reset`. Any number of processes may use them at the same time.
 public struct PostgresStore: Sendable {
   let address: PostgresAddress
+  let userTable: UserTable
+  let loginZone: String
   let users: UserStatements
   private let writer: PostgresConnection
   /// Writes to the site's users table, which the site may have locked for a while. Requests for an email must not wait for
@@ -22,13 +24,22 @@ public struct PostgresStore: Sendable {
 
   /// Connects to the database, and checks the server and every safety setting.
   ///
+  /// - Parameter users: the site's users table.
   /// - Parameter loginZone: the time zone of the texts that Django makes of `last_login` in a token: UTC with `USE_TZ`,
   ///   otherwise the site's `TIME_ZONE`.
   /// - Parameter onStatement: receives every SQL statement before it is sent, without its values.
-  public init(_ address: PostgresAddress, loginZone: String = "UTC", onStatement: (@Sendable (String) -> Void)? = nil) throws(StoreOpenError) {
+  public init(
+    _ address: PostgresAddress, users: UserTable = .django, loginZone: String = "UTC", onStatement: (@Sendable (String) -> Void)? = nil
+  ) throws(StoreOpenError) {
     let session = try PostgresSession(address, onStatement: onStatement)
     try UserTableCheck.checkZone(loginZone, session)
-    users = UserStatements(table: try UserTableCheck.tableName(session), loginZone: loginZone)
+    userTable = users
+    self.loginZone = loginZone
+    if let existing = try UserTableCheck.statements(of: users, loginZone: loginZone, session) {
+      self.users = existing
+    } else {
+      self.users = try UserTableCheck.statementsOfNewTable(loginZone: loginZone, session)
+    }
     self.address = address
     self.onStatement = onStatement
     func connection(_ mode: PostgresConnection.Mode, _ session: PostgresSession? = nil) -> PostgresConnection {

@@ -1,10 +1,7 @@
-import PasswordReset
+public import PasswordReset
 
 /// The privileges that the service's role needs, and no more.
 public enum Privileges {
-  /// The columns of the users table that a reset reads.
-  static let userColumns = UserStatements.columns.prefix(8)
-
   /// The privileges on each of our tables.
   static let ownTables: [(table: String, privileges: [String])] = [
     ("migrations", ["SELECT"]), ("outbox", ["SELECT", "INSERT", "UPDATE", "DELETE"]), ("mail_window", ["SELECT", "INSERT", "DELETE"]),
@@ -12,60 +9,117 @@ public enum Privileges {
   ]
 
   /// Returns the statements that give the privileges to a role. The owner of the tables runs them.
-  public static func statements(role: String) -> String {
+  ///
+  /// They name the columns as the settings do, because they use no database.
+  public static func statements(role: String, users: UserTable) -> String {
     let role = quoted(identifier: role)
-    let tables = ownTables.map { "GRANT \($0.privileges.joined(separator: ", ")) ON password_reset.\($0.table) TO \(role);" }
-    let others = UserStatements.columns.dropFirst(userColumns.count).joined(separator: ", ")
+    let ours = ownTables.map { "GRANT \($0.privileges.joined(separator: ", ")) ON password_reset.\($0.table) TO \(role);" }
+    let table = users.name.split(separator: ".", maxSplits: 1).map { shown(identifier: String($0)) }.joined(separator: ".")
+    func list(_ columns: [UserColumn]) -> String {
+      var names: [String] = []
+      for name in columns.flatMap(users.names(of:)) where !names.contains(name) { names.append(name) }
+      return names.map(shown(identifier:)).joined(separator: ", ")
+    }
+    let others = list(UserColumn.allCases.filter { !UserColumn.ofReset.contains($0) })
+    var optional: [String] = []
+    if !others.isEmpty { optional += ["For `users list`, `users show` and `users export`:", "GRANT SELECT (\(others)) ON \(table) TO \(role);"] }
+    if !list([.isActive]).isEmpty {
+      optional += ["For `users activate` and `users deactivate`:", "GRANT UPDATE (\(list([.isActive]))) ON \(table) TO \(role);"]
+    }
+    optional += ["For `users add` and `users import`:", "GRANT INSERT ON \(table) TO \(role);"]
+    if users == .django { optional.append("GRANT SELECT, UPDATE ON SEQUENCE auth_user_id_seq TO \(role);") }
     return """
       -- Run this as the owner of the tables, after `password-reset migrate` as that owner.
       -- The role must exist: CREATE ROLE \(role) LOGIN PASSWORD '…';
       GRANT USAGE ON SCHEMA password_reset TO \(role);
-      \(tables.joined(separator: "\n"))
-      GRANT SELECT (\(userColumns.joined(separator: ", "))), UPDATE (password) ON auth_user TO \(role);
-      -- For `users list`, `users show` and `users export`:
-      -- GRANT SELECT (\(others)) ON auth_user TO \(role);
-      -- For `users activate` and `users deactivate`:
-      -- GRANT UPDATE (is_active) ON auth_user TO \(role);
-      -- For `users add` and `users import`:
-      -- GRANT INSERT ON auth_user TO \(role);
-      -- GRANT SELECT, UPDATE ON SEQUENCE auth_user_id_seq TO \(role);
+      \(ours.joined(separator: "\n"))
+      GRANT SELECT (\(list(UserColumn.ofReset))), UPDATE (\(list([.password]))) ON \(table) TO \(role);
+      \(optional.map { "-- \($0)" }.joined(separator: "\n"))
       """
   }
 
   /// Throws, with the names of the privileges, if the role lacks some.
-  static func check(_ session: PostgresSession) throws(StoreOpenError) {
-    let columns = userColumns.map { "(\(quoted(literal: $0)), 'SELECT')" } + ["('password', 'UPDATE')"]
+  static func check(_ users: UserStatements, _ session: PostgresSession) throws(StoreOpenError) {
+    let columns = users.mapping.columnsOfReset.map { "(\(quoted(literal: $0)), 'SELECT')" }
+    let password = "(\(quoted(literal: users.mapping.columns[.password] ?? "password")), 'UPDATE')"
     let tables = ownTables.flatMap { table, privileges in privileges.map { "('password_reset.\(table)', '\($0)')" } }
     let rows = try session.query(
       """
-      SELECT privilege || ' (' || string_agg(name, ', ') || ') on auth_user' FROM (VALUES \(columns.joined(separator: ", "))) AS needed (name, privilege)
-      WHERE to_regclass('auth_user') IS NOT NULL AND NOT has_column_privilege('auth_user', name, privilege) GROUP BY privilege
+      SELECT privilege || ' (' || string_agg(name, ', ') || ') on ' || $2::text
+      FROM (VALUES \((columns + [password]).joined(separator: ", "))) AS needed (name, privilege)
+      WHERE to_regclass($1::text) IS NOT NULL AND NOT has_column_privilege($1::text, name, privilege) GROUP BY privilege
       UNION ALL
       SELECT string_agg(privilege, ', ') || ' on ' || name FROM (VALUES \(tables.joined(separator: ", "))) AS needed (name, privilege)
       WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(name, privilege) GROUP BY name
-      """)
+      """, users.table, users.mapping.table)
     let missing = rows.map { $0.text(0) ?? "" }
     guard missing.isEmpty else {
       throw .missingPrivilege("\(missing.joined(separator: "; ")). `password-reset grants` prints the statements")
     }
+    try checkRowSecurity(users, session)
+  }
+
+  /// Throws if row-level security hides every user from the role.
+  private static func checkRowSecurity(_ users: UserStatements, _ session: PostgresSession) throws(StoreOpenError) {
+    let rows = try session.query(
+      """
+      SELECT command FROM (VALUES ('r', 'SELECT'), ('w', 'UPDATE')) AS needed (code, command)
+      WHERE to_regclass($1::text) IS NOT NULL AND row_security_active($1::text) AND NOT EXISTS (
+        SELECT FROM pg_policy, unnest(polroles) AS role
+        WHERE polrelid = to_regclass($1::text) AND polpermissive AND polcmd::text IN ('*', code) AND (role = 0 OR pg_has_role(role, 'USAGE'))
+      )
+      """, users.table)
+    let commands = rows.map { $0.text(0) ?? "" }
+    guard commands.isEmpty else {
+      throw .missingPrivilege(
+        """
+        the row-level security of \(users.mapping.table) has no policy for this role and \(commands.joined(separator: " and ")), so that it sees no \
+        user; create policies, or use ALTER ROLE … BYPASSRLS
+        """)
+    }
   }
 
   /// Returns what the role can do on the users table without need.
-  static func excess(_ session: PostgresSession) throws(StoreOpenError) -> [String] {
-    let columns = UserStatements.columns.filter { $0 != "password" && $0 != "is_active" }.map(quoted(literal:)).joined(separator: ", ")
+  static func excess(_ users: UserStatements, _ session: PostgresSession) throws(StoreOpenError) -> [String] {
+    let writable = [users.mapping.columns[.password] ?? "password"] + users.mapping.activity.map(\.column)
+    let others = Set(users.mapping.columns.values).subtracting(writable).sorted().map(quoted(literal:)).joined(separator: ", ")
     let rows = try session.query(
       """
       SELECT what FROM (VALUES
         (1, 'it is a superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)),
-        (2, 'it owns the table auth_user', pg_has_role((SELECT relowner FROM pg_class WHERE oid = to_regclass('auth_user')), 'USAGE')),
-        (3, 'it may delete users', has_table_privilege(to_regclass('auth_user'), 'DELETE, TRUNCATE')),
-        (4, 'it may change more of a user than password and is_active',
-          (SELECT bool_or(has_column_privilege(to_regclass('auth_user'), name, 'UPDATE')) FROM unnest(ARRAY[\(columns)]) AS name))
+        (2, 'it owns the table ' || $2::text, pg_has_role((SELECT relowner FROM pg_class WHERE oid = to_regclass($1::text)), 'USAGE')),
+        (3, 'it may delete users', has_table_privilege(to_regclass($1::text), 'DELETE, TRUNCATE')),
+        (4, 'it may change more of a user than ' || $3::text,
+          (SELECT bool_or(has_column_privilege(to_regclass($1::text), name, 'UPDATE')) FROM unnest(ARRAY[\(others)]) AS name))
       ) AS excess (number, what, is_true) WHERE is_true ORDER BY number
-      """)
+      """, users.table, users.mapping.table, writable.joined(separator: " and "))
     return rows.map { $0.text(0) ?? "" }
+  }
+}
+
+extension UserTable {
+  /// Returns the names of the columns that the settings give for a column.
+  fileprivate func names(of column: UserColumn) -> [String] {
+    switch columns[column] {
+    case .named(let name): [name]
+    case .absent: []
+    case .values(let conditions): conditions.map(\.column)
+    case nil: [column.rawValue]
+    }
+  }
+}
+
+extension UserMapping {
+  /// The table's columns that a reset reads.
+  var columnsOfReset: [String] {
+    Set(UserColumn.ofReset.compactMap { columns[$0] } + activity.map(\.column)).sorted()
   }
 }
 
 /// Returns a name as an identifier of SQL.
 func quoted(identifier name: String) -> String { "\"\(name.replacing("\"", with: "\"\""))\"" }
+
+/// Returns a name as an identifier of SQL, without quotation marks if it needs none.
+private func shown(identifier name: String) -> String {
+  name.wholeMatch(of: /[a-z_][a-z0-9_]*/) != nil && !["user", "order", "group", "table", "select"].contains(name) ? name : quoted(identifier: name)
+}

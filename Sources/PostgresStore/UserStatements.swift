@@ -1,66 +1,78 @@
+import Credentials
+import PasswordReset
+
 /// The statements on the site's users table.
 struct UserStatements: Sendable {
-  /// The columns of Django's `auth_user` that the store reads or writes.
-  static let columns = [
-    "id", "username", "email", "first_name", "last_name", "password", "last_login", "is_active", "is_staff", "is_superuser", "date_joined",
-  ]
-
+  let mapping: UserMapping
   /// The name of the table with its schema, quoted.
   let table: String
-  let byID, byEmail, byUsername, setPassword, rowByUsername, insert, insertWithID, namesake, adjustKeys, setActive: Statement
-  /// The columns of a complete row, with times in UTC.
-  let rowColumns: String
+  /// The types of the table's columns, as SQL writes them.
+  let types: [String: String]
+  let byID, byEmail, byUsername, setPassword, namesake, adjustKeys: Statement
+  /// Selects complete rows, with times in UTC.
+  let row: String
 
   /// - Parameter loginZone: a name of the tz database.
-  init(table: String, loginZone: String) {
-    self.table = table
+  init(_ mapping: UserMapping, table: String, types: [String: String], loginZone: String) {
+    let sql = UserSQL(mapping: mapping, table: table, types: types)
+    (self.mapping, self.table, self.types) = (mapping, table, types)
     let zone = quoted(literal: loginZone)
-    let columns = "id, username, email, first_name, last_name, password, \(Self.text(of: "last_login", zone)), is_active"
-    byID = Statement("password_reset_user", Self.userOrNearest(columns, table))
-    // Django's `iexact` on PostgreSQL.
-    byEmail = Statement(
-      "password_reset_users_by_email", "SELECT \(columns) FROM \(table) WHERE UPPER(email::text) = UPPER($1::text) ORDER BY id")
-    byUsername = Statement("password_reset_users_by_name", "SELECT \(columns) FROM \(table) WHERE username = $1::text ORDER BY id")
-    rowColumns = """
-      id, username, email, first_name, last_name, password, \(Self.text(of: "last_login", "'UTC'")), is_active, is_staff, is_superuser, \
-      \(Self.text(of: "date_joined", "'UTC'"))
-      """
-    rowByUsername = Statement("password_reset_row", "SELECT \(rowColumns) FROM \(table) WHERE username = $1::text")
-    setPassword = Statement("password_reset_set_password", Self.setPassword(table, zone))
-    let list = Self.columns.dropFirst().joined(separator: ", ")
-    let values = """
-      $2::text, $3::text, $4::text, $5::text, $6::text, $7::timestamp AT TIME ZONE 'UTC', $8::boolean, $9::boolean, $10::boolean, \
-      $11::timestamp AT TIME ZONE 'UTC'
-      """
-    // The empty use of $1 gives both statements the same parameters.
-    insert = Statement(
-      "password_reset_add", "INSERT INTO \(table) (\(list)) SELECT \(values) WHERE $1::bigint IS NULL ON CONFLICT DO NOTHING RETURNING id")
-    insertWithID = Statement(
-      "password_reset_add_with_id",
-      "INSERT INTO \(table) (id, \(list)) SELECT $1::bigint, \(values) ON CONFLICT DO NOTHING RETURNING id")
-    namesake = Statement("password_reset_namesake", "SELECT id, email FROM \(table) WHERE username = $1::text")
-    adjustKeys = Statement("password_reset_adjust_keys", Self.adjustKeys(table))
-    setActive = Statement("password_reset_set_active", "UPDATE \(table) SET is_active = $1::boolean WHERE username = $2::text")
+    let select = "SELECT \(sql.list(UserColumn.ofReset, zone)) FROM \(table)"
+    byID = Statement("password_reset_user", Self.userOrNearest(select, sql))
+    byEmail = Statement("password_reset_users_by_email", "\(select) WHERE \(sql.hasEmail("$1")) ORDER BY \(sql.key)")
+    byUsername = Statement("password_reset_users_by_name", "\(select) WHERE \(sql.hasUsername("$1")) ORDER BY \(sql.key)")
+    row = "SELECT \(sql.list(UserColumn.allCases, "'UTC'")) FROM \(table)"
+    setPassword = Statement("password_reset_set_password", Self.setPassword(sql, zone))
+    namesake = Statement(
+      "password_reset_namesake", "SELECT \(sql.key)::text, \(sql.expression(.email, zone)) FROM \(table) WHERE \(sql.hasName("$1"))")
+    adjustKeys = Statement("password_reset_adjust_keys", Self.adjustKeys(sql))
   }
+
+  /// The statements on the table that Django's migrations create, and ours.
+  static func django(table: String, loginZone: String) -> Self {
+    var types: [String: String] = ["id": "bigint"]
+    for column in UserColumn.allCases where column != .id {
+      types[column.rawValue] =
+        switch column.valueKind {
+        case .boolean: "boolean"
+        case .time: UserSQL.zonedTime
+        case .text, .other: "character varying"
+        }
+    }
+    return Self(.django, table: table, types: types, loginZone: loginZone)
+  }
+
+  var sql: UserSQL { UserSQL(mapping: mapping, table: table, types: types) }
+
+  /// Returns what a statement compares with the key's column, or `nil` if no row has such a key.
+  func keyText(_ id: UserID) -> String? {
+    mapping.key == .integer ? id.integer.map(String.init) : mapping.key.id(id.text).map(mapping.key.stored)
+  }
+
+  /// Returns the key in the first column of a row, or `nil` if it is not of the table's kind.
+  func id(_ row: Row) -> UserID? { row.text(0).flatMap(mapping.key.id(stored:)) }
 
   /// Selects the user with the key, otherwise the one with the next lower key, otherwise the one with the lowest key.
   /// Every key searches for and reads one user, so that the time does not reveal which keys exist.
-  private static func userOrNearest(_ columns: String, _ table: String) -> String {
-    """
-    SELECT \(columns) FROM \(table)
-    WHERE id = coalesce((SELECT max(id) FROM \(table) WHERE id <= $1::bigint), (SELECT min(id) FROM \(table)))
-    """
+  private static func userOrNearest(_ select: String, _ sql: UserSQL) -> String {
+    let (table, key) = (sql.table, sql.key)
+    return """
+      \(select) WHERE \(key) = coalesce(
+        (SELECT \(key) FROM \(table) WHERE \(key) <= \(sql.keyParameter("$1")) ORDER BY \(key) DESC LIMIT 1),
+        (SELECT \(key) FROM \(table) ORDER BY \(key) LIMIT 1))
+      """
   }
 
   /// Everything that the token is bound to must still be as it was when the token was checked. The collation makes
   /// PostgreSQL compare the texts byte by byte.
-  private static func setPassword(_ table: String, _ zone: String) -> String {
+  private static func setPassword(_ sql: UserSQL, _ zone: String) -> String {
     """
     WITH changed AS (
-      UPDATE \(table) SET password = $1::text
-      WHERE id = $2::bigint AND password::text = $3::text COLLATE "C" AND email::text = $4::text COLLATE "C" AND is_active
-        AND date_trunc('second', last_login AT TIME ZONE \(zone)) IS NOT DISTINCT FROM $5::timestamp
-      RETURNING id
+      UPDATE \(sql.table) SET \(sql.column(.password)) = $1::text
+      WHERE \(sql.key) = \(sql.keyParameter("$2")) AND \(sql.expression(.password, zone)) = $3::text COLLATE "C"
+        AND \(sql.expression(.email, zone)) = $4::text COLLATE "C" AND \(sql.expression(.isActive, zone))
+        AND \(sql.loginSecond(zone)) IS NOT DISTINCT FROM $5::timestamp
+      RETURNING 1
     ), audit AS (
       INSERT INTO password_reset.audit (at, event, user_id, request_id) SELECT $6::bigint, $7::text, $8::text, $9::text FROM changed
     ), jobs AS (
@@ -76,22 +88,19 @@ struct UserStatements: Sendable {
   }
 
   /// Makes the next key greater than all keys. Otherwise Django would fail to add a user after one was added with a key.
-  private static func adjustKeys(_ table: String) -> String {
-    let sequence = "pg_get_serial_sequence(\(quoted(literal: table)), 'id')"
+  private static func adjustKeys(_ sql: UserSQL) -> String {
+    guard sql.mapping.key == .integer else { return "SELECT" }
+    let name = quoted(literal: sql.mapping.columns[.id] ?? "id")
+    let sequence = "pg_get_serial_sequence(\(quoted(literal: sql.table)), \(name))"
     return """
-      SELECT setval(\(sequence), key) FROM (SELECT max(id) AS key FROM \(table)) AS keys
+      SELECT setval(\(sequence), key) FROM (SELECT max(\(sql.key)) AS key FROM \(sql.table)) AS keys
       WHERE key > coalesce(pg_sequence_last_value(\(sequence)::regclass), 0)
       """
-  }
-
-  /// Returns an expression for a time in a zone as text with its era; `infinite` is a time that Django cannot read.
-  static func text(of column: String, _ zone: String) -> String {
-    """
-    CASE WHEN isfinite(\(column)) THEN to_char(\(column) AT TIME ZONE \(zone), 'YYYY-MM-DD HH24:MI:SS.US AD') \
-    WHEN \(column) IS NOT NULL THEN 'infinite' END
-    """
   }
 }
 
 /// Returns a text as a literal of SQL.
-func quoted(literal text: String) -> String { "'\(text.replacing("'", with: "''"))'" }
+func quoted(literal text: String) -> String {
+  let escaped = text.replacing("'", with: "''")
+  return text.contains("\\") ? "E'\(escaped.replacing("\\", with: "\\\\"))'" : "'\(escaped)'"
+}

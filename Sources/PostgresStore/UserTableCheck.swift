@@ -1,18 +1,7 @@
 import PasswordReset
 
-/// Checks that the service can use the `auth_user` of a database.
+/// Checks that the service can use the users table of a database.
 enum UserTableCheck {
-  /// Returns the quoted name of the table that `auth_user` means on this connection, as for Django's own statements. If there
-  /// is none, it is the name of the table that a migration creates.
-  static func tableName(_ session: PostgresSession) throws(StoreOpenError) -> String {
-    try session.value(
-      """
-      SELECT quote_ident(coalesce(
-        (SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass('auth_user')),
-        current_schema(), 'public')) || '.auth_user'
-      """)
-  }
-
   /// Throws if the server does not know the time zone.
   static func checkZone(_ zone: String, _ session: PostgresSession) throws(StoreOpenError) {
     do {
@@ -22,62 +11,123 @@ enum UserTableCheck {
     }
   }
 
-  /// Throws if there is an `auth_user` that is not Django's, or if the database belongs to a site and has none.
-  /// - Returns: whether there is an `auth_user`.
-  static func passes(_ session: PostgresSession) throws(StoreOpenError) -> Bool {
-    guard let kind = try session.query("SELECT relkind FROM pg_class WHERE oid = to_regclass('auth_user')").first?.text(0) else {
-      try checkThatNoSiteOwnsDatabase(session)
-      return false
+  /// Returns the statements on the users table, or `nil` if a migration is to create it.
+  ///
+  /// Throws if the table cannot be used, or if there is none and the database belongs to a site.
+  static func statements(of table: UserTable, loginZone: String, _ session: PostgresSession) throws(StoreOpenError) -> UserStatements? {
+    guard let name = try quotedName(of: table, session) else {
+      try checkThatTableMayBeCreated(table, session)
+      return nil
     }
-    guard ["r", "p"].contains(kind) else { throw .unusableUserTable(reason: "it is not an ordinary table") }
-    try checkColumns(session)
-    try checkKey(session)
-    return true
+    let kind = try session.query("SELECT relkind FROM pg_class WHERE oid = $1::regclass", name).first?.text(0) ?? ""
+    guard ["r", "p"].contains(kind) else { throw .unusableUserTable(table.name, faults: ["it is not an ordinary table"]) }
+    let columns = try columns(of: name, session)
+    let mapping = try UserMapping(table, found: columns, unique: try uniqueColumns(of: name, session))
+    let types = Dictionary(columns.map { ($0.name, $0.type) }) { first, _ in first }
+    let statements = UserStatements(mapping, table: name, types: types, loginZone: loginZone)
+    try checkValues(of: statements, session)
+    return statements
   }
 
-  /// Throws if the tables are those of a site. Its users must then be in another table, and an empty `auth_user` would
-  /// be useless.
-  private static func checkThatNoSiteOwnsDatabase(_ session: PostgresSession) throws(StoreOpenError) {
+  /// Returns the statements on the `auth_user` that a migration creates.
+  static func statementsOfNewTable(loginZone: String, _ session: PostgresSession) throws(StoreOpenError) -> UserStatements {
+    let table = try session.value("SELECT quote_ident(coalesce(current_schema(), 'public')) || '.auth_user'")
+    return .django(table: table, loginZone: loginZone)
+  }
+
+  /// Returns the quoted name, with its schema, of the table that the setting means on this connection.
+  private static func quotedName(of table: UserTable, _ session: PostgresSession) throws(StoreOpenError) -> String? {
+    var candidates = [quoted(identifier: table.name)]
+    if let dot = table.name.firstIndex(of: "."), dot != table.name.startIndex {
+      candidates.append(
+        "\(quoted(identifier: String(table.name[..<dot]))).\(quoted(identifier: String(table.name[table.name.index(after: dot)...])))")
+    }
+    for candidate in candidates {
+      let name = try session.query(
+        """
+        SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE pg_class.oid = to_regclass($1::text)
+        """, candidate)
+      if let name = name.first?.text(0) { return name }
+    }
+    return nil
+  }
+
+  /// Throws unless the table is Django's own and no site owns the database. The users of a site must be in another table,
+  /// and an empty `auth_user` would be useless.
+  private static func checkThatTableMayBeCreated(_ table: UserTable, _ session: PostgresSession) throws(StoreOpenError) {
     let rows = try session.query(
       """
-      SELECT relname, array_agg(attname::text) @> '{password,last_login}'::text[]
+      SELECT CASE WHEN pg_table_is_visible(pg_class.oid) THEN relname ELSE nspname || '.' || relname END, relname, array_to_string(array_agg(attname), chr(10))
       FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace JOIN pg_attribute ON attrelid = pg_class.oid
-      WHERE relkind IN ('r', 'p') AND nspname NOT IN ('pg_catalog', 'information_schema', 'password_reset') AND attnum > 0
-      GROUP BY pg_class.oid, relname
-      HAVING array_agg(attname::text) @> '{password,last_login}'::text[] OR relname IN ('django_migrations', 'django_content_type')
-      ORDER BY 2 DESC, 1 DESC LIMIT 1
+      WHERE relkind IN ('r', 'p') AND nspname NOT IN ('pg_catalog', 'information_schema', 'password_reset') AND attnum > 0 AND NOT attisdropped
+      GROUP BY pg_class.oid, relname, nspname ORDER BY 1
       """)
-    if let row = rows.first { throw .missingUserTable(found: row.text(0) ?? "", hasUsers: row.isTrue(1)) }
-  }
-
-  private static func checkColumns(_ session: PostgresSession) throws(StoreOpenError) {
-    let rows = try session.query(
-      """
-      SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
-      WHERE attrelid = to_regclass('auth_user') AND attnum > 0 AND NOT attisdropped
-      """)
-    let types = Dictionary(rows.map { ($0.text(0) ?? "", $0.text(1) ?? "") }) { first, _ in first }
-    let missing = UserStatements.columns.filter { types[$0] == nil }
-    guard missing.isEmpty else { throw .foreignUserTable(missing: missing) }
-    let expected = [
-      "last_login": "timestamp with time zone", "date_joined": "timestamp with time zone", "is_active": "boolean", "is_staff": "boolean",
-      "is_superuser": "boolean",
-    ]
-    for (column, type) in expected.sorted(by: { $0.key < $1.key }) where types[column] != type {
-      throw .unusableUserTable(reason: "its column \(column) has the type \(types[column] ?? ""), and must have \(type)")
-    }
-    guard ["smallint", "integer", "bigint"].contains(types["id"]) else {
-      throw .unusableUserTable(reason: "its key id has the type \(types["id"] ?? ""), and must be an integer")
+    let tables = rows.map { (shown: $0.text(0) ?? "", name: $0.text(1) ?? "", columns: ($0.text(2) ?? "").split(separator: "\n").map(String.init)) }
+    let candidates = tables.filter { UserTable.hasLikelyColumns($0.columns) }.map(\.shown)
+    let djangoTable = tables.map(\.name).last { ["django_migrations", "django_content_type"].contains($0) }
+    if table != .django || !candidates.isEmpty || djangoTable != nil {
+      throw .missingUserTable(table.name, candidates: candidates, djangoTable: djangoTable)
     }
   }
 
-  /// Throws unless `id` alone is the primary key.
-  private static func checkKey(_ session: PostgresSession) throws(StoreOpenError) {
+  private static func columns(of table: String, _ session: PostgresSession) throws(StoreOpenError) -> [TableColumn] {
     let rows = try session.query(
       """
-      SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
-      WHERE indrelid = to_regclass('auth_user') AND indisprimary
-      """)
-    guard rows.map({ $0.text(0) }) == ["id"] else { throw .unusableUserTable(reason: "its primary key is not the column id") }
+      SELECT attname, format_type(coalesce(nullif(typbasetype, 0), atttypid), NULL), attgenerated <> '',
+        attnotnull AND NOT atthasdef AND attidentity = '', CASE WHEN typtype = 'd' THEN typtypmod ELSE atttypmod END
+      FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
+      """, table)
+    return rows.map { row in
+      let type = row.text(1) ?? ""
+      // The modifier of a length is four more than the length.
+      let length = row.integer(4).map { Int($0) - 4 } ?? 0
+      return TableColumn(
+        name: row.text(0) ?? "", type: type, kinds: kinds(type), key: key(type, length: length), isGenerated: row.isTrue(2),
+        needsValue: row.isTrue(3))
+    }
+  }
+
+  private static func kinds(_ type: String) -> Set<TableColumn.Kind> {
+    switch type {
+    case "text", "character varying", "character": [.text]
+    case "boolean": [.boolean]
+    case UserSQL.zonedTime, "timestamp without time zone": [.time]
+    default: type == "citext" || type.hasSuffix(".citext") ? [.text] : []
+    }
+  }
+
+  private static func key(_ type: String, length: Int) -> UserKey? {
+    switch type {
+    case "smallint", "integer", "bigint": .integer
+    case "uuid": .uuid
+    case "character": length == 32 ? .uuidDigits : .text
+    case "text", "character varying": .text
+    default: nil
+    }
+  }
+
+  /// Returns the columns that alone are the primary key, or unique and never NULL.
+  private static func uniqueColumns(of table: String, _ session: PostgresSession) throws(StoreOpenError) -> Set<String> {
+    let rows = try session.query(
+      """
+      SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+      WHERE indrelid = $1::regclass AND indisunique AND indisvalid AND indnkeyatts = 1 AND indpred IS NULL AND attnotnull
+      """, table)
+    return Set(rows.map { $0.text(0) ?? "" })
+  }
+
+  /// Throws if a value that `USERS_COLUMNS` names is none of the column's type.
+  private static func checkValues(of users: UserStatements, _ session: PostgresSession) throws(StoreOpenError) {
+    for condition in users.mapping.activity {
+      for value in condition.values {
+        do {
+          _ = try session.query("SELECT \(users.sql.literal(value, for: condition.column))")
+        } catch let error where error.kind == .unusable {
+          let type = users.types[condition.column] ?? ""
+          throw .unusableUserTable(users.mapping.table, faults: ["is_active: a value for the column \(condition.column) is not of its type, \(type)"])
+        }
+      }
+    }
   }
 }

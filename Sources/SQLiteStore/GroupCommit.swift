@@ -31,15 +31,18 @@ final class GroupCommit: Sendable {
   private let queue = DispatchQueue(label: "password-reset.group-commit")
   private let state = Mutex(State())
 
-  init(pool: DatabasePool, files: DatabaseFiles) { (self.pool, self.files) = (pool, files) }
+  /// The users table, for an error about its triggers.
+  private let userTable: String
+
+  init(pool: DatabasePool, files: DatabaseFiles, userTable: String) { (self.pool, self.files, self.userTable) = (pool, files, userTable) }
 
   /// Returns the result of `work` when it is on disk.
   /// - Parameter isRefusable: whether to fail with ``StoreError/overloaded`` when too many writes are waiting.
   func add<Value: Sendable>(isRefusable: Bool = false, _ work: @escaping @Sendable (Database) throws -> Value) async throws(StoreError) -> Value {
     let result: Result<Value, StoreError> = await withCheckedContinuation { caller in
       let write = Write(
-        run: { db in
-          let value = try MissingFunction.named(in: db) { try work(db) }
+        run: { [userTable] db in
+          let value = try MissingFunction.named(in: db, table: userTable) { try work(db) }
           return { caller.resume(returning: .success(value)) }
         }, fail: { caller.resume(returning: .failure($0)) })
       enqueue(write, isRefusable: isRefusable)

@@ -2,30 +2,30 @@ import GRDB
 
 /// The steps that create our tables. They are append-only: a released migration always leaves the same schema behind.
 enum Migrations {
+  /// This is the schema that Django's own migrations leave on SQLite.
+  static let createUserTable = """
+    CREATE TABLE IF NOT EXISTS "auth_user" (
+      "id" integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+      "password" varchar(128) NOT NULL,
+      "last_login" datetime NULL,
+      "is_superuser" bool NOT NULL,
+      "username" varchar(150) NOT NULL UNIQUE,
+      "last_name" varchar(150) NOT NULL,
+      "email" varchar(254) NOT NULL,
+      "is_staff" bool NOT NULL,
+      "is_active" bool NOT NULL,
+      "date_joined" datetime NOT NULL,
+      "first_name" varchar(150) NOT NULL
+    )
+    """
+
   /// A migration must not depend on the rest of the site's schema or on its rows. With the default instead of
   /// `immediate`, GRDB would check all foreign keys of the database afterwards, and reject the migration because of a
   /// broken reference in the site's tables. Our tables have no foreign keys.
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
-    migrator.registerMigration("1 auth_user", foreignKeyChecks: .immediate) { db in
-      // This is the schema that Django's own migrations leave on SQLite.
-      try db.execute(
-        sql: """
-          CREATE TABLE IF NOT EXISTS "auth_user" (
-            "id" integer NOT NULL PRIMARY KEY AUTOINCREMENT,
-            "password" varchar(128) NOT NULL,
-            "last_login" datetime NULL,
-            "is_superuser" bool NOT NULL,
-            "username" varchar(150) NOT NULL UNIQUE,
-            "last_name" varchar(150) NOT NULL,
-            "email" varchar(254) NOT NULL,
-            "is_staff" bool NOT NULL,
-            "is_active" bool NOT NULL,
-            "date_joined" datetime NOT NULL,
-            "first_name" varchar(150) NOT NULL
-          )
-          """)
-    }
+    // It created `auth_user`, which `createUserTable` does now, because the users may be in another table.
+    migrator.registerMigration("1 auth_user", foreignKeyChecks: .immediate) { _ in }
     migrator.registerMigration("2 outbox", foreignKeyChecks: .immediate) { db in
       try db.execute(
         sql: """

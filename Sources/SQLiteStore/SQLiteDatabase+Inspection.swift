@@ -18,10 +18,10 @@ extension SQLiteDatabase: DatabaseInspector {
         // Start the transaction's snapshot here, because another process may be about to create the tables.
         _ = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master")
         if isThorough, try Self.isDamaged(db) { throw StoreOpenError.damaged(path: path) }
-        let isUpToDate = try SQLiteStore.checkSchema(db)
-        let damagedUsers = try isThorough && db.tableExists("auth_user") ? SQLiteStore.damagedUsers(in: db) : 0
+        let (mapping, isUpToDate) = try SQLiteStore.checkSchema(db, users)
+        let damagedUsers = try isThorough ? mapping.map { try SQLiteStore.damagedUsers(UserStatements($0), in: db) } : nil
         return DatabaseCondition(
-          hasPendingMigrations: !isUpToDate, damagedUsers: damagedUsers, hasAllauth: try db.tableExists("account_emailaddress"))
+          hasPendingMigrations: !isUpToDate, users: mapping, damagedUsers: damagedUsers ?? 0, hasAllauth: try db.tableExists("account_emailaddress"))
       }
     } catch {
       throw StoreOpenError(error, path)
@@ -64,7 +64,9 @@ extension SQLiteDatabase: DatabaseInspector {
       _ = try inspect(isThorough: false)
     } catch let error where error.kind == .unfinishedTransaction {
       // SQLite rolls the transaction back when a connection that may write reads from the database.
-      do { _ = try DatabaseQueue(path: path).read { db in try db.tableExists("auth_user") } } catch { throw StoreOpenError(error, path) }
+      do { _ = try DatabaseQueue(path: path).read { db in try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") } } catch {
+        throw StoreOpenError(error, path)
+      }
       _ = try inspect(isThorough: false)
     }
   }

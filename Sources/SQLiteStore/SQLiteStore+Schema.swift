@@ -2,8 +2,6 @@ import GRDB
 public import PasswordReset
 
 extension SQLiteStore: StoreSchema {
-  private static let emailIndex = "password_reset_auth_user_email"
-
   public func migrate() throws(StoreOpenError) {
     do {
       // Each migration is a transaction. If several processes start at the same time, one of them applies it and the
@@ -21,22 +19,23 @@ extension SQLiteStore: StoreSchema {
 
   private func migrateOnce() throws {
     // Check first with a reader: a command that only reads must not wait for the writer's lock.
-    let isUpToDate = try pool.read { db in
-      try Self.checkSchema(db) && db.indexes(on: "auth_user").contains { $0.name == Self.emailIndex }
+    let (hasUsers, isUpToDate) = try pool.read { db in
+      let (mapping, isUpToDate) = try Self.checkSchema(db, userTable)
+      return (mapping != nil, try isUpToDate && db.indexes(on: users.mapping.table).contains { $0.name == users.emailIndex })
     }
     guard !isUpToDate else { return }
+    if !hasUsers { try pool.write { db in try db.execute(sql: Migrations.createUserTable) } }
     try Migrations.migrator.migrate(pool)
-    try pool.write { db in
-      // This is not a migration, because Django drops the index when it rebuilds its table.
-      try db.execute(sql: "CREATE INDEX IF NOT EXISTS \(Self.emailIndex) ON auth_user (email COLLATE NOCASE)")
-    }
+    // This is not a migration, because Django drops the index when it rebuilds its table.
+    try pool.write { db in try db.execute(sql: users.createEmailIndex) }
   }
 
-  /// Throws if the file contains something that this release must not touch: a newer schema, or a users table that is
-  /// not Django's.
-  /// - Returns: whether the schema is up to date.
-  @discardableResult static func checkSchema(_ db: Database) throws -> Bool {
+  /// Throws if the file contains something that this release must not touch: a newer schema, or a users table that it cannot
+  /// use.
+  /// - Returns: how the users table holds the users, or `nil` if there is none yet, and whether the schema is up to date.
+  static func checkSchema(_ db: Database, _ table: UserTable) throws -> (users: UserMapping?, isUpToDate: Bool) {
     if try Migrations.migrator.hasBeenSuperseded(db) { throw StoreOpenError.newerSchema }
-    return try UserTableCheck.passes(db) && Migrations.migrator.hasCompletedMigrations(db)
+    let mapping = try UserTableCheck.mapping(of: table, db)
+    return (mapping, try mapping != nil && Migrations.migrator.hasCompletedMigrations(db))
   }
 }

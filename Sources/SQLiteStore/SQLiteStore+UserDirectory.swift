@@ -3,100 +3,97 @@ import GRDB
 public import PasswordReset
 
 extension SQLiteStore: UserDirectory {
+  public var userMapping: UserMapping { users.mapping }
+
   public func userPage(_ selection: UserSelection, after id: UserID?, limit: Int) async throws(StoreError) -> UserPage {
-    let (condition, value) = Self.condition(selection)
-    return try await read { db in
-      let rows = try db.cachedStatement(
-        sql: "SELECT \(UserColumn.list) FROM auth_user WHERE id > ?1 AND typeof(id) = 'integer' AND \(condition) ORDER BY id LIMIT ?2"
-      ).rows([.integer(id?.integer ?? .min), .integer(Int64(limit)), value]) { row in (row.integer(UserColumn.id.rawValue), Self.userRow(row)) }
+    let (condition, value) = users.condition(selection)
+    let key = users.mapping.quoted(.id)
+    let isAfter = id == nil ? "?1 IS NULL" : "\(key) > ?1"
+    let sql = "\(users.row) WHERE \(isAfter) AND typeof(\(key)) = \(users.keyType) AND \(condition) ORDER BY \(key) LIMIT ?2"
+    return try await read { [users] db in
+      let parameters = [id.map(users.parameter) ?? .null, .integer(Int64(limit)), value]
+      let rows = try db.cachedStatement(sql: sql).rows(parameters) { row in (users.id(row), Self.userRow(row, users)) }
       var page = UserPage()
       for case let (id?, row) in rows {
-        page.last = UserID(id)
-        if let row { page.rows.append(row) } else { page.damaged.append(UserID(id)) }
+        page.last = id
+        if let row { page.rows.append(row) } else { page.damaged.append(id) }
       }
-      if page.last == nil, case .all = selection {
-        page.withoutKey = try Int.fetchOne(db, sql: "SELECT count(*) FROM auth_user WHERE typeof(id) <> 'integer'") ?? 0
-      }
+      if page.last == nil, case .all = selection { page.withoutKey = try Self.countWithoutKey(users, in: db) }
       return page
     }
   }
 
-  private static func condition(_ selection: UserSelection) -> (String, RawParameter) {
-    switch selection {
-    case .all: ("?3 IS NULL", .null)
-    case .username(let name): ("username = ?3", .text(name))
-    case .email(let address): ("email = ?3 COLLATE NOCASE", .text(address))
-    case .id(let id): ("id = ?3", id.integer.map(RawParameter.integer) ?? .null)
-    case .containing(let text):
-      ("instr(lower(username || char(10) || email || char(10) || first_name || ' ' || last_name), lower(?3)) > 0", .text(text))
-    }
-  }
-
-  public func userRow(username: String) async throws(StoreError) -> UserRow? {
-    try await read { db in try Self.userRow(username: username, in: db) }
+  private static func countWithoutKey(_ users: UserStatements, in db: Database) throws -> Int {
+    let sql = "SELECT count(*) FROM \(users.table) WHERE typeof(\(users.mapping.quoted(.id))) <> \(users.keyType)"
+    return try Int.fetchOne(db, sql: sql) ?? 0
   }
 
   public func hasUsers() async throws(StoreError) -> Bool {
-    try await read { db in try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM auth_user)") ?? false }
+    try await read { [users] db in try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM \(users.table))") ?? false }
   }
 
   public func userCount() async throws(StoreError) -> Int {
-    try await read { db in try Int.fetchOne(db, sql: "SELECT count(*) FROM auth_user") ?? 0 }
+    try await read { [users] db in try Int.fetchOne(db, sql: "SELECT count(*) FROM \(users.table)") ?? 0 }
   }
 
   public func add(_ rows: [UserRow]) async throws(StoreError) -> [UserAddition] {
-    try await write { db in try rows.map { try Self.add($0, in: db) } }
+    try await write { [users] db in try rows.map { try Self.add($0, users, in: db) } }
   }
 
-  public func setActive(_ isActive: Bool, username: String) async throws(StoreError) -> Bool {
-    try await write { db in
-      try db.execute(sql: "UPDATE auth_user SET is_active = ? WHERE username = ?", arguments: [isActive, username])
+  public func update(_ id: UserID, _ changes: [ActiveChange]) async throws(StoreError) -> Bool {
+    let assignments = changes.map { "\($0.column.quotedDatabaseIdentifier) = \($0.value.sql)" }.joined(separator: ", ")
+    return try await write { [users] db in
+      let statement = try db.makeStatement(sql: "UPDATE \(users.table) SET \(assignments) WHERE \(users.mapping.quoted(.id)) = ?1")
+      try statement.run(users.parameter(id))
       return db.changesCount == 1
     }
   }
 
-  private static func add(_ row: UserRow, in db: Database) throws -> UserAddition {
-    let insert = try db.cachedStatement(
-      sql: """
-        INSERT INTO auth_user (\(UserColumn.list)) VALUES (\(databaseQuestionMarks(count: UserColumn.allCases.count))) ON CONFLICT DO NOTHING
-        """)
-    try insert.execute(arguments: [
-      row.id?.integer, row.username, row.email, row.firstName, row.lastName, row.password, row.lastLogin, row.isActive, row.isStaff,
-      row.isSuperuser, row.dateJoined,
-    ])
-    if db.changesCount == 1 { return .added(id: UserID(db.lastInsertedRowID)) }
-    guard let namesake = try userRow(username: row.username, in: db) else {
-      let isNameTaken = try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM auth_user WHERE username = ?)", arguments: [row.username])
-      return isNameTaken == true ? .nameTaken : .keyTaken
-    }
-    return namesake.isSameUser(as: row) ? .present : .nameTaken
+  private static func add(_ row: UserRow, _ users: UserStatements, in db: Database) throws -> UserAddition {
+    if let namesake = try namesake(of: row, users, in: db) { return namesake.isSameUser(as: row) ? .present : .nameTaken }
+    let values = users.values(of: row)
+    let columns = values.map(\.column.quotedDatabaseIdentifier).joined(separator: ", ")
+    let sql = """
+      INSERT INTO \(users.table) (\(columns)) VALUES (\(databaseQuestionMarks(count: values.count))) ON CONFLICT DO NOTHING
+      RETURNING \(users.mapping.quoted(.id))
+      """
+    let added = try db.cachedStatement(sql: sql).rows(values.map(\.value)) { row in users.id(row) }
+    if let id = added.first { return id.map(UserAddition.added) ?? .keyTaken }
+    return try isNameTaken(row, users, in: db) ? .nameTaken : .keyTaken
   }
 
-  private static func userRow(username: String, in db: Database) throws -> UserRow? {
-    try db.cachedStatement(sql: "SELECT \(UserColumn.list) FROM auth_user WHERE username = ?").rows([.text(username)], userRow)
-      .compactMap(\.self).first
+  /// Returns the user that has the name of `row`, or the address in a table without names.
+  private static func namesake(of row: UserRow, _ users: UserStatements, in db: Database) throws -> UserRow? {
+    let sql = "\(users.row) WHERE \(users.hasName)"
+    return try db.cachedStatement(sql: sql).rows([.text(users.name(of: row))]) { row in userRow(row, users) }.compactMap(\.self).first
+  }
+
+  /// Returns whether a row, which may be damaged, has the name of `row`.
+  private static func isNameTaken(_ row: UserRow, _ users: UserStatements, in db: Database) throws -> Bool {
+    let sql = "SELECT EXISTS (SELECT 1 FROM \(users.table) WHERE \(users.hasName))"
+    return try Bool.fetchOne(db, sql: sql, arguments: [users.name(of: row)]) ?? false
   }
 
   /// Returns how many rows Django cannot read.
-  static func damagedUsers(in db: Database) throws -> Int {
-    try db.makeStatement(sql: "SELECT \(UserColumn.list) FROM auth_user").rows([]) { userRow($0) == nil }.count(where: \.self)
+  static func damagedUsers(_ users: UserStatements, in db: Database) throws -> Int {
+    try db.makeStatement(sql: users.row).rows([]) { userRow($0, users) == nil }.count(where: \.self)
   }
 
   /// Returns `nil` for a row that Django cannot read.
-  private static func userRow(_ row: RawRow) -> UserRow? {
-    func text(_ column: UserColumn) -> String? { row.text(column.rawValue) }
+  private static func userRow(_ row: RawRow, _ users: UserStatements) -> UserRow? {
+    func text(_ column: UserColumn) -> String? { row.text(column.position) }
     func time(_ column: UserColumn) -> String? {
-      row.anyText(column.rawValue).flatMap { DjangoTime.read($0) == .impossible ? nil : $0 }
+      row.anyText(column.position).flatMap { DjangoTime.read($0) == .impossible ? nil : $0 }
     }
-    guard let id = row.integer(UserColumn.id.rawValue), let username = text(.username), let email = text(.email), let firstName = text(.firstName),
+    guard let id = users.id(row), let username = text(.username), let email = text(.email), let firstName = text(.firstName),
       let lastName = text(.lastName), let password = text(.password), let lastLogin = time(.lastLogin), let dateJoined = time(.dateJoined)
     else { return nil }
     var user = UserRow(
-      id: UserID(id), username: username, email: email, firstName: firstName, lastName: lastName, password: password, dateJoined: dateJoined)
+      id: id, username: username, email: email, firstName: firstName, lastName: lastName, password: password, dateJoined: dateJoined)
     user.isActive = row.isTrue(.isActive)
     user.isStaff = row.isTrue(.isStaff)
     user.isSuperuser = row.isTrue(.isSuperuser)
-    if !row.isNull(UserColumn.lastLogin.rawValue) { user.lastLogin = lastLogin }
+    if !row.isNull(UserColumn.lastLogin.position) { user.lastLogin = lastLogin }
     return user
   }
 }

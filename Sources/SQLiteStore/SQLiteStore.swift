@@ -6,20 +6,24 @@ public import PasswordReset
 public struct SQLiteStore: Sendable {
   let pool: DatabasePool
   let commits: GroupCommit
+  let userTable: UserTable
+  let users: UserStatements
   private let readers: SynchronousReaderPool
   private let files: DatabaseFiles
 
   /// Opens the file, and checks that every safety setting took effect. If there is no file, it creates one that only
   /// its owner can read.
   ///
+  /// - Parameter users: the site's users table.
   /// - Parameter onStatement: receives every SQL statement before it runs, without its values.
   /// - Parameter onReplaced: receives the reason, once, when the store finds that the file was removed or replaced.
   ///   From then on every call fails as unavailable.
   public init(
-    path: String, onStatement: (@Sendable (String) -> Void)? = nil, onReplaced: (@Sendable (String) -> Void)? = nil
+    path: String, users: UserTable = .django, onStatement: (@Sendable (String) -> Void)? = nil, onReplaced: (@Sendable (String) -> Void)? = nil
   ) throws(StoreOpenError) {
+    userTable = users
     do {
-      try SQLiteDatabase(path: path).preflight()
+      try SQLiteDatabase(path: path, users: users).preflight()
       try Self.createOwnerOnly(path)
       pool = try Self.openPool(path, Self.configuration(onStatement: onStatement))
       // GRDB sets its writer's synchronous mode to NORMAL when it turns WAL on.
@@ -28,12 +32,13 @@ public struct SQLiteStore: Sendable {
       try pool.barrierWriteWithoutTransaction { db in try Self.checkPragmas(db) }
       try pool.writeWithoutTransaction { db in try Self.checkWritable(db, path: path) }
       files = try pool.writeWithoutTransaction { db in try DatabaseFiles(of: db, path: path, onReplaced: onReplaced) }
-      readers = try SynchronousReaderPool(path: path, Self.configuration(busyTimeout: 0, onStatement: onStatement), files)
+      self.users = UserStatements(try pool.read { db in try UserTableCheck.mapping(of: users, db) } ?? .django)
+      readers = try SynchronousReaderPool(path: path, Self.configuration(busyTimeout: 0, onStatement: onStatement), self.users, files)
       try files.check()
     } catch {
       throw StoreOpenError(error, path)
     }
-    commits = GroupCommit(pool: pool, files: files)
+    commits = GroupCommit(pool: pool, files: files, userTable: users.name)
   }
 
   /// Opens the connections. SQLite ignores its busy timeout when another process turns WAL on at the same moment, so
@@ -78,7 +83,7 @@ public struct SQLiteStore: Sendable {
       throw StoreError(error)
     }
     // All readers are busy, or another process holds a lock. Wait for it on another thread.
-    return try await read { db in try db.cachedStatement(sql: query.sql).rows([parameter], result) }
+    return try await read { [users] db in try db.cachedStatement(sql: users.sql(query)).rows([parameter], result) }
   }
 
   /// Runs `work` in a transaction that is on disk when this returns. Unlike GRDB's `async` calls it completes even if

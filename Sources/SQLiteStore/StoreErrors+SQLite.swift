@@ -45,19 +45,6 @@ extension StoreOpenError {
     Self(.outdatedLibrary, "SQLite \(version) is too old; update the package libsqlite3-0 to at least \(SQLiteDatabase.minimumVersion)")
   }
 
-  /// The database is a site's, as the table `found` shows, and has no `auth_user`.
-  /// - Parameter hasUsers: whether `found` has the columns of a users table.
-  static func missingUserTable(found: String, hasUsers: Bool) -> Self {
-    Self(
-      .foreignUserTable,
-      hasUsers
-        ? "the database has users in the table \(found), but no table auth_user, which the service needs; it does not support a custom user model"
-        : """
-        the database belongs to a Django site, because it has the table \(found), but it has no table auth_user, which the service needs; run \
-        `manage.py migrate` first, or check DATABASE_URL
-        """)
-  }
-
   init(_ error: any Error, _ path: String) {
     if let error = error as? StoreOpenError {
       self = error

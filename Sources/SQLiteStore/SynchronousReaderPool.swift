@@ -17,10 +17,12 @@ final class SynchronousReaderPool: Sendable {
   private let path: String
   private let files: DatabaseFiles
   private let configuration: Configuration
+  private let users: UserStatements
   private let state = Mutex(State())
 
-  init(path: String, _ configuration: Configuration, _ files: DatabaseFiles) throws {
+  init(path: String, _ configuration: Configuration, _ users: UserStatements, _ files: DatabaseFiles) throws {
     self.path = path
+    self.users = users
     self.files = files
     var configuration = configuration
     // A connection that may write would create a new file where the database was removed.
@@ -28,7 +30,7 @@ final class SynchronousReaderPool: Sendable {
     self.configuration = configuration
     let first = try DatabaseQueue(path: path, configuration: configuration)
     try first.read { db in try SQLiteStore.checkPragmas(db, busyTimeout: 0) }
-    let reader = SynchronousReader(first)
+    let reader = SynchronousReader(first, users)
     state.withLock { $0 = State(idle: [reader], opened: 1) }
   }
 
@@ -63,7 +65,7 @@ final class SynchronousReaderPool: Sendable {
       state.withLock { $0.opened -= 1 }
       return nil
     }
-    return SynchronousReader(connection)
+    return SynchronousReader(connection, users)
   }
 }
 
@@ -77,8 +79,12 @@ private final class SynchronousReader: @unchecked Sendable {
   var isNew = true
   private var statements: [UserQuery: Statement] = [:]
   private let connection: DatabaseQueue
+  private let users: UserStatements
 
-  init(_ connection: DatabaseQueue) { self.connection = connection }
+  init(_ connection: DatabaseQueue, _ users: UserStatements) {
+    self.connection = connection
+    self.users = users
+  }
 
   func rows<Result>(_ query: UserQuery, _ parameter: RawParameter, _ result: (RawRow) -> Result) throws -> [Result] {
     try compiled(query).rows([parameter], result)
@@ -86,7 +92,7 @@ private final class SynchronousReader: @unchecked Sendable {
 
   private func compiled(_ query: UserQuery) throws -> Statement {
     if let statement = statements[query] { return statement }
-    let statement = try connection.unsafeRead { db in try db.makeStatement(sql: query.sql) }
+    let statement = try connection.unsafeRead { db in try db.makeStatement(sql: users.sql(query)) }
     statements[query] = statement
     return statement
   }

@@ -111,7 +111,6 @@ import Testing
       #expect(try await store.damagedUser(matching: identifier) == nil)
     }
     #expect(try await store.userRow(username: "a\0b") == nil)
-    #expect(try await store.setActive(false, username: "a\0") == false)
     #expect(try await store.userPage(.containing("a\0"), after: nil, limit: 5).rows == [])
     await #expect(throws: StoreError.self) { try await store.enqueue(.request("a\0@example.com"), audit: AuditRecord(.requested)) }
   }

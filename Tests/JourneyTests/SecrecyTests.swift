@@ -31,7 +31,7 @@ import Testing
         #expect(bytes.range(of: Data("a-Fine-pass-77".utf8)) == nil, "\(file)")
       }
       let log = harness.log.lines + harness.statements.lines
-      #expect(log.contains { $0.contains("Request") } && log.contains { $0.contains("UPDATE auth_user") })
+      #expect(log.contains { $0.contains("Request") } && log.contains { $0.contains(#"UPDATE "auth_user""#) })
       for secret in [mac, "a-Fine-pass-77", "alice@example.com", Harness.secretKey, Harness.oldPassword] {
         #expect(!log.contains { $0.contains(secret) })
       }

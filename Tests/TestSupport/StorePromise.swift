@@ -31,6 +31,11 @@ extension UserDirectory where Self: UserStore {
     guard case .added(let id) = try #require(await add([row]).first) else { throw UserIsMissing() }
     return try #require(await user(id: id))
   }
+
+  /// Makes a user active or inactive, and returns whether there is one with this key.
+  func setActive(_ isActive: Bool, _ id: UserID) async throws -> Bool {
+    try await update(id, try #require(userMapping.assignments(isActive: isActive)))
+  }
 }
 
 private struct UserIsMissing: Error {}

@@ -62,14 +62,14 @@ public let userDirectoryPromises: [StorePromise] = [
     #expect(try await store.userRow(username: "a")?.password == "x")
     #expect(try await store.userCount() == 2)
   },
-  StorePromise("activates and deactivates one user, and reports a name that no user has") { store in
+  StorePromise("activates and deactivates one user, and reports a key that no user has") { store in
     let (first, second) = (try await store.addUser("a"), try await store.addUser("b"))
-    #expect(try await store.setActive(false, username: "a"))
+    #expect(try await store.setActive(false, first.id))
     #expect(try await store.user(id: first.id)?.isActive == false)
     #expect(try await store.user(id: second.id)?.isActive == true)
-    #expect(try await store.setActive(true, username: "a"))
+    #expect(try await store.setActive(true, first.id))
     #expect(try await store.user(id: first.id)?.isActive == true)
-    #expect(try await store.setActive(true, username: "c") == false)
+    #expect(try await store.setActive(true, UserID(9_999)) == false)
   },
 ]
 

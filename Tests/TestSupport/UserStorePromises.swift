@@ -45,7 +45,7 @@ public let userStorePromises: [StorePromise] = [
     others[2].lastLogin = "2026-01-02 03:04:06"
     others[3].lastLogin = nil
     for other in others { #expect(try await store.setPassword(change(of: other, to: "y"), at: start) == nil, "\(other)") }
-    #expect(try await store.setActive(false, username: "a"))
+    #expect(try await store.setActive(false, user.id))
     #expect(try await store.setPassword(change(of: user, to: "y"), at: start) == nil)
     #expect(try await store.userRow(username: "a")?.password == "x")
     #expect(try await store.auditRows(AuditFilter(), limit: 10).isEmpty)

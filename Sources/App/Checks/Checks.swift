@@ -114,11 +114,11 @@ enum Checks {
 
   /// Checks the database without changing it.
   /// - Parameter isThorough: Whether to read the complete database.
-  static func ofDatabase(_ location: DatabaseLocation, isThorough: Bool) -> [Finding] {
-    if let path = location.path, let finding = ofMissingFile(path) { return [finding] }
+  static func ofDatabase(_ database: DatabaseSettings, isThorough: Bool) -> [Finding] {
+    if let path = database.path, let finding = ofMissingFile(path) { return [finding] }
     do {
-      let condition = try unopenedDatabase(location).inspect(isThorough: isThorough)
-      return findings(condition, isFile: location.path != nil)
+      let condition = try unopenedDatabase(database).inspect(isThorough: isThorough)
+      return findings(condition, isFile: database.path != nil)
     } catch {
       return [Finding(error)]
     }

@@ -31,8 +31,8 @@ struct BackupCommand: AsyncParsableCommand {
   }
 
   /// Backs up the database, and shows the progress if standard error is a terminal.
-  private func backUp(_ location: DatabaseLocation) throws -> BackupSummary {
-    guard let database = databaseToBackUp(location) else {
+  private func backUp(_ database: DatabaseSettings) throws -> BackupSummary {
+    guard let database = databaseToBackUp(database) else {
       throw CommandError(
         message: """
           This command copies an SQLite database. For PostgreSQL use pg_dump: it also copies the tables of the schema password_reset, \

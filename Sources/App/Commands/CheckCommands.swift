@@ -63,7 +63,7 @@ struct CheckCommand: AsyncParsableCommand {
     let environment = ProcessInfo.processInfo.environment
     do {
       let settings = try Settings(environment: environment)
-      let database = Checks.ofDatabase(settings.database.location, isThorough: true)
+      let database = Checks.ofDatabase(settings.database, isThorough: true)
       let mailServer = connect ? await Checks.ofMailServer(settings) : []
       return Checks.ofProcess() + Checks.ofCertificate(settings.http) + Checks.ofMailFolder(settings.mail) + database + mailServer
         + Checks.ofListeners(settings.http) + Checks.ofSettings(settings)
@@ -72,7 +72,7 @@ struct CheckCommand: AsyncParsableCommand {
       var others: [Finding] = []
       if let http = HTTPSettings(nextToErrorsIn: environment) { others += Checks.ofCertificate(http) + Checks.ofListeners(http) }
       if let mail = MailSettings(nextToErrorsIn: environment) { others += Checks.ofMailFolder(mail) }
-      if let database = DatabaseSettings(nextToErrorsIn: environment) { others += Checks.ofDatabase(database.location, isThorough: true) }
+      if let database = DatabaseSettings(nextToErrorsIn: environment) { others += Checks.ofDatabase(database, isThorough: true) }
       return error.findings + others.filter { !error.findings.contains($0) } + Checks.ofProcess() + error.warnings
     }
   }

@@ -8,7 +8,7 @@ enum DemoUser {
   private static let email = "demo@example.com"
 
   static func add(to settings: Settings) async throws {
-    let store = try openDatabase(settings.database.location)
+    let store = try openDatabase(settings.database)
     try store.migrate()
     guard try await !store.hasUsers() else { return }
     // A random password that no one knows: it only has to be reset. So the cheapest hash is enough.

@@ -16,8 +16,8 @@ struct UsersAddCommand: AsyncParsableCommand {
       """
   )
 
-  @Argument(help: "The user name. It must be unique and have at most 150 letters, digits and @.+-_ characters.")
-  var username: String
+  @Argument(help: "The user name, unless the users table has none. It must be unique and have at most 150 letters, digits and @.+-_ characters.")
+  var username: String?
 
   @Option(help: "The address for reset emails.")
   var email: String
@@ -34,15 +34,33 @@ struct UsersAddCommand: AsyncParsableCommand {
   func run() async throws {
     try await CommandError.withExitCodes {
       let store = try openStore()
-      let document = UserDocument([.username: username, .email: normalized(email), .firstName: firstName, .lastName: lastName])
-      var record = try document.record(now: Date())
+      let users = store.userMapping
+      try users.checkThatRowsCanBeAdded()
+      var document = UserDocument([.email: normalized(email), .firstName: firstName, .lastName: lastName])
+      document.values[.username] = try name(for: users)
+      var record = try document.record(now: Date(), for: users)
       if let password = try PasswordInput.new(stdin: passwordStdin, isOptional: true) {
         record.password = try PasswordInput.encode(password, for: record)
       }
       switch try await store.add([record]).first {
       case .added(let id): print("Added user \(id).")
-      default: throw CommandError(message: "A user with this name exists already. `password-reset users list` shows all users.")
+      default:
+        throw CommandError(
+          message: "A user with this \(users.hasUsernames ? "name" : "address") exists already. `password-reset users list` shows all users.")
       }
+    }
+  }
+
+  /// Returns the user name. In many sites, the address is the name.
+  private func name(for users: UserMapping) throws(CommandError) -> String? {
+    let isAddress = users.columns[.username] == users.columns[.email]
+    switch username {
+    case nil where isAddress: return normalized(email)
+    case nil where users.hasUsernames: throw CommandError(message: "Add the user name: users add NAME --email ADDRESS.", code: CommandError.usage)
+    case let name? where !users.hasUsernames || isAddress && name != normalized(email):
+      throw CommandError(
+        message: "The table \(users.table) has no user names other than the addresses. Leave out \(printable(name)).", code: CommandError.usage)
+    default: return username
     }
   }
 

@@ -11,7 +11,7 @@ struct UsersImportCommand: AsyncParsableCommand {
     abstract: "Add users from a file.",
     discussion: """
       Reads CSV, what MySQL and MariaDB write, JSON Lines, or the output of Django's `manage.py dumpdata auth.user`. The columns and members are \
-      \(UserDocument.Column.list); only username is required. groups and user_permissions are ignored. Times without a zone are in UTC. The password \
+      \(UserColumn.list); only username is required, or email if the users table has no user names. groups and user_permissions are ignored. Times without a zone are in UTC. The password \
       is a hash as Django stores it. Hashes of unknown algorithms verify no password, but their users can reset it.
 
         password-reset users import users.csv
@@ -56,6 +56,9 @@ struct UsersImportCommand: AsyncParsableCommand {
       var reader: UserFileReader
       do { reader = try UserFileReader(input, format: format, columns: names) } catch let error as UserFileReader.Broken { throw broken(error) }
       let store = try openStore()
+      try store.userMapping.checkThatRowsCanBeAdded()
+      try store.userMapping.checkFormat(format)
+      reader.nameColumn = store.userMapping.nameColumn
       var tally = Tally()
       // The size of standard input is unknown, so there is no progress bar.
       let progress = Progress(total: try? FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
@@ -75,7 +78,7 @@ struct UsersImportCommand: AsyncParsableCommand {
       while !isAtEnd {
         var batch: [(String, UserRow)] = []
         do {
-          isAtEnd = try !read(&batch, from: &reader, &tally)
+          isAtEnd = try !read(&batch, from: &reader, for: store.userMapping, &tally)
         } catch let error as UserFileReader.Broken {
           (isAtEnd, failure) = (true, broken(error))
         }
@@ -113,14 +116,16 @@ struct UsersImportCommand: AsyncParsableCommand {
   }
 
   /// Adds the next users of the file to a batch, with their places, and reports those that are refused. Returns false at the end.
-  private func read(_ batch: inout [(String, UserRow)], from reader: inout UserFileReader, _ tally: inout Tally) throws -> Bool {
+  private func read(
+    _ batch: inout [(String, UserRow)], from reader: inout UserFileReader, for users: UserMapping, _ tally: inout Tally
+  ) throws -> Bool {
     for _ in 0..<Self.batch {
       guard let entry = try reader.next() else { return false }
       do throws(UserDocument.Fault) {
-        batch.append((entry.place, try entry.user.get().record(now: Date(), choosesPassword: firstPasswordByEmail)))
+        batch.append((entry.place, try entry.user.get().record(now: Date(), for: users, choosesPassword: firstPasswordByEmail)))
       } catch {
         // There is no name if the user itself could not be read; `error` says why.
-        refuse(entry.place, error.reason, user: (try? entry.user.get())?.values[.username], &tally)
+        refuse(entry.place, error.reason, user: (try? entry.user.get())?.values[users.nameColumn], &tally)
       }
     }
     return true
@@ -138,7 +143,7 @@ struct UsersImportCommand: AsyncParsableCommand {
           tally.unknownHashes += 1
         }
       case .present: tally.present += 1
-      case .nameTaken: refuse(place, "username is taken by another user", user: row.username, &tally)
+      case .nameTaken: refuse(place, "\(store.userMapping.nameColumn.rawValue) is taken by another user", user: row.username, &tally)
       case .keyTaken: refuse(place, "id is taken by another user", user: row.username, &tally)
       }
     }
@@ -179,15 +184,17 @@ struct UsersExportCommand: AsyncParsableCommand {
   func run() async throws {
     try await CommandError.withExitCodes {
       let store = try openStore()
+      let format = format ?? output.flatMap(UserFileFormat.init(path:)) ?? .csv
+      try store.userMapping.checkFormat(format)
       let total = try await store.userCount()
-      var writer = try UserFileWriter(open(), format: format ?? output.flatMap(UserFileFormat.init(path:)) ?? .csv)
+      var writer = try UserFileWriter(open(), format: format)
       let progress = Progress(total: output == nil ? nil : total)
       var (written, damaged, last) = (0, 0, UserID?.none)
       repeat {
         let page = try await store.userPage(after: last, limit: 1000)
         let users = page.rows.map(UserDocument.init).filter { user in
           do throws(UserDocument.Fault) {
-            _ = try user.record(now: Date())
+            _ = try user.record(now: Date(), for: store.userMapping)
             return true
           } catch {
             printError("User \(user.values[.id] ?? "") was left out: \(error.reason)")
@@ -196,7 +203,7 @@ struct UsersExportCommand: AsyncParsableCommand {
         }
         try writer.write(users)
         for id in page.damaged { printError("The row of user \(id) is damaged and was left out.") }
-        if page.withoutKey > 0 { printError("Left out: \(counted(page.withoutKey, "row")) whose id is not a whole number.") }
+        if page.withoutKey > 0 { printError("Left out: \(counted(page.withoutKey, "row")) whose key is not \(store.userMapping.key.noun).") }
         damaged += page.damaged.count + page.withoutKey + page.rows.count - users.count
         (written, last) = (written + users.count, page.last)
         progress.show(written, "\(written) users")
@@ -213,6 +220,26 @@ struct UsersExportCommand: AsyncParsableCommand {
     let descriptor = Foundation.open(output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw CommandError(message: "Cannot create \(output): \(String(cString: strerror(errno))).") }
     return FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+  }
+}
+
+extension UserMapping {
+  /// Throws if a new row needs a value that the service does not have.
+  func checkThatRowsCanBeAdded() throws(CommandError) {
+    guard !unfilledColumns.isEmpty else { return }
+    let names = unfilledColumns.map { printable($0) }.joined(separator: ", ")
+    throw CommandError(
+      message: """
+        Cannot add users: the table \(table) has columns that are NOT NULL and have no default: \(names). Add users with the site's own tools, or give \
+        these columns a default in the database.
+        """)
+  }
+
+  /// Throws if the format is only for Django's own model.
+  fileprivate func checkFormat(_ format: UserFileFormat) throws(CommandError) {
+    if format == .dumpdata, table != UserTable.django.name {
+      throw CommandError(message: "The format dumpdata is only for the table auth_user. Use csv or jsonl.", code: CommandError.usage)
+    }
   }
 }
 

@@ -41,7 +41,7 @@ struct UsersListCommand: AsyncParsableCommand {
           print(json ? try summary.json() : table.row(record.id?.text ?? "", summary.state, record.username, record.email))
         }
         for id in page.damaged { printError("The row of user \(id) is damaged: Django cannot read it.") }
-        if page.withoutKey > 0 { printError("Not shown: \(counted(page.withoutKey, "row")) whose id is not a whole number.") }
+        if page.withoutKey > 0 { printError("Not shown: \(counted(page.withoutKey, "row")) whose key is not \(store.userMapping.key.noun).") }
         damaged += page.damaged.count + page.withoutKey
         last = page.last
       } while last != nil
@@ -61,8 +61,9 @@ struct UsersShowCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
-      let summary = UserSummary(try await openStore().existing(user))
-      print(json ? try summary.json() : summary.text())
+      let store = try openStore()
+      let summary = UserSummary(try await store.existing(user))
+      print(json ? try summary.json() : summary.text(store.userMapping))
     }
   }
 }
@@ -92,9 +93,16 @@ struct UsersDeactivateCommand: AsyncParsableCommand {
 private func setActive(_ isActive: Bool, _ user: String) async throws {
   try await CommandError.withExitCodes {
     let store = try openStore()
-    let record = try await store.existing(user)
-    guard try await store.setActive(isActive, username: record.username) else { throw CommandError.noUser }
-    print("User \(record.id?.text ?? "") is \(isActive ? "active" : "inactive").")
+    let users = store.userMapping
+    guard let id = try await store.existing(user).id else { throw CommandError.noUser }
+    guard !users.activity.isEmpty else {
+      throw CommandError(message: "The table \(users.table) has no column is_active, so every user may sign in. Set one in USERS_COLUMNS.")
+    }
+    guard let changes = users.assignments(isActive: isActive) else {
+      throw CommandError(message: "USERS_COLUMNS does not say which value makes a user inactive. Use the site's own tools.")
+    }
+    guard try await store.update(id, changes) else { throw CommandError.noUser }
+    print("User \(id) is \(isActive ? "active" : "inactive").")
   }
 }
 
@@ -124,13 +132,16 @@ struct UserSummary {
     return try Output.jsonLine(document)
   }
 
-  func text() -> String {
-    Output.list([
-      ("id", record.id?.text ?? ""), ("username", record.username), ("email", record.email), ("first name", record.firstName),
-      ("last name", record.lastName), ("state", state), ("password", password), ("staff", record.isStaff ? "yes" : "no"),
-      ("superuser", record.isSuperuser ? "yes" : "no"), ("last login", record.lastLogin.flatMap(DjangoTime.iso) ?? "never"),
-      ("joined", DjangoTime.iso(record.dateJoined) ?? "unknown"),
-    ])
+  func text(_ users: UserMapping) -> String {
+    let lines: [(UserColumn, String, String)] = [
+      (.id, "id", record.id?.text ?? ""), (.username, "username", record.username), (.email, "email", record.email),
+      (.firstName, "first name", record.firstName), (.lastName, "last name", record.lastName), (.id, "state", state),
+      (.password, "password", password), (.isStaff, "staff", record.isStaff ? "yes" : "no"),
+      (.isSuperuser, "superuser", record.isSuperuser ? "yes" : "no"),
+      (.lastLogin, "last login", record.lastLogin.flatMap(DjangoTime.iso) ?? "never"),
+      (.dateJoined, "joined", DjangoTime.iso(record.dateJoined) ?? "unknown"),
+    ]
+    return Output.list(lines.filter { users.columns[$0.0] != nil }.map { ($0.1, $0.2) })
   }
 }
 

@@ -1,13 +1,17 @@
 import Foundation
+import PasswordReset
 
 /// Where the database is.
 struct DatabaseSettings: SettingsGroup, Sendable {
   let location: DatabaseLocation
+  /// The site's users table.
+  let users: UserTable
 
   /// The path of an SQLite database.
   var path: String? { location.path }
 
   init(from reader: inout SettingsReader) {
+    users = UserTable(from: &reader)
     let password = reader.optionalString(.databasePassword)
     let usesUTC = reader.boolean(.useTZ)
     let url = reader.value(.databaseURL, Self.checked)

@@ -13,6 +13,8 @@ enum SettingName: String, CaseIterable {
   case adminPort = "ADMIN_PORT"
   case databaseURL = "DATABASE_URL"
   case databasePassword = "DATABASE_PASSWORD"
+  case usersTable = "USERS_TABLE"
+  case usersColumns = "USERS_COLUMNS"
   case secretKey = "SECRET_KEY"
   case secretKeyFallbacks = "SECRET_KEY_FALLBACKS"
   case passwordResetTimeout = "PASSWORD_RESET_TIMEOUT"
@@ -70,7 +72,7 @@ enum SettingName: String, CaseIterable {
   }
 
   /// Whether the value is JSON. The settings file can contain such a value as plain YAML.
-  var isJSON: Bool { self == .authPasswordValidators || self == .emailExtraContext }
+  var isJSON: Bool { [.authPasswordValidators, .emailExtraContext, .usersColumns].contains(self) }
 
   /// The default value as text, or `nil` if the setting is required, optional, or has a default that depends on others.
   var defaultValue: String? {
@@ -79,6 +81,8 @@ enum SettingName: String, CaseIterable {
     case .httpPort: "8080"
     case .adminPort: "8081"
     case .databaseURL: "sqlite:password-reset.sqlite3"
+    case .usersTable: "auth_user"
+    case .usersColumns: "{}"
     case .passwordResetTimeout: "3600"
     case .timeZone: "UTC"
     case .siteName, .emailHost: "localhost"

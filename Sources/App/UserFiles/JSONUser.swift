@@ -1,4 +1,5 @@
 import Foundation
+import PasswordReset
 
 /// A user in JSON: the members of the user, or an object with the model, the key and the members, as Django's `dumpdata` writes it.
 struct JSONUser: Decodable {
@@ -57,10 +58,10 @@ struct JSONUser: Decodable {
   }
 
   /// Refuses unknown members, so that a typing error in a name does not look like a missing value.
-  private static func values(from decoder: any Decoder) throws -> [UserDocument.Column: String] {
-    var values: [UserDocument.Column: String] = [:]
-    for (name, value) in try decoder.singleValueContainer().decode([String: Value].self) where !UserDocument.Column.ignored.contains(name) {
-      guard let column = UserDocument.Column(rawValue: name) else { throw UserDocument.Fault(reason: UserDocument.Column.unknown(name)) }
+  private static func values(from decoder: any Decoder) throws -> [UserColumn: String] {
+    var values: [UserColumn: String] = [:]
+    for (name, value) in try decoder.singleValueContainer().decode([String: Value].self) where !UserColumn.ignored.contains(name) {
+      guard let column = UserColumn(rawValue: name) else { throw UserDocument.Fault(reason: UserColumn.unknown(name)) }
       switch value {
       case .null: continue
       case .text(let text): values[column] = text

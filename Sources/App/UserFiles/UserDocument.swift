@@ -4,81 +4,82 @@ import PasswordReset
 import Text
 
 /// A user in a file: texts by column. A column without a text is NULL, and gets Django's default.
+///
+/// The columns of CSV and the members of JSON have Django's names, not those of the users table.
 struct UserDocument: Encodable, Equatable {
-  /// The columns of CSV and the members of JSON. They have Django's names.
-  enum Column: String, CodingKey, CaseIterable {
-    case id, username, email, firstName = "first_name", lastName = "last_name", password, isActive = "is_active", isStaff = "is_staff"
-    case isSuperuser = "is_superuser", lastLogin = "last_login", dateJoined = "date_joined"
-
-    static let list = allCases.map(\.rawValue).joined(separator: ", ")
-    /// What Django's dumps and its admin's exports also contain. An import ignores them.
-    static let ignored: Set<String> = ["groups", "user_permissions"]
-
-    /// Returns the reason why there is no column of this name, with the one that is probably meant. The name comes from a
-    /// file, so only a part of it is shown.
-    static func unknown(_ name: String) -> String {
-      func letters(_ text: String) -> String { text.lowercased().filter(\.isLetter) }
-      let similar = allCases.first { letters($0.rawValue) == letters(name) || letters(name) == "mail" && $0 == .email }
-      let shown = "there is no column \(printable(String(name.prefix(40))).debugDescription); "
-      return shown + (similar.map { "did you mean \($0.rawValue)?" } ?? "the columns are \(list)")
-    }
-  }
-
   /// The reason why a user is refused. The message is for the operator.
   struct Fault: Error, Equatable {
     var reason: String
   }
 
-  var values: [Column: String]
+  var values: [UserColumn: String]
 
-  init(_ values: [Column: String]) { self.values = values }
+  init(_ values: [UserColumn: String]) { self.values = values }
 
   init(_ row: UserRow) {
     values = [
-      .username: row.username, .email: row.email, .firstName: row.firstName, .lastName: row.lastName, .password: row.password,
+      .email: row.email, .firstName: row.firstName, .lastName: row.lastName, .password: row.password,
       .isActive: "\(row.isActive)", .isStaff: "\(row.isStaff)", .isSuperuser: "\(row.isSuperuser)",
     ]
     values[.id] = row.id?.text
+    if !row.username.isEmpty { values[.username] = row.username }
     values[.lastLogin] = row.lastLogin.flatMap(DjangoTime.iso)
     values[.dateJoined] = DjangoTime.iso(row.dateJoined) ?? row.dateJoined
   }
 
   func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: Column.self)
-    for column in Column.allCases {
+    var container = encoder.container(keyedBy: UserColumn.self)
+    for column in UserColumn.allCases {
       switch column {
-      case .id: try container.encodeIfPresent(values[.id].flatMap(Int64.init), forKey: .id)
+      case .id: try container.encodeIfPresent(values[.id].map { UserID($0) }, forKey: .id)
       case .isActive, .isStaff, .isSuperuser: try container.encode(values[column] == "true", forKey: column)
       default: try container.encode(values[column], forKey: column)
       }
     }
   }
 
-  /// Returns the user to add. Throws ``Fault`` for values that Django's model would refuse.
+  /// Returns the user to add. Throws ``Fault`` for values that Django's model would refuse, or that the users table cannot
+  /// hold.
   /// - Parameters:
   ///   - now: the time of joining, if the file does not contain one.
+  ///   - users: the users table.
   ///   - choosesPassword: whether a user without a hash may choose a password by email.
-  func record(now: Date, choosesPassword: Bool = false) throws(Fault) -> UserRow {
-    guard let username = values[.username], !username.isEmpty else { throw Fault(reason: "username is missing") }
-    guard let name = Username.normalized(username) else {
-      throw Fault(reason: "username must have at most 150 characters, only letters, digits and @.+-_")
-    }
+  func record(now: Date, for users: UserMapping, choosesPassword: Bool = false) throws(Fault) -> UserRow {
+    let name = users.hasUsernames ? try self.name(isDjango: users.isDjango) : ""
+    if users.nameColumn == .email, values[.email] ?? "" == "" { throw Fault(reason: "email is missing") }
     let email = values[.email] ?? ""
     guard email.isEmpty || EmailValidator.accepts(email) && email.unicodeScalars.count <= 254 else {
       throw Fault(reason: "email is not a valid email address")
     }
     var user = UserRow(
-      id: try key(), username: name, email: email, firstName: try text(.firstName), lastName: try text(.lastName),
+      id: try key(users.key), username: name, email: email, firstName: try text(.firstName), lastName: try text(.lastName),
       password: try encodedPassword(choosesPassword), dateJoined: try time(.dateJoined) ?? DjangoTime.text(of: now))
     if let isActive = try flag(.isActive) { user.isActive = isActive }
     if let isStaff = try flag(.isStaff) { user.isStaff = isStaff }
     if let isSuperuser = try flag(.isSuperuser) { user.isSuperuser = isSuperuser }
     user.lastLogin = try time(.lastLogin)
+    guard user.isActive || users.activity.isEmpty || users.assignments(isActive: false) != nil else {
+      throw Fault(reason: "the user is inactive, and USERS_COLUMNS does not say how the table marks such users")
+    }
     return user
   }
 
-  private func key() throws(Fault) -> UserID? {
+  private func name(isDjango: Bool) throws(Fault) -> String {
+    guard let username = values[.username], !username.isEmpty else { throw Fault(reason: "username is missing") }
+    if let name = Username.normalized(username) { return name }
+    if isDjango { throw Fault(reason: "username must have at most 150 characters, only letters, digits and @.+-_") }
+    guard username.utf8.count <= 255, username.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {
+      throw Fault(reason: "username must have at most 255 bytes, and no control characters")
+    }
+    return username
+  }
+
+  private func key(_ key: UserKey) throws(Fault) -> UserID? {
     guard let text = values[.id] else { return nil }
+    guard key == .integer else {
+      guard let id = key.id(text) else { throw Fault(reason: "id must be \(key.noun)") }
+      return id
+    }
     // The range of Django's AutoField. SQLite could not assign another id after the largest number that it can store.
     guard let id = Int64(text), (1...Int64(Int32.max)).contains(id) else { throw Fault(reason: "id must be a number from 1 to \(Int32.max)") }
     return UserID(id)
@@ -103,7 +104,7 @@ struct UserDocument: Encodable, Equatable {
   }
 
   /// Reads what Django's `BooleanField` and databases write, in any case.
-  private func flag(_ column: Column) throws(Fault) -> Bool? {
+  private func flag(_ column: UserColumn) throws(Fault) -> Bool? {
     switch values[column]?.lowercased() {
     case nil, "": return nil
     case "true", "1", "t": return true
@@ -112,7 +113,7 @@ struct UserDocument: Encodable, Equatable {
     }
   }
 
-  private func text(_ column: Column) throws(Fault) -> String {
+  private func text(_ column: UserColumn) throws(Fault) -> String {
     let text = values[column] ?? ""
     guard text.unicodeScalars.count <= 150, !text.unicodeScalars.contains("\0") else {
       throw Fault(reason: "\(column.rawValue) has more than 150 characters, or contains NUL")
@@ -120,12 +121,27 @@ struct UserDocument: Encodable, Equatable {
     return text
   }
 
-  private func time(_ column: Column) throws(Fault) -> String? {
+  private func time(_ column: UserColumn) throws(Fault) -> String? {
     // `mysql --batch` writes NULL as a word.
     guard let text = values[column], !["", "NULL"].contains(text) else { return nil }
     guard let time = DjangoTime.stored(text) else {
       throw Fault(reason: "\(column.rawValue) must be a time such as 2026-11-20T22:09:52Z or 2026-11-20 22:09:52+02")
     }
     return time
+  }
+}
+
+extension UserColumn {
+  static let list = allCases.map(\.rawValue).joined(separator: ", ")
+  /// What Django's dumps and its admin's exports also contain. An import ignores them.
+  static let ignored: Set<String> = ["groups", "user_permissions"]
+
+  /// Returns the reason why there is no column of this name, with the one that is probably meant. The name comes from a
+  /// file, so only a part of it is shown.
+  static func unknown(_ name: String) -> String {
+    func letters(_ text: String) -> String { text.lowercased().filter(\.isLetter) }
+    let similar = allCases.first { letters($0.rawValue) == letters(name) || letters(name) == "mail" && $0 == .email }
+    let shown = "there is no column \(printable(String(name.prefix(40))).debugDescription); "
+    return shown + (similar.map { "did you mean \($0.rawValue)?" } ?? "the columns are \(list)")
   }
 }

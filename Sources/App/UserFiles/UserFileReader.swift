@@ -1,4 +1,5 @@
 import Foundation
+import PasswordReset
 
 /// The formats for the import and export of users.
 enum UserFileFormat: String, CaseIterable {
@@ -47,11 +48,13 @@ struct UserFileReader {
   static let arrayLimit = 64 << 20
 
   private let format: UserFileFormat
+  /// The column that the file must have.
+  var nameColumn = UserColumn.username
   private let csv = CSVReader()
   private var outfile = OutfileReader()
   private var lines: LineReader
   /// The columns of the header, with `nil` for those that are ignored.
-  private var header: [UserDocument.Column?] = []
+  private var header: [UserColumn?] = []
   private var array: (users: [JSONUser], next: Int, bytes: Int)?
 
   /// Reads the start of a file. Throws ``Broken`` if it cannot be a file of users in this format.
@@ -85,6 +88,7 @@ struct UserFileReader {
 
   private mutating func nextRecord() throws -> Entry? {
     if header.isEmpty { header = try readHeader() }
+    guard header.contains(nameColumn) else { throw Broken(line: nil, "the column \(nameColumn.rawValue) is missing") }
     guard let (line, values) = try nextValues() else { return nil }
     guard values.count == header.count else {
       return Entry(place: ":\(line)", user: .failure(.init(reason: "there are \(values.count) values for \(counted(header.count, "column"))")))
@@ -97,7 +101,7 @@ struct UserFileReader {
     return Entry(place: ":\(line)", user: .success(user))
   }
 
-  private mutating func readHeader() throws -> [UserDocument.Column?] {
+  private mutating func readHeader() throws -> [UserColumn?] {
     guard let (line, values) = try nextValues() else {
       throw Broken(line: 1, "the file is empty; its first line must name the columns")
     }
@@ -108,14 +112,12 @@ struct UserFileReader {
   }
 
   /// Returns the columns with these names, and `nil` for those that are ignored.
-  private static func columns(_ names: [String], line: Int?) throws -> [UserDocument.Column?] {
-    let columns = names.map(UserDocument.Column.init(rawValue:))
-    for (name, column) in zip(names, columns) where column == nil && !UserDocument.Column.ignored.contains(name) {
-      throw Broken(line: line, UserDocument.Column.unknown(name))
+  private static func columns(_ names: [String], line: Int?) throws -> [UserColumn?] {
+    let columns = names.map(UserColumn.init(rawValue:))
+    for (name, column) in zip(names, columns) where column == nil && !UserColumn.ignored.contains(name) {
+      throw Broken(line: line, UserColumn.unknown(name))
     }
-    guard Set(names).count == names.count, columns.contains(.username) else {
-      throw Broken(line: line, "the columns must be named once each, and username must be one of them")
-    }
+    guard Set(names).count == names.count else { throw Broken(line: line, "each column must be named once") }
     return columns
   }
 

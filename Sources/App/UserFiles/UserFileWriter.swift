@@ -1,4 +1,5 @@
 import Foundation
+import PasswordReset
 
 /// Writes users to a file that ``UserFileReader`` can read. Django can read the `dumpdata` format.
 struct UserFileWriter {
@@ -37,7 +38,7 @@ struct UserFileWriter {
   init(_ file: FileHandle, format: UserFileFormat) throws {
     (self.file, self.format) = (file, format)
     switch format {
-    case .csv: try write(UserDocument.Column.list.replacing(", ", with: ",") + "\n")
+    case .csv: try write(UserColumn.list.replacing(", ", with: ",") + "\n")
     // The command refuses mysql before it creates the file.
     case .jsonl, .mysql: break
     case .dumpdata: try write("[")
@@ -48,7 +49,7 @@ struct UserFileWriter {
     var text = Data()
     for user in users {
       switch format {
-      case .csv: text += Data((UserDocument.Column.allCases.map { Self.csv(user.values[$0]) }.joined(separator: ",") + "\n").utf8)
+      case .csv: text += Data((UserColumn.allCases.map { Self.csv(user.values[$0]) }.joined(separator: ",") + "\n").utf8)
       case .jsonl, .mysql: text += try Output.encoder.encode(user) + Data("\n".utf8)
       case .dumpdata: text += Data((isFirst ? "\n" : ",\n").utf8) + (try Output.encoder.encode(DumpedObject(user)))
       }

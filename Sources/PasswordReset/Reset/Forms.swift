@@ -39,10 +39,11 @@ public struct PasswordResetForm: Sendable {
   }
 
   /// Returns the identifier, of which there must be exactly one, or throws the errors of all fields.
-  func clean() throws(FormErrors) -> AccountIdentifier {
+  /// - Parameter hasUsernames: whether a user name identifies a user. Otherwise, the form has no such field.
+  func clean(hasUsernames: Bool = true) throws(FormErrors) -> AccountIdentifier {
     var errors: [String: [FieldError]] = [:]
     checkLocale(locale, &errors)
-    switch (email, username) {
+    switch (email, hasUsernames ? username : .missing) {
     case (_, .missing):
       let address = cleanText(email, field: "email", maximumLength: Self.emailMaximumLength, &errors) { address in
         EmailValidator.accepts(address) ? nil : FieldError(code: "invalid", LocalizableMessage("Enter a valid email address."))

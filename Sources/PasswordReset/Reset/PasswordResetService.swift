@@ -45,7 +45,7 @@ public struct PasswordResetService: Sendable {
   /// It reads nothing about users, so it cannot reveal whether an account exists: the worker finds out after the response.
   /// - Parameter locale: The language tag of the email.
   public func requestReset(_ form: PasswordResetForm, locale: String, requestID: String) async throws(PasswordResetError) {
-    let identifier = try validated { () throws(FormErrors) in try form.clean() }
+    let identifier = try validated { () throws(FormErrors) in try form.clean(hasUsernames: context.users.hasUsernames) }
     let job = leases.makeJob(.resetRequest(identifier), locale: locale, requestID: requestID)
     let audit = AuditRecord(.requested, identifierKey: context.identifierHasher.key(for: identifier))
     do {

@@ -5,7 +5,7 @@ public import Foundation
 public struct User: Sendable, Equatable {
   /// The primary key.
   public var id: UserID
-  /// The user name.
+  /// The user name, which is empty if the users table has none.
   public var username: String
   /// The email address, which may be empty.
   public var email: String
@@ -45,6 +45,9 @@ public struct User: Sendable, Equatable {
 
 /// The users of the site, as far as a reset needs them.
 public protocol UserStore: Sendable {
+  /// Whether the users table has user names. If not, a user can only be found by the address.
+  var hasUsernames: Bool { get }
+
   /// Returns the key that `text` names, or `nil` unless the text is the canonical form of a key in this table. It reads
   /// nothing.
   func userID(_ text: String) -> UserID?

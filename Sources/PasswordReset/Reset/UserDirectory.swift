@@ -7,8 +7,8 @@ public protocol UserDirectory: Sendable {
   /// - Parameter after: ``UserPage/last`` of the page before, or `nil` for the first page.
   func userPage(_ selection: UserSelection, after id: UserID?, limit: Int) async throws(StoreError) -> UserPage
 
-  /// Returns the user with this name, or `nil` if there is none or the row is damaged.
-  func userRow(username: String) async throws(StoreError) -> UserRow?
+  /// How the users table holds the users.
+  var userMapping: UserMapping { get }
 
   /// Returns whether the table has rows, damaged ones included.
   func hasUsers() async throws(StoreError) -> Bool
@@ -16,18 +16,25 @@ public protocol UserDirectory: Sendable {
   /// Returns the number of rows, damaged ones included.
   func userCount() async throws(StoreError) -> Int
 
-  /// Adds users in one transaction. It skips users whose name or key is taken, and adds the others.
+  /// Adds users in one transaction. It skips users whose name or key is taken, and adds the others. In a table without user
+  /// names, the address is the name.
   /// - Returns: for each of the rows, in their order, what happened to it.
   func add(_ rows: [UserRow]) async throws(StoreError) -> [UserAddition]
 
-  /// Sets whether a user may sign in and reset the password.
+  /// Changes the columns that make a user active or inactive.
+  /// - Parameter changes: see ``UserMapping/assignments(isActive:)``.
   /// - Returns: `false` if there is no such user.
-  func setActive(_ isActive: Bool, username: String) async throws(StoreError) -> Bool
+  func update(_ id: UserID, _ changes: [ActiveChange]) async throws(StoreError) -> Bool
 }
 
 extension UserDirectory {
   /// Returns up to `limit` of all users in the order of their keys.
   public func userPage(after id: UserID?, limit: Int) async throws(StoreError) -> UserPage { try await userPage(.all, after: id, limit: limit) }
+
+  /// Returns the user with this name, or `nil` if there is none or the row is damaged.
+  public func userRow(username: String) async throws(StoreError) -> UserRow? {
+    try await userPage(.username(username), after: nil, limit: 1).rows.first
+  }
 
   /// Adds a user as Django's `create_user` does.
   /// - Returns: the new key, or `nil` if the name is taken.
@@ -41,7 +48,7 @@ extension UserDirectory {
 /// Selects rows of the users table.
 public enum UserSelection: Sendable {
   case all
-  /// The user with this name.
+  /// The user with this name; none if the table has no user names.
   case username(String)
   /// The users with this address, under ASCII case folding.
   case email(String)

@@ -11,6 +11,8 @@ public protocol DatabaseInspector: Sendable {
 public struct DatabaseCondition: Sendable, Equatable {
   /// Whether migrations are pending.
   public var hasPendingMigrations: Bool
+  /// How the users table holds the users, or `nil` if there is none yet.
+  public var users: UserMapping?
   /// How many rows of the users table Django cannot read; 0 if the inspection was not thorough.
   public var damagedUsers: Int
   /// Whether the site uses django-allauth, whose reset links are of another kind than Django's.
@@ -18,8 +20,9 @@ public struct DatabaseCondition: Sendable, Equatable {
   /// What the operator should change in the database or its server.
   public var risks: [DatabaseRisk]
 
-  public init(hasPendingMigrations: Bool, damagedUsers: Int = 0, hasAllauth: Bool = false, risks: [DatabaseRisk] = []) {
+  public init(hasPendingMigrations: Bool, users: UserMapping?, damagedUsers: Int = 0, hasAllauth: Bool = false, risks: [DatabaseRisk] = []) {
     self.hasPendingMigrations = hasPendingMigrations
+    self.users = users
     self.damagedUsers = damagedUsers
     self.hasAllauth = hasAllauth
     self.risks = risks

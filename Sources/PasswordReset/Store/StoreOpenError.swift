@@ -19,7 +19,7 @@ public struct StoreOpenError: Error, Sendable, CustomStringConvertible {
     case damaged
     /// A newer release wrote the schema.
     case newerSchema
-    /// The users table is not Django's, is missing from a site's database, or cannot be used.
+    /// The users table is missing from a site's database, lacks columns, or cannot be used.
     case foreignUserTable
     /// The database library lacks a feature that our tables need.
     case outdatedLibrary
@@ -37,15 +37,28 @@ public struct StoreOpenError: Error, Sendable, CustomStringConvertible {
 
 // The texts that are the same for every store.
 extension StoreOpenError {
-  /// There is an `auth_user` that is not Django's.
-  public static func foreignUserTable(missing: [String]) -> Self {
-    Self(.foreignUserTable, "the table auth_user is not Django's: it has no column \(missing.joined(separator: ", ")); check DATABASE_URL")
+  /// There is a users table, but the service cannot use it.
+  /// - Parameter faults: what is wrong; each begins with the column that it concerns.
+  public static func unusableUserTable(_ table: String, faults: [String]) -> Self {
+    let list = faults.count == 1 ? faults[0] : "\n" + faults.map { "  - \($0)" }.joined(separator: "\n") + "\n"
+    let end = list.hasSuffix("\n") ? "" : [".", "?"].contains(list.last) ? " " : ". "
+    return Self(
+      .foreignUserTable, "the table \(table) cannot be used: \(list)\(end)Check DATABASE_URL, USERS_TABLE and USERS_COLUMNS. Nothing was changed")
   }
 
-  /// There is an `auth_user`, but the service cannot use it.
-  public static func unusableUserTable(reason: String) -> Self {
-    Self(
-      .foreignUserTable,
-      "the table auth_user cannot be used: \(reason); the service needs the auth_user of django.contrib.auth. Nothing was changed")
+  /// The database belongs to a site and has no users table of this name.
+  /// - Parameters:
+  ///   - candidates: the tables that have the columns of a users table.
+  ///   - djangoTable: a table that shows that the site is a Django site.
+  public static func missingUserTable(_ table: String, candidates: [String], djangoTable: String?) -> Self {
+    let remedy =
+      if let candidate = candidates.first {
+        "did you mean USERS_TABLE=\(candidate)? docs/users-table.md says how to name its columns"
+      } else if let djangoTable {
+        "it belongs to a Django site, because it has the table \(djangoTable): run `manage.py migrate` first, or check USERS_TABLE and DATABASE_URL"
+      } else {
+        "check USERS_TABLE and DATABASE_URL"
+      }
+    return Self(.foreignUserTable, "the database has no table \(table); \(remedy)")
   }
 }

@@ -263,8 +263,8 @@ ERRORS: dict[str, tuple[str, str, Prepare]] = {
     "a site that is not migrated yet": ("E014", "manage.py migrate", made_by("CREATE TABLE django_migrations (id integer PRIMARY KEY)")),
     "a site with content types alone": ("E014", "django_content_type", made_by("CREATE TABLE django_content_type (id integer PRIMARY KEY)")),
     "users that are a view": ("E014", "view", made_by("CREATE TABLE u (id integer); CREATE VIEW auth_user AS SELECT * FROM u")),
-    "a UUID as key": ("E014", "char(32)", with_key("id char(32) NOT NULL PRIMARY KEY")),
-    "a text as key": ("E014", "TEXT", with_key("id text NOT NULL PRIMARY KEY")),
+    "a key that is a time": ("E014", "datetime", with_key("id datetime NOT NULL PRIMARY KEY")),
+    "a key that is a blob": ("E014", "BLOB", with_key("id blob NOT NULL PRIMARY KEY")),
     "a key without a type": ("E014", "no type", with_key("id PRIMARY KEY")),
     "no key": ("E014", "primary key", with_key("id integer NOT NULL")),
     "a key of two columns": ("E014", "primary key", with_key("id integer NOT NULL, PRIMARY KEY (id, username)")),
@@ -316,7 +316,7 @@ def assert_is_found(findings: list[Finding], level: str, number: str, words: str
     of_level = [finding for finding in findings if finding.level == level]
     assert [finding.number for finding in of_level] == [number], findings
     assert words in f"{of_level[0].message} {of_level[0].hint}"
-    assert len(of_level[0].message) < 300
+    assert all(len(line) < 300 for line in of_level[0].message.splitlines())
 
 
 @pytest.mark.parametrize("what", ERRORS)

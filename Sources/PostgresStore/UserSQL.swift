@@ -1,0 +1,103 @@
+import PasswordReset
+
+/// Writes the parts of statements that concern the columns of a users table.
+struct UserSQL {
+  static let zonedTime = "timestamp with time zone"
+
+  let mapping: UserMapping
+  /// The name of the table with its schema, quoted.
+  let table: String
+  /// The types of the table's columns, as SQL writes them.
+  let types: [String: String]
+
+  /// The quoted name of the key's column.
+  var key: String { column(.id) }
+
+  /// Returns the quoted name of a column that the table has.
+  func column(_ column: UserColumn) -> String { quoted(identifier: mapping.columns[column] ?? column.rawValue) }
+
+  /// Returns a parameter as a value that the key's column can be compared with.
+  func keyParameter(_ parameter: String) -> String {
+    let type = types[mapping.columns[.id] ?? "id"] ?? ""
+    switch mapping.key {
+    case .integer: return "\(parameter)::bigint"
+    case .uuid where type == "uuid": return "\(parameter)::uuid"
+    // The comparison of `character` with `text` could not use the index.
+    case .uuid, .uuidDigits, .text: return type == "character" ? "\(parameter)::bpchar" : "\(parameter)::text"
+    }
+  }
+
+  /// Returns the expressions of several columns, for a SELECT; the key as text, and times in a zone.
+  func list(_ columns: [UserColumn], _ zone: String) -> String {
+    columns.map { $0 == .id ? "\(key)::text" : expression($0, zone) }.joined(separator: ", ")
+  }
+
+  /// Returns an expression for a column. It has a value even if the table has no such column.
+  func expression(_ column: UserColumn, _ zone: String) -> String {
+    if column == .isActive { return activity }
+    let exists = mapping.columns[column] != nil
+    switch column.valueKind {
+    case .text: return exists ? "coalesce(\(self.column(column))::text, '')" : "''"
+    case .boolean: return exists ? self.column(column) : "false"
+    case .time: return exists ? text(ofTime: column, zone) : "NULL"
+    case .other: return self.column(column)
+    }
+  }
+
+  private var activity: String {
+    mapping.activity.isEmpty ? "true" : mapping.activity.map { "(\(condition($0)))" }.joined(separator: " AND ")
+  }
+
+  private func condition(_ condition: ActiveValues) -> String {
+    let column = quoted(identifier: condition.column)
+    if types[condition.column] == "boolean", condition.values == [.boolean(true)] { return "\(column) IS TRUE" }
+    return condition.values.map { "\(column) IS NOT DISTINCT FROM \(literal($0, for: condition.column))" }.joined(separator: " OR ")
+  }
+
+  /// Returns a value as a literal of the column's type.
+  func literal(_ value: ActiveValues.Value, for column: String) -> String {
+    let text: String
+    switch value {
+    case .null: text = "NULL"
+    case .boolean(let isTrue): text = isTrue ? "true" : "false"
+    case .number(let number): text = "'\(number)'"
+    case .text(let string): text = quoted(literal: string)
+    }
+    return "\(text)::\(types[column] ?? "text")"
+  }
+
+  /// The condition that the address is the parameter, as Django's `iexact` compares it on PostgreSQL.
+  func hasEmail(_ parameter: String) -> String { "UPPER(\(column(.email))::text) = UPPER(\(parameter)::text)" }
+
+  /// The condition that the user name is the parameter.
+  func hasUsername(_ parameter: String) -> String {
+    mapping.hasUsernames ? "\(column(.username)) = \(parameter)::text" : "\(parameter)::text IS NULL"
+  }
+
+  /// The condition that the user has the name in the parameter. In a table without names, the address is the name.
+  func hasName(_ parameter: String) -> String {
+    if mapping.hasUsernames { return hasUsername(parameter) }
+    return "\(hasEmail(parameter)) AND \(column(.email))::text = \(parameter)::text COLLATE \"C\""
+  }
+
+  /// Returns the time of the last sign-in in a zone, to the second.
+  func loginSecond(_ zone: String) -> String {
+    guard mapping.columns[.lastLogin] != nil else { return "NULL::timestamp" }
+    return "date_trunc('second', \(inZone(.lastLogin, zone)))"
+  }
+
+  private func inZone(_ column: UserColumn, _ zone: String) -> String {
+    // A time without a zone is already what the site's clock shows.
+    isZoned(column) ? "\(self.column(column)) AT TIME ZONE \(zone)" : self.column(column)
+  }
+
+  func isZoned(_ column: UserColumn) -> Bool { mapping.columns[column].flatMap { types[$0] } == Self.zonedTime }
+
+  /// Returns an expression for a time in a zone as text with its era; `infinite` is a time that Django cannot read.
+  private func text(ofTime column: UserColumn, _ zone: String) -> String {
+    """
+    CASE WHEN isfinite(\(self.column(column))) THEN to_char(\(inZone(column, zone)), 'YYYY-MM-DD HH24:MI:SS.US AD') \
+    WHEN \(self.column(column)) IS NOT NULL THEN 'infinite' END
+    """
+  }
+}

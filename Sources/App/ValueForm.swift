@@ -77,7 +77,9 @@ extension SettingName {
   /// Whether the value is a list separated by commas.
   fileprivate var isList: Bool {
     switch self {
-    case .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .secretKeyFallbacks, .passwordHasherOptions, .emailRateLimit: true
+    case .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .secretKeyFallbacks, .passwordHasherOptions, .passwordFormatOptions,
+      .emailRateLimit:
+      true
     case .rateLimitRequests, .rateLimitLinks, .rateLimitMails, .rateLimitMailsTotal: true
     default: false
     }

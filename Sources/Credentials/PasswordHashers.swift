@@ -3,6 +3,8 @@
 public struct PasswordHashers: Sendable {
   /// The hasher for new passwords.
   public let preferred: any PasswordHasher
+  /// How the users table writes a hash.
+  public let format: PasswordFormat
 
   /// The hashers that can verify a stored password. Their costs do not matter, because a stored hash contains its own.
   private static let known: [any PasswordHasher] = [
@@ -10,17 +12,31 @@ public struct PasswordHashers: Sendable {
     BCryptPasswordHasher(isPrehashed: true), BCryptPasswordHasher(isPrehashed: false),
   ]
 
-  /// Creates the hashers; `preferred` hashes new passwords.
-  public init(preferred: any PasswordHasher = PBKDF2PasswordHasher()) { self.preferred = preferred }
-
-  /// Returns whether `encoded` was made from `password`, like Django's `check_password`. It is slow, so never call it on
-  /// an event loop.
-  public func verify(_ password: String, encoded: String) -> Bool {
-    Self.hasher(of: encoded)?.verify(password, encoded: encoded) ?? false
+  /// Creates the hashers.
+  /// - Parameters:
+  ///   - preferred: Hashes new passwords. In the format crypt it must be bcrypt or argon2.
+  ///   - format: How the users table writes a hash.
+  public init(preferred: any PasswordHasher = PBKDF2PasswordHasher(), format: PasswordFormat = .django) {
+    precondition(format.supports(preferred.algorithm), "\(preferred.algorithm) has no string in the format crypt")
+    self.preferred = preferred
+    self.format = format
   }
 
-  /// Returns whether any password could match `encoded`.
-  public func recognizes(_ encoded: String) -> Bool { Self.hasher(of: encoded)?.recognizes(encoded) ?? false }
+  /// Returns the text to store for a new password. It is slow, so never call it on an event loop.
+  public func encode(_ password: String) throws(PasswordHashingError) -> String { format.stored(try preferred.encode(password)) }
+
+  /// Returns whether the stored text was made from `password`, like Django's `check_password`. It is slow, so never call
+  /// it on an event loop.
+  public func verify(_ password: String, encoded stored: String) -> Bool {
+    let encoding = format.encoding(of: stored)
+    return Self.hasher(of: encoding)?.verify(password, encoded: encoding) ?? false
+  }
+
+  /// Returns whether any password could match the stored text.
+  public func recognizes(_ stored: String) -> Bool {
+    let encoding = format.encoding(of: stored)
+    return Self.hasher(of: encoding)?.recognizes(encoding) ?? false
+  }
 
   /// Returns the hasher for an encoding, or `nil` if its algorithm is unknown, like Django's `identify_hasher`.
   private static func hasher(of encoded: String) -> (any PasswordHasher)? {

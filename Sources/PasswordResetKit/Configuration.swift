@@ -28,7 +28,7 @@ extension PasswordResetKit {
     public var notifiesOfChange = true
     /// How emails are sent and retried.
     public var outbox = OutboxPolicy()
-    /// `PASSWORD_HASHER` and `AUTH_PASSWORD_VALIDATORS`: Django's defaults.
+    /// `PASSWORD_HASHER`, `PASSWORD_FORMAT` and `AUTH_PASSWORD_VALIDATORS`: Django's defaults.
     public var passwords = PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators())
     /// `PASSWORD_HASHER_CONCURRENCY`: how many passwords are hashed at once.
     public var hashingSlots = ProcessInfo.processInfo.activeProcessorCount

@@ -34,7 +34,7 @@ public struct PasswordResetKit: Sendable {
       tokenGenerator: PasswordResetTokenGenerator(
         secretKey: configuration.secretKey, fallbacks: configuration.secretKeyFallbacks, timeout: configuration.linkLifetime,
         timeZone: configuration.timeZone),
-      identifierHasher: IdentifierHasher(secretKey: configuration.secretKey), now: now)
+      passwordFormat: configuration.passwords.format, identifierHasher: IdentifierHasher(secretKey: configuration.secretKey), now: now)
     let auditTrail = AuditTrail(store: store, lifetime: configuration.auditLifetime, registry: registry, logger: logger, now: now)
     let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: now)
     let worker = backend.map { backend in

@@ -122,7 +122,7 @@ import Testing
     #expect(settings.http.port == 9000 && settings.mail.content.siteName == "null")
     #expect(settings.mail.smtp.port == 587 && settings.mail.smtp.host == "localhost")
     #expect(settings.http.allowedOrigins == AllowedOrigins("https://a.example,https://b.example"))
-    #expect(try settings.passwords.hasher.encode("x").hasPrefix("argon2$argon2id$v=19$m=1024,t=1,"))
+    #expect(try settings.passwords.hashers.encode("x").hasPrefix("argon2$argon2id$v=19$m=1024,t=1,"))
     #expect(settings.passwords.rules.validators.count == 2)
     #expect(settings.effective[.httpPort] == EffectiveSetting(value: "9000", source: "file"))
     #expect(settings.effective[.secretKey] == EffectiveSetting(value: "********", source: "file"))

@@ -36,6 +36,7 @@ import Testing
     ("EMAIL_SSL_KEYFILE", "/nowhere/key.pem"), ("PASSWORD_HASHER", "rot13"), ("PASSWORD_HASHER_OPTIONS", "iterations"),
     ("PASSWORD_HASHER_OPTIONS", "iterations=1,iterations=2"),
     ("PASSWORD_HASHER_OPTIONS", "rounds=12"), ("PASSWORD_HASHER_OPTIONS", "iterations=99999999"), ("PASSWORD_HASHER_CONCURRENCY", "none"),
+    ("PASSWORD_FORMAT", "phpass"), ("PASSWORD_FORMAT_OPTIONS", "ident=2y"), ("PASSWORD_FORMATS", "crypt"),
     ("AUTH_PASSWORD_VALIDATORS", "no JSON"), ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "hunter2.Validator"}]"#),
     ("AUTH_PASSWORD_VALIDATORS", #"[{"name": "MinimumLengthValidator"}]"#),
     ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "NumericPasswordValidator", "OPTION": {}}]"#),
@@ -78,6 +79,38 @@ import Testing
     let messages = error?.findings.map(\.message) ?? []
     #expect(Set(messages).count == messages.count, "reported twice: \(text)")
     #expect(value.count < 3 || !text.contains(value), "\(text)")
+  }
+
+  @Test(arguments: [
+    (["PASSWORD_HASHER": "pbkdf2_sha256"], ["PASSWORD_FORMAT", "PASSWORD_HASHER", "bcrypt or argon2"]),
+    (["PASSWORD_HASHER": "bcrypt_sha256"], ["PASSWORD_FORMAT", "PASSWORD_HASHER", "bcrypt or argon2"]),
+    (["PASSWORD_HASHER": "scrypt"], ["PASSWORD_FORMAT", "PASSWORD_HASHER", "bcrypt or argon2"]),
+    (["PASSWORD_HASHER": "rot13"], ["PASSWORD_HASHER must be one of"]),
+    (["PASSWORD_HASHER_OPTIONS": "iterations=10"], ["The options of bcrypt are rounds"]),
+    (["PASSWORD_FORMAT_OPTIONS": "ident"], ["PASSWORD_FORMAT_OPTIONS must be pairs"]),
+    (["PASSWORD_FORMAT_OPTIONS": "ident=2y,ident=2y"], ["PASSWORD_FORMAT_OPTIONS must be pairs"]),
+    (["PASSWORD_FORMAT_OPTIONS": "ident=2x"], ["PASSWORD_FORMAT_OPTIONS", "2a, 2b or 2y"]),
+    (["PASSWORD_FORMAT_OPTIONS": "ident=2y", "PASSWORD_HASHER": "argon2"], ["PASSWORD_FORMAT_OPTIONS", "PASSWORD_HASHER=bcrypt"]),
+    (["PASSWORD_FORMAT_OPTIONS": "cost=4"], ["PASSWORD_FORMAT_OPTIONS", "ident and prefix"]),
+    (["PASSWORD_FORMAT_OPTIONS": "prefix={a$b}"], ["PASSWORD_FORMAT_OPTIONS", "name in braces"]),
+    (["PASSWORD_FORMAT_OPTIONS": "prefix={argon2}"], ["PASSWORD_FORMAT_OPTIONS", "PASSWORD_HASHER", "same algorithm"]),
+  ])
+  func `whose password format does not fit the hasher says once which settings to change`(_ settings: [String: String], _ expected: [String]) {
+    let environment = Self.good.merging(settings) { $1 }.merging(["PASSWORD_FORMAT": "crypt"]) { $1 }
+    let error = #expect(throws: SettingsError.self) { try Settings(environment: environment) }
+    #expect(error?.findings.count == 1)
+    for text in expected { #expect(error?.description.contains(text) == true, "\(error?.description ?? "")") }
+  }
+
+  @Test func `in the format crypt hashes with bcrypt by default, and takes the options of the format from a mapping`() throws {
+    let passwords = try Settings(environment: Self.good.merging(["PASSWORD_FORMAT": "crypt"]) { $1 }).passwords
+    #expect(passwords.hashers.preferred.algorithm == "bcrypt")
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID().uuidString).yaml")
+    defer { try? FileManager.default.removeItem(at: file) }
+    try Data("{PASSWORD_FORMAT: crypt, PASSWORD_HASHER_OPTIONS: {rounds: 4}, PASSWORD_FORMAT_OPTIONS: {ident: 2a, prefix: '{bcrypt}'}}".utf8).write(
+      to: file)
+    let settings = try Settings(environment: Self.good.merging(["PASSWORD_RESET_CONFIG": file.path]) { $1 })
+    #expect(try settings.passwords.hashers.encode("password").hasPrefix("{bcrypt}$2a$04$"))
   }
 
   @Test func `ignores the variables that Kubernetes sets for a service named password-reset`() throws {

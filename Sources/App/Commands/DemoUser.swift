@@ -11,8 +11,8 @@ enum DemoUser {
     let store = try openDatabase(settings.database)
     try store.migrate()
     guard try await !store.hasUsers() else { return }
-    // A random password that no one knows: it only has to be reset. So the cheapest hash is enough.
-    let password = try PBKDF2PasswordHasher(iterations: 1).encode(UnusablePassword.make())
+    // A random password that no one knows: it only has to be reset.
+    let password = try settings.passwords.hashers.encode(UnusablePassword.make())
     _ = try await store.addUser(username: username, email: email, password: password, at: Date())
   }
 

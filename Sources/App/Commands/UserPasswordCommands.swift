@@ -33,12 +33,13 @@ struct UsersAddCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
+      let hashers = try PasswordHasherSettings(environment: ProcessInfo.processInfo.environment).hashers
       let store = try openStore()
       let users = store.userMapping
       try users.checkThatRowsCanBeAdded()
       var document = UserDocument([.email: normalized(email), .firstName: firstName, .lastName: lastName])
       document.values[.username] = try name(for: users)
-      var record = try document.record(now: Date(), for: users)
+      var record = try document.record(now: Date(), for: users, hashers)
       if let password = try PasswordInput.new(stdin: passwordStdin, isOptional: true) {
         record.password = try PasswordInput.encode(password, for: record)
       }
@@ -125,9 +126,10 @@ struct UsersCheckPasswordCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
+      let hashers = try PasswordHasherSettings(environment: ProcessInfo.processInfo.environment).hashers
       let record = try await openStore().existing(user)
       guard let password = try PasswordInput.present(stdin: passwordStdin) else { throw PasswordInput.missing }
-      guard PasswordHashers().verify(password, encoded: record.password) else { throw CommandError(message: "The password is wrong.") }
+      guard hashers.verify(password, encoded: record.password) else { throw CommandError(message: "The password is wrong.") }
       print("The password is correct.")
     }
   }

@@ -12,7 +12,7 @@ struct UsersImportCommand: AsyncParsableCommand {
     discussion: """
       Reads CSV, what MySQL and MariaDB write, JSON Lines, or the output of Django's `manage.py dumpdata auth.user`. The columns and members are \
       \(UserColumn.list); only username is required, or email if the users table has no user names. groups and user_permissions are ignored. Times without a zone are in UTC. The password \
-      is a hash as Django stores it. Hashes of unknown algorithms verify no password, but their users can reset it.
+      is a hash as Django stores it or, with PASSWORD_FORMAT=crypt, as other frameworks do. Hashes of unknown algorithms verify no password, but their users can reset it.
 
         password-reset users import users.csv
         manage.py dumpdata --format jsonl auth.user > users.jsonl
@@ -20,7 +20,8 @@ struct UsersImportCommand: AsyncParsableCommand {
         password-reset users import auth_user.txt --format mysql --columns id,password,last_login,username,email
 
       A user without a hash has no password and gets no reset email. With --first-password-by-email, such users get reset emails, and so choose \
-      their first password. A hash that begins with ! is kept: it marks users who sign in elsewhere.
+      their first password; with PASSWORD_FORMAT=crypt, this is not possible. A hash that begins with ! is kept: it marks users who sign in \
+      elsewhere.
 
       The format dumpdata is for a JSON array of at most \(UserFileReader.arrayLimit >> 20) MiB; the other formats have no limit. Users that are \
       refused are reported on standard error with their lines, and the others are added, a thousand per transaction. A user with the same name and \
@@ -51,6 +52,12 @@ struct UsersImportCommand: AsyncParsableCommand {
       guard columns == nil || [.csv, .mysql].contains(format) else {
         throw CommandError(message: "--columns is only for the formats csv and mysql. Remove it.", code: CommandError.usage)
       }
+      let hashers = try PasswordHasherSettings(environment: ProcessInfo.processInfo.environment).hashers
+      guard !firstPasswordByEmail || hashers.format == .django else {
+        throw CommandError(
+          message: "--first-password-by-email needs PASSWORD_FORMAT=django. Remove it, and send these users a link with `users link`.",
+          code: CommandError.usage)
+      }
       let input = try open()
       let names = columns?.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
       var reader: UserFileReader
@@ -78,11 +85,11 @@ struct UsersImportCommand: AsyncParsableCommand {
       while !isAtEnd {
         var batch: [(String, UserRow)] = []
         do {
-          isAtEnd = try !read(&batch, from: &reader, for: store.userMapping, &tally)
+          isAtEnd = try !read(&batch, from: &reader, for: store.userMapping, hashers, &tally)
         } catch let error as UserFileReader.Broken {
           (isAtEnd, failure) = (true, broken(error))
         }
-        try await add(batch, to: store, &tally)
+        try await add(batch, to: store, hashers, &tally)
         progress.show(reader.position, "\(tally.added + tally.present) users")
       }
       if let failure { throw failure }
@@ -117,12 +124,12 @@ struct UsersImportCommand: AsyncParsableCommand {
 
   /// Adds the next users of the file to a batch, with their places, and reports those that are refused. Returns false at the end.
   private func read(
-    _ batch: inout [(String, UserRow)], from reader: inout UserFileReader, for users: UserMapping, _ tally: inout Tally
+    _ batch: inout [(String, UserRow)], from reader: inout UserFileReader, for users: UserMapping, _ hashers: PasswordHashers, _ tally: inout Tally
   ) throws -> Bool {
     for _ in 0..<Self.batch {
       guard let entry = try reader.next() else { return false }
       do throws(UserDocument.Fault) {
-        batch.append((entry.place, try entry.user.get().record(now: Date(), for: users, choosesPassword: firstPasswordByEmail)))
+        batch.append((entry.place, try entry.user.get().record(now: Date(), for: users, hashers, choosesPassword: firstPasswordByEmail)))
       } catch {
         // There is no name if the user itself could not be read; `error` says why.
         refuse(entry.place, error.reason, user: (try? entry.user.get())?.values[users.nameColumn], &tally)
@@ -131,15 +138,15 @@ struct UsersImportCommand: AsyncParsableCommand {
     return true
   }
 
-  private func add(_ batch: [(String, UserRow)], to store: any UserDirectory, _ tally: inout Tally) async throws {
+  private func add(_ batch: [(String, UserRow)], to store: any UserDirectory, _ hashers: PasswordHashers, _ tally: inout Tally) async throws {
     let results = try await store.add(batch.map(\.1))
     for ((place, row), result) in zip(batch, results) {
       switch result {
       case .added:
         tally.added += 1
-        if UnusablePassword.matches(row.password) {
+        if hashers.format.isUnusable(row.password) {
           tally.withoutPassword += 1
-        } else if !row.password.isEmpty, !PasswordHashers().recognizes(row.password) {
+        } else if !row.password.isEmpty, !hashers.recognizes(row.password) {
           tally.unknownHashes += 1
         }
       case .present: tally.present += 1
@@ -183,6 +190,7 @@ struct UsersExportCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
+      let hashers = try PasswordHasherSettings(environment: ProcessInfo.processInfo.environment).hashers
       let store = try openStore()
       let format = format ?? output.flatMap(UserFileFormat.init(path:)) ?? .csv
       try store.userMapping.checkFormat(format)
@@ -194,7 +202,7 @@ struct UsersExportCommand: AsyncParsableCommand {
         let page = try await store.userPage(after: last, limit: 1000)
         let users = page.rows.map(UserDocument.init).filter { user in
           do throws(UserDocument.Fault) {
-            _ = try user.record(now: Date(), for: store.userMapping)
+            _ = try user.record(now: Date(), for: store.userMapping, hashers)
             return true
           } catch {
             printError("User \(user.values[.id] ?? "") was left out: \(error.reason)")

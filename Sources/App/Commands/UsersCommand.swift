@@ -28,6 +28,7 @@ struct UsersListCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
+      let hashers = try PasswordHasherSettings(environment: ProcessInfo.processInfo.environment).hashers
       let store = try openStore()
       let table = Table(8, 12, 30)
       let selection = search.map(UserSelection.containing) ?? .all
@@ -37,7 +38,7 @@ struct UsersListCommand: AsyncParsableCommand {
       repeat {
         let page = try await store.userPage(selection, after: last, limit: 500)
         for record in page.rows {
-          let summary = UserSummary(record)
+          let summary = UserSummary(record, hashers.format)
           print(json ? try summary.json() : table.row(record.id?.text ?? "", summary.state, record.username, record.email))
         }
         for id in page.damaged { printError("The row of user \(id) is damaged: Django cannot read it.") }
@@ -61,8 +62,9 @@ struct UsersShowCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
+      let hashers = try PasswordHasherSettings(environment: ProcessInfo.processInfo.environment).hashers
       let store = try openStore()
-      let summary = UserSummary(try await store.existing(user))
+      let summary = UserSummary(try await store.existing(user), hashers.format)
       print(json ? try summary.json() : summary.text(store.userMapping))
     }
   }
@@ -111,18 +113,18 @@ struct UserSummary {
   private static let noPassword = "none"
 
   private let record: UserRow
+  private let format: PasswordFormat
 
-  init(_ record: UserRow) { self.record = record }
+  init(_ record: UserRow, _ format: PasswordFormat) { (self.record, self.format) = (record, format) }
 
   /// Says whether the user can reset the password.
   var state: String { record.isActive ? password == Self.noPassword ? "no password" : "active" : "inactive" }
 
   private var password: String {
-    if UnusablePassword.matches(record.password) { return Self.noPassword }
+    if format.isUnusable(record.password) { return Self.noPassword }
     // Django sends an email to a user whose password is empty, although no password matches.
     if record.password.isEmpty { return "empty" }
-    let algorithm = record.password.prefix { $0 != "$" }
-    return algorithm.count < record.password.count && algorithm.count <= 20 ? String(algorithm) : "unknown"
+    return format.algorithm(of: record.password) ?? "unknown"
   }
 
   /// A JSON object with the members of an export.

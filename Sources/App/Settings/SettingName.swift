@@ -49,6 +49,8 @@ enum SettingName: String, CaseIterable {
   case passwordHasher = "PASSWORD_HASHER"
   case passwordHasherOptions = "PASSWORD_HASHER_OPTIONS"
   case passwordHasherConcurrency = "PASSWORD_HASHER_CONCURRENCY"
+  case passwordFormat = "PASSWORD_FORMAT"
+  case passwordFormatOptions = "PASSWORD_FORMAT_OPTIONS"
   case authPasswordValidators = "AUTH_PASSWORD_VALIDATORS"
   case rateLimitRequests = "RATE_LIMIT_REQUESTS"
   case rateLimitLinks = "RATE_LIMIT_LINKS"
@@ -97,6 +99,7 @@ enum SettingName: String, CaseIterable {
     case .emailAccountsPerRequest: "10"
     case .auditDays: "90"
     case .passwordHasher: "pbkdf2_sha256"
+    case .passwordFormat: "django"
     case .rateLimitRequests: "20/m"
     case .rateLimitLinks: "60/m"
     case .rateLimitMails: "1/m,5/h"
@@ -104,7 +107,7 @@ enum SettingName: String, CaseIterable {
     case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .databasePassword, .secretKey,
       .secretKeyFallbacks, .resetURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailHeloName,
       .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir, .emailExtraContext, .passwordHasherOptions,
-      .passwordHasherConcurrency, .authPasswordValidators, .logFormat:
+      .passwordHasherConcurrency, .passwordFormatOptions, .authPasswordValidators, .logFormat:
       nil
     }
   }
@@ -131,7 +134,8 @@ enum SettingName: String, CaseIterable {
   /// The prefixes of the service's variables. An unknown name with such a prefix is an error, because a misspelled
   /// setting would otherwise have no effect and no one would notice.
   private static let prefixes = [
-    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_", "TRUSTED_PROXIES",
+    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "PASSWORD_FORMAT", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_",
+    "TRUSTED_PROXIES",
     "HTTP_SSL_", "AUDIT_DAYS",
   ]
 

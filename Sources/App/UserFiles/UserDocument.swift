@@ -43,8 +43,9 @@ struct UserDocument: Encodable, Equatable {
   /// - Parameters:
   ///   - now: the time of joining, if the file does not contain one.
   ///   - users: the users table.
+  ///   - hashers: which hashes the table can have.
   ///   - choosesPassword: whether a user without a hash may choose a password by email.
-  func record(now: Date, for users: UserMapping, choosesPassword: Bool = false) throws(Fault) -> UserRow {
+  func record(now: Date, for users: UserMapping, _ hashers: PasswordHashers, choosesPassword: Bool = false) throws(Fault) -> UserRow {
     let name = users.hasUsernames ? try self.name(isDjango: users.isDjango) : ""
     if users.nameColumn == .email, values[.email] ?? "" == "" { throw Fault(reason: "email is missing") }
     let email = values[.email] ?? ""
@@ -53,7 +54,7 @@ struct UserDocument: Encodable, Equatable {
     }
     var user = UserRow(
       id: try key(users.key), username: name, email: email, firstName: try text(.firstName), lastName: try text(.lastName),
-      password: try encodedPassword(choosesPassword), dateJoined: try time(.dateJoined) ?? DjangoTime.text(of: now))
+      password: try storedPassword(hashers, choosesPassword), dateJoined: try time(.dateJoined) ?? DjangoTime.text(of: now))
     if let isActive = try flag(.isActive) { user.isActive = isActive }
     if let isStaff = try flag(.isStaff) { user.isStaff = isStaff }
     if let isSuperuser = try flag(.isSuperuser) { user.isSuperuser = isSuperuser }
@@ -85,13 +86,17 @@ struct UserDocument: Encodable, Equatable {
     return UserID(id)
   }
 
-  private func encodedPassword(_ choosesPassword: Bool) throws(Fault) -> String {
+  private func storedPassword(_ hashers: PasswordHashers, _ choosesPassword: Bool) throws(Fault) -> String {
     // Django sends a reset email to a user with an empty password, which no password matches.
-    guard let password = values[.password] else { return choosesPassword ? "" : UnusablePassword.make() }
-    // Django's column has 128 characters.
-    guard password.unicodeScalars.count <= 128, !password.unicodeScalars.contains("\0"),
-      password.isEmpty || UnusablePassword.matches(password) || PasswordHashers().recognizes(password) || Self.looksLikeHash(password)
-    else { throw Fault(reason: "password must be a hash of at most 128 characters, as Django stores it; this looks like a password itself") }
+    guard let password = values[.password] else { return choosesPassword ? "" : hashers.format.makeUnusable() }
+    // Django's column has 128 characters; other frameworks use 255.
+    let limit = hashers.format == .django ? 128 : 255
+    guard password.unicodeScalars.count <= limit, !password.unicodeScalars.contains("\0"),
+      password.isEmpty || UnusablePassword.matches(password) || hashers.recognizes(password) || Self.looksLikeHash(password)
+    else {
+      let origin = hashers.format == .django ? ", as Django stores it" : ""
+      throw Fault(reason: "password must be a hash of at most \(limit) characters\(origin); this looks like a password itself")
+    }
     return password
   }
 

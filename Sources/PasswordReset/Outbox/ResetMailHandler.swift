@@ -37,7 +37,7 @@ public struct ResetMailHandler: Sendable {
   }
 
   private func handleRequest(_ identifier: AccountIdentifier, _ job: Job) async throws(StoreError) -> JobOutcome {
-    let users = try await context.users.users(matching: identifier).filter { identifier.matches($0) && $0.isEligibleForReset }
+    let users = try await context.users.users(matching: identifier).filter { identifier.matches($0) && $0.isEligibleForReset(context.passwordFormat) }
     let key = context.identifierHasher.key(for: identifier)
     guard let first = users.first else {
       guard let damaged = try await context.users.damagedUser(matching: identifier) else {
@@ -53,7 +53,9 @@ public struct ResetMailHandler: Sendable {
   }
 
   private func handleResetEmail(to userID: UserID, _ job: Job) async throws(StoreError) -> JobOutcome {
-    guard let user = try await context.users.user(id: userID), user.isEligibleForReset else { return .done(AuditRecord(.noAccount, userID: userID)) }
+    guard let user = try await context.users.user(id: userID), user.isEligibleForReset(context.passwordFormat) else {
+      return .done(AuditRecord(.noAccount, userID: userID))
+    }
     return try await send(.passwordReset, to: user.email, user, job)
   }
 

@@ -28,6 +28,9 @@ public struct PasswordPolicy: Sendable {
     self.refusesCurrentPassword = refusesCurrentPassword
   }
 
+  /// How the users table writes a hash.
+  public var format: PasswordFormat { hashers.format }
+
   /// The rules for new passwords, in one sentence each.
   public var helpTexts: [LocalizableMessage] {
     validators.map(\.helpText) + (refusesCurrentPassword ? [LocalizableMessage("Your password can’t be the same as your current password.")] : [])
@@ -36,13 +39,13 @@ public struct PasswordPolicy: Sendable {
   /// Returns the errors of the validators for `password`. It does not hash the password.
   public func errors(in password: String, for user: UserAttributes) -> [FieldError] { validators.compactMap { $0.validate(password, user: user) } }
 
-  /// Returns the encoding of a new password. It is slow, so never call it on an event loop.
-  /// - Parameter current: The encoding that the new one replaces.
+  /// Returns the text to store for a new password. It is slow, so never call it on an event loop.
+  /// - Parameter current: The stored text that the new one replaces.
   public func encode(_ password: String, replacing current: String) throws(EncodingError) -> String {
     if refusesCurrentPassword, hashers.verify(password, encoded: current) { throw .refused(Self.unchanged) }
-    do { return try hashers.preferred.encode(password) } catch { throw .failed(error) }
+    do { return try hashers.encode(password) } catch { throw .failed(error) }
   }
 
-  /// Returns whether `encoded` was made from `password`. It is slow, so never call it on an event loop.
+  /// Returns whether the stored text `encoded` was made from `password`. It is slow, so never call it on an event loop.
   public func verify(_ password: String, encoded: String) -> Bool { hashers.verify(password, encoded: encoded) }
 }

@@ -13,7 +13,7 @@ public struct User: Sendable, Equatable {
   public var firstName: String
   /// The last name, which may be empty.
   public var lastName: String
-  /// The encoded hash; it may be unusable, damaged or empty.
+  /// The hash exactly as stored; it may be unusable, damaged or empty.
   public var password: String
   /// The last sign-in as Django prints it, `YYYY-MM-DD HH:MM:SS`, or `nil` if the user never signed in.
   public var lastLogin: String?
@@ -33,9 +33,9 @@ public struct User: Sendable, Equatable {
     self.lastLogin = lastLogin
   }
 
-  /// Whether the user may get a reset email: active, with a usable password (no LDAP or single-sign-on account) and an
-  /// address.
-  var isEligibleForReset: Bool { isActive && !UnusablePassword.matches(password) && !email.isEmpty }
+  /// Returns whether the user may get a reset email: active, with a usable password (no LDAP or single-sign-on account)
+  /// and an address.
+  func isEligibleForReset(_ format: PasswordFormat) -> Bool { isActive && !format.isUnusable(password) && !email.isEmpty }
 
   /// The state that a token of this user is bound to.
   public var tokenSubject: TokenSubject { TokenSubject(id: id, password: password, lastLogin: lastLogin, email: email) }
@@ -78,7 +78,7 @@ public protocol UserStore: Sendable {
 public struct PasswordChange: Sendable {
   /// The user as read when the change was allowed.
   public var user: User
-  /// The encoding of the new password.
+  /// The text to store for the new password.
   public var newHash: String
   /// The event that the audit records.
   public var event: AuditEvent

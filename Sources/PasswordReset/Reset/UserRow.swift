@@ -17,7 +17,7 @@ public struct UserRow: Sendable, Equatable {
   public var firstName: String
   /// The last name, which may be empty.
   public var lastName: String
-  /// The encoded password.
+  /// The password hash exactly as stored.
   public var password: String
   /// Whether the user may sign in.
   public var isActive = true

@@ -95,7 +95,7 @@ def test_spring_security_gets_its_prefix_and_a_stored_one_is_read(known: dict[st
     text = set_password(site, OLD, **argon2)
     assert text.startswith("{argon2@SpringSecurity_v5_8}$argon2id$v=19$m=64,t=1,p=1$")
     assert known["FastAPI-Users"].accepts(OLD, text.removeprefix("{argon2@SpringSecurity_v5_8}"))
-    # The service reads both algorithms, whichever makes new hashes.
+    # The service reads both algorithms, no matter which of them makes new hashes.
     assert accepts(site, OLD, **argon2) and accepts(site, OLD, **bcrypt)
 
 

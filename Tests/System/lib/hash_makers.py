@@ -69,7 +69,10 @@ def frameworks(folder: Path) -> dict[str, Framework]:
     hashes = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1), BcryptHasher(rounds=4)))
     helper = PasswordHelper(hashes)
     bcrypt = BcryptHasher(rounds=4)
-    users = lambda password, hash: helper.verify_and_update(password, hash)[0]  # noqa: E731
+
+    def users(password: str, stored: str) -> bool:
+        return helper.verify_and_update(password, stored)[0]
+
     as_php = BCRYPT | {"PASSWORD_FORMAT_OPTIONS": "ident=2y"}
     as_ruby = BCRYPT | {"PASSWORD_FORMAT_OPTIONS": "ident=2a"}
     return {

@@ -66,7 +66,7 @@ extension SQLiteDatabase: DatabaseBackup {
 
   private func count(in db: Database) throws(BackupError) -> Int {
     do {
-      return try Int.fetchOne(db, sql: "SELECT count(*) FROM \(users.name.quotedDatabaseIdentifier)") ?? 0
+      return try Int.fetchOne(db, sql: "SELECT count(*) FROM \(users.name.quotedIdentifier)") ?? 0
     } catch {
       throw .database(StoreOpenError(error, path))
     }

@@ -84,7 +84,7 @@ extension SQLiteDatabase: DatabaseInspector {
       let tables = try String.fetchAll(db, sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0")
       return try tables.contains { table in
         do {
-          return try String.fetchOne(db, sql: "PRAGMA quick_check(\(table.quotedDatabaseIdentifier))") != "ok"
+          return try String.fetchOne(db, sql: "PRAGMA quick_check(\(table.quotedIdentifier))") != "ok"
         } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
           return false
         }

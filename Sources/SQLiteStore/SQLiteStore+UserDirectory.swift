@@ -41,7 +41,7 @@ extension SQLiteStore: UserDirectory {
   }
 
   public func update(_ id: UserID, _ changes: [ActiveChange]) async throws(StoreError) -> Bool {
-    let assignments = changes.map { "\($0.column.quotedDatabaseIdentifier) = \($0.value.sql)" }.joined(separator: ", ")
+    let assignments = changes.map { "\($0.column.quotedIdentifier) = \($0.value.sql)" }.joined(separator: ", ")
     return try await write { [users] db in
       let statement = try db.makeStatement(sql: "UPDATE \(users.table) SET \(assignments) WHERE \(users.mapping.quoted(.id)) = ?1")
       try statement.run(users.parameter(id))
@@ -52,7 +52,7 @@ extension SQLiteStore: UserDirectory {
   private static func add(_ row: UserRow, _ users: UserStatements, in db: Database) throws -> UserAddition {
     if let namesake = try namesake(of: row, users, in: db) { return namesake.isSameUser(as: row) ? .present : .nameTaken }
     let values = users.values(of: row)
-    let columns = values.map(\.column.quotedDatabaseIdentifier).joined(separator: ", ")
+    let columns = values.map(\.column.quotedIdentifier).joined(separator: ", ")
     let sql = """
       INSERT INTO \(users.table) (\(columns)) VALUES (\(databaseQuestionMarks(count: values.count))) ON CONFLICT DO NOTHING
       RETURNING \(users.mapping.quoted(.id))

@@ -13,7 +13,7 @@ struct UserStatements: Sendable {
 
   init(_ mapping: UserMapping) {
     self.mapping = mapping
-    table = mapping.table.quotedDatabaseIdentifier
+    table = mapping.table.quotedIdentifier
     let key = mapping.quoted(.id)
     let email = mapping.quoted(.email)
     let resetList = mapping.list(UserColumn.ofReset)
@@ -38,7 +38,7 @@ struct UserStatements: Sendable {
       """
     row = "SELECT \(mapping.list(UserColumn.allCases)) FROM \(table)"
     emailIndex = "password_reset_\(mapping.table)_\(mapping.columns[.email] ?? "email")"
-    createEmailIndex = "CREATE INDEX IF NOT EXISTS \(emailIndex.quotedDatabaseIdentifier) ON \(table) (\(email) COLLATE NOCASE)"
+    createEmailIndex = "CREATE INDEX IF NOT EXISTS \(emailIndex.quotedIdentifier) ON \(table) (\(email) COLLATE NOCASE)"
   }
 
   /// Returns the text of a query.
@@ -91,7 +91,7 @@ extension UserColumn {
 
 extension UserMapping {
   /// Returns the quoted name of a column that the table has.
-  func quoted(_ column: UserColumn) -> String { (columns[column] ?? column.rawValue).quotedDatabaseIdentifier }
+  func quoted(_ column: UserColumn) -> String { (columns[column] ?? column.rawValue).quotedIdentifier }
 
   /// Returns the expressions of several columns, for a SELECT.
   func list(_ columns: [UserColumn]) -> String { columns.map(expression).joined(separator: ", ") }
@@ -113,7 +113,7 @@ extension UserMapping {
 extension ActiveValues {
   /// The condition that the column has one of the values.
   fileprivate var condition: String {
-    "(\(values.map { "\(column.quotedDatabaseIdentifier) IS \($0.literal)" }.joined(separator: " OR ")))"
+    "(\(values.map { "\(column.quotedIdentifier) IS \($0.literal)" }.joined(separator: " OR ")))"
   }
 }
 
@@ -127,4 +127,9 @@ extension ActiveValues.Value {
     case .text(let text): "'\(text.replacing("'", with: "''"))'"
     }
   }
+}
+
+extension String {
+  /// The text as an identifier of SQL. GRDB's function of this kind leaves a quotation mark in the name as it is.
+  var quotedIdentifier: String { "\"\(replacing("\"", with: "\"\""))\"" }
 }

@@ -29,3 +29,26 @@ import Testing
 
   @Test(arguments: auditPromises) func `keeps the audit`(_ promise: StorePromise) async throws { try await promise.check(store) }
 }
+
+/// Runs the promises about users on tables that are not Django's.
+@Suite struct `The SQLite store on another users table` {
+  private let harness: Harness
+
+  init() throws { harness = try Harness() }
+
+  private func store(_ table: OtherUserTable) throws -> SQLiteStore {
+    try harness.execute(table.sqlite)
+    let store = try SQLiteStore(path: harness.path, users: table.users)
+    try store.migrate()
+    return store
+  }
+
+  @Test(arguments: OtherUserTable.all, userStorePromises) func `keeps the users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {
+    try await promise.check(store(table))
+  }
+
+  @Test(arguments: OtherUserTable.all, userDirectoryPromises)
+  func `serves the commands for users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {
+    try await promise.check(store(table))
+  }
+}

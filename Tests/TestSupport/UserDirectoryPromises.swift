@@ -18,7 +18,9 @@ public let userDirectoryPromises: [StorePromise] = [
       last = page.last
     } while last != nil
     #expect(sizes == [2, 2, 1, 0])
-    #expect(found.map(\.id) == ids && found.map(\.username) == rows.map(\.username))
+    // Each of these keys is one digit, or a text of the same length as the others.
+    #expect(found.map(\.id?.text) == ids.map(\.text).sorted())
+    #expect(Set(found.map(\.username)) == Set(rows.map(\.username)))
     #expect(try await store.userCount() == 5)
   },
   StorePromise("finds users by name, address, key and a part of their texts") { store in
@@ -27,13 +29,14 @@ public let userDirectoryPromises: [StorePromise] = [
     func found(_ selection: UserSelection) async throws -> [UserID?] { try await store.userPage(selection, after: nil, limit: 10).rows.map(\.id) }
     #expect(try await found(.username("alice")) == [first.id])
     #expect(try await found(.username("Alice")) == [])
-    #expect(try await found(.email("SHARED@example.com")) == [first.id, second.id])
+    let inOrder = [first.id, second.id].sorted { $0.text < $1.text }
+    #expect(try await found(.email("SHARED@example.com")) == inOrder)
     #expect(try await found(.id(second.id)) == [second.id])
     #expect(try await found(.id(UserID("no key"))) == [])
     #expect(try await found(.containing("ALIC")) == [first.id])
     #expect(try await found(.containing("b_1")) == [second.id])
     #expect(try await found(.containing("b%")) == [])
-    #expect(try await store.userPage(.containing("shared"), after: first.id, limit: 10).rows.map(\.id) == [second.id])
+    #expect(try await store.userPage(.containing("shared"), after: inOrder[0], limit: 10).rows.map(\.id) == [inOrder[1]])
   },
   StorePromise("returns a row as it was added, with its times to the microsecond") { store in
     #expect(try await store.hasUsers() == false)

@@ -112,15 +112,15 @@ enum Checks {
     return findings
   }
 
-  /// Checks the database without changing it.
-  /// - Parameter isThorough: Whether to read the complete database.
-  static func ofDatabase(_ database: DatabaseSettings, isThorough: Bool) -> [Finding] {
-    if let path = database.path, let finding = ofMissingFile(path) { return [finding] }
+  /// Checks the whole database without changing it.
+  /// - Returns: the findings, and how the users table holds the users if it can be used.
+  static func ofDatabase(_ database: DatabaseSettings) -> (findings: [Finding], users: UserMapping?) {
+    if let path = database.path, let finding = ofMissingFile(path) { return ([finding], nil) }
     do {
-      let condition = try unopenedDatabase(database).inspect(isThorough: isThorough)
-      return findings(condition, isFile: database.path != nil)
+      let condition = try unopenedDatabase(database).inspect(isThorough: true)
+      return (findings(condition, isFile: database.path != nil), condition.users)
     } catch {
-      return [Finding(error)]
+      return ([Finding(error)], nil)
     }
   }
 
@@ -144,7 +144,8 @@ enum Checks {
       findings.append(Finding(.pendingMigrations, "The database has pending migrations.", hint: hint))
     }
     if condition.damagedUsers > 0 {
-      let message = "Django cannot read \(counted(condition.damagedUsers, "row")) of auth_user; these users cannot sign in, and get no email."
+      let message =
+        "Django cannot read \(counted(condition.damagedUsers, "row")) of \(condition.users?.table ?? "the users table"); these users cannot sign in, and get no email."
       findings.append(Finding(.damagedUsers, message, hint: "`password-reset users list` names them."))
     }
     if condition.hasAllauth {

@@ -54,26 +54,27 @@ struct CheckCommand: AsyncParsableCommand {
   var failLevel = Level.error
 
   func run() async throws {
-    let findings = await findings()
+    let (findings, users) = await findings()
+    if !json, let users, !users.isDjango { print(Self.text(users)) }
     print(json ? try Output.jsonArray(findings.map(Document.init)) : text(findings))
     if findings.contains(where: { $0.kind.isError || failLevel == .warning }) { throw ExitCode(CommandError.configuration) }
   }
 
-  private func findings() async -> [Finding] {
+  private func findings() async -> ([Finding], UserMapping?) {
     let environment = ProcessInfo.processInfo.environment
     do {
       let settings = try Settings(environment: environment)
-      let database = Checks.ofDatabase(settings.database, isThorough: true)
+      let (database, users) = Checks.ofDatabase(settings.database)
       let mailServer = connect ? await Checks.ofMailServer(settings) : []
-      return Checks.ofProcess() + Checks.ofCertificate(settings.http) + Checks.ofMailFolder(settings.mail) + database + mailServer
-        + Checks.ofListeners(settings.http) + Checks.ofSettings(settings)
+      let service = Checks.ofProcess() + Checks.ofCertificate(settings.http) + Checks.ofMailFolder(settings.mail)
+      return (service + database + mailServer + Checks.ofListeners(settings.http) + Checks.ofSettings(settings), users)
     } catch {
       // Check what can be checked even if other settings are wrong. If DATABASE_URL itself is wrong, that is one of the findings.
       var others: [Finding] = []
       if let http = HTTPSettings(nextToErrorsIn: environment) { others += Checks.ofCertificate(http) + Checks.ofListeners(http) }
       if let mail = MailSettings(nextToErrorsIn: environment) { others += Checks.ofMailFolder(mail) }
-      if let database = DatabaseSettings(nextToErrorsIn: environment) { others += Checks.ofDatabase(database, isThorough: true) }
-      return error.findings + others.filter { !error.findings.contains($0) } + Checks.ofProcess() + error.warnings
+      if let database = DatabaseSettings(nextToErrorsIn: environment) { others += Checks.ofDatabase(database).findings }
+      return (error.findings + others.filter { !error.findings.contains($0) } + Checks.ofProcess() + error.warnings, nil)
     }
   }
 
@@ -84,6 +85,15 @@ struct CheckCommand: AsyncParsableCommand {
     }
     let errors = findings.count(where: \.kind.isError)
     return (lines + ["\(counted(errors, "error")), \(counted(findings.count - errors, "warning"))."]).joined(separator: "\n")
+  }
+
+  /// Shows which columns of another table than Django's the service uses.
+  private static func text(_ users: UserMapping) -> String {
+    let columns = UserColumn.allCases.map { column in
+      let isActivity = column == .isActive && !users.activity.isEmpty
+      return (column.rawValue, isActivity ? users.activity.map(\.description).joined(separator: " and ") : users.columns[column] ?? "none")
+    }
+    return "The users are in the table \(printable(users.table)):\n" + Output.list(columns.map { ("  " + $0.0, $0.1) })
   }
 
   private struct Document: Encodable {

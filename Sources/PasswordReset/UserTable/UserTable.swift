@@ -26,18 +26,31 @@ public struct UserTable: Sendable, Equatable {
 }
 
 /// A column that has certain values if the user is active.
-public struct ActiveValues: Sendable, Equatable {
+public struct ActiveValues: Sendable, Equatable, CustomStringConvertible {
   public var column: String
   /// The values that mean active; there is at least one.
   public var values: [Value]
 
   /// A value as `USERS_COLUMNS` writes it.
-  public enum Value: Sendable, Equatable {
+  public enum Value: Sendable, Equatable, CustomStringConvertible {
     case null
     case boolean(Bool)
     case number(Int64)
     case text(String)
+
+    /// The value as JSON writes it, approximately.
+    public var description: String {
+      switch self {
+      case .null: "null"
+      case .boolean(let isTrue): "\(isTrue)"
+      case .number(let number): "\(number)"
+      case .text(let text): "\"\(text)\""
+      }
+    }
   }
+
+  /// The condition for messages: `banned = false`.
+  public var description: String { "\(column) = \(values.map(\.description).joined(separator: " or "))" }
 
   public init(column: String, values: [Value]) {
     self.column = column

@@ -112,7 +112,7 @@ public struct PasswordResetTokenGenerator: Sendable {
   }
 
   /// Returns the whole seconds since 2001 on the wall clock of the time zone, like Django's `_num_seconds(_now())`.
-  private func wallClock(at now: Date) -> Int {
+  public func wallClock(at now: Date) -> Int {
     Int(now.timeIntervalSince1970.rounded(.down)) + timeZone.secondsFromGMT(for: now) - Self.epoch
   }
 

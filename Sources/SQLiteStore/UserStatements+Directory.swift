@@ -29,7 +29,7 @@ extension UserStatements {
     }
   }
 
-  /// Returns the values for a new row, by the table's column. Two of ours may have the same column.
+  /// Returns the values for a new row, by the table's column. Two columns of the mapping may be the same one.
   func values(of row: UserRow) -> [(column: String, value: RawParameter)] {
     let id = row.id ?? mapping.key.newID()
     var values: [(column: String, value: RawParameter)] = []

@@ -23,6 +23,7 @@ struct Finding: Error, Equatable, Sendable {
     case unreachableDatabase = "E030"
     case missingPrivilege = "E031"
     case sharedConnections = "E032"
+    case differentVector = "E033"
     case noMailSent = "W001"
     case longTimeout = "W002"
     case unencryptedSignIn = "W003"
@@ -52,6 +53,7 @@ struct Finding: Error, Equatable, Sendable {
     case readOnlyDatabase = "W032"
     case excessivePrivileges = "W033"
     case clockDifference = "W035"
+    case differentTimeout = "W036"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

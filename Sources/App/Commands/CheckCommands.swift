@@ -50,6 +50,11 @@ struct CheckCommand: AsyncParsableCommand {
   @Flag(help: "Print a JSON array.")
   var json = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Also compare tokens, a hash and addresses with those that the Django site made: export_settings.py writes them.", valueName: "file"))
+  var vectors: String?
+
   @Option(help: ArgumentHelp("Exit with 78 for findings of this level or above.", valueName: "level"))
   var failLevel = Level.error
 
@@ -62,29 +67,31 @@ struct CheckCommand: AsyncParsableCommand {
 
   private func findings() async -> ([Finding], UserMapping?) {
     let environment = ProcessInfo.processInfo.environment
+    let differences = vectors.map { Checks.ofVectors(in: $0, environment: environment) } ?? []
     do {
       let settings = try Settings(environment: environment)
       let (database, users) = Checks.ofDatabase(settings.database)
       let mailServer = connect ? await Checks.ofMailServer(settings) : []
       let service = Checks.ofProcess() + Checks.ofCertificate(settings.http) + Checks.ofMailFolder(settings.mail)
-      return (service + database + mailServer + Checks.ofListeners(settings.http) + Checks.ofSettings(settings), users)
+      return (service + database + mailServer + differences + Checks.ofListeners(settings.http) + Checks.ofSettings(settings), users)
     } catch {
       // Check what can be checked even if other settings are wrong. If DATABASE_URL itself is wrong, that is one of the findings.
       var others: [Finding] = []
       if let http = HTTPSettings(nextToErrorsIn: environment) { others += Checks.ofCertificate(http) + Checks.ofListeners(http) }
       if let mail = MailSettings(nextToErrorsIn: environment) { others += Checks.ofMailFolder(mail) }
       if let database = DatabaseSettings(nextToErrorsIn: environment) { others += Checks.ofDatabase(database).findings }
-      return (error.findings + others.filter { !error.findings.contains($0) } + Checks.ofProcess() + error.warnings, nil)
+      return (error.findings + (others + differences).filter { !error.findings.contains($0) } + Checks.ofProcess() + error.warnings, nil)
     }
   }
 
   private func text(_ findings: [Finding]) -> String {
-    guard !findings.isEmpty else { return "No problems found." }
+    let errors = findings.count(where: \.kind.isError)
+    let agreement = vectors != nil && errors == 0 ? ["The site's tokens, hash and addresses agree with these settings."] : []
+    guard !findings.isEmpty else { return (agreement + ["No problems found."]).joined(separator: "\n") }
     let lines = findings.map { finding in
       "\(finding.id) \(finding.level): \(finding.message)" + (finding.hint.map { "\n  hint: \($0)" } ?? "")
     }
-    let errors = findings.count(where: \.kind.isError)
-    return (lines + ["\(counted(errors, "error")), \(counted(findings.count - errors, "warning"))."]).joined(separator: "\n")
+    return (lines + agreement + ["\(counted(errors, "error")), \(counted(findings.count - errors, "warning"))."]).joined(separator: "\n")
   }
 
   /// Shows which columns of another table than Django's the service uses.

@@ -98,7 +98,7 @@ def database_settings() -> dict:
         warn(f"the users are in {connection.vendor}; the service supports SQLite and PostgreSQL. DATABASE_URL is missing.")
         return {}
     if database.get("OPTIONS", {}).get("assume_role"):
-        warn("assume_role in the OPTIONS of the database is not exported: give the service a role of its own instead.")
+        warn("assume_role in the OPTIONS of the database is not exported: create a role for the service instead.")
     parameters = {"user": database.get("USER"), "host": database.get("HOST"), "port": database.get("PORT")}
     parameters |= {name: value for name, value in database.get("OPTIONS", {}).items() if name not in OPTIONS_OF_DJANGO}
     query = urlencode({name: value for name, value in parameters.items() if value not in (None, "")}, quote_via=quote)
@@ -184,7 +184,7 @@ def language_settings() -> dict:
 
 
 def site_settings() -> dict:
-    """Returns the site's name and the address of its own page for a new password, if the sites framework knows the site."""
+    """Returns the site's name and the link to its page for new passwords, if the sites framework knows the site."""
     if not apps.is_installed("django.contrib.sites"):
         return {}
     from django.contrib.sites.models import Site  # Only an installed app has models.
@@ -264,7 +264,7 @@ def users_settings() -> dict:
 
 def package_settings() -> dict:
     """Returns a setting for django-allauth, and prints a note about each other package that a reset concerns."""
-    installed = {name for name in PACKAGES if apps.is_installed(name)}
+    installed = {name for name in PACKAGES for app in apps.get_app_configs() if f"{app.name}.".startswith(f"{name}.")}
     if "rest_framework_simplejwt" in str(getattr(settings, "REST_FRAMEWORK", "")):
         installed.add("rest_framework_simplejwt")
     for name in sorted(installed):

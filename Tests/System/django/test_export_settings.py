@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -87,22 +88,21 @@ class Export:
         return findings
 
 
+def create_site(folder: Path, settings: str = "", models: str = "") -> Site:
+    if models:
+        (folder / "accounts").mkdir()
+        (folder / "accounts/__init__.py").touch()
+        (folder / "accounts/models.py").write_text(f"{MODEL_IMPORTS}\n{models}")
+        settings = f'INSTALLED_APPS += ["accounts"]\nAUTH_USER_MODEL = "accounts.User"\n{settings}'
+    database = f'DATABASES["default"] |= {{"NAME": {str(folder / "db.sqlite3")!r}}}'
+    (folder / "exported_site.py").write_text(f"from site_settings import *\n{database}\n{settings}\n")
+    return Site(folder)
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Callable[..., Site]:
     """Returns a function that creates a site."""
-
-    def create(settings: str = "", models: str = "") -> Site:
-        database = f'DATABASES["default"] |= {{"NAME": {str(tmp_path / "db.sqlite3")!r}}}\n'
-        if models:
-            (tmp_path / "accounts").mkdir()
-            (tmp_path / "accounts/__init__.py").touch()
-            (tmp_path / "accounts/models.py").write_text(f"{MODEL_IMPORTS}\n{models}")
-            settings = f'INSTALLED_APPS = INSTALLED_APPS + ["accounts"]\nAUTH_USER_MODEL = "accounts.User"\n{settings}'
-        # The file must not change the lists of the usual settings, which it shares.
-        (tmp_path / "exported_site.py").write_text(f"from site_settings import *\n{database}{settings}\n")
-        return Site(tmp_path)
-
-    return create
+    return partial(create_site, tmp_path)
 
 
 @cache
@@ -262,7 +262,7 @@ def test_emails_in_files_stay_in_files_and_a_backend_in_python_is_named(site: Ca
 
 
 def test_the_sites_framework_gives_the_name_and_the_link(site: Callable[..., Site]) -> None:
-    created = site('INSTALLED_APPS = INSTALLED_APPS + ["django.contrib.sites"]\nSITE_ID = 1')
+    created = site('INSTALLED_APPS += ["django.contrib.sites"]\nSITE_ID = 1')
     assert created.run("migrate", "-v", "0").returncode == 0
     assert {"SITE_NAME", "RESET_URL"}.isdisjoint(created.export().values)
     created.shell(
@@ -330,7 +330,7 @@ def test_packages_that_a_reset_concerns_are_named(site: Callable[..., Site], tmp
         folder = tmp_path / name.replace(".", "/")
         folder.mkdir()
         (folder / "__init__.py").touch()
-    exported = site(f"INSTALLED_APPS = INSTALLED_APPS + {list(PACKAGES)}").export()
+    exported = site(f"INSTALLED_APPS += {list(PACKAGES)}").export()
     assert exported.values["ALLAUTH"] is True
     assert sorted(exported.stderr.splitlines()) == sorted(filter(None, PACKAGES.values()))
 
@@ -490,12 +490,20 @@ user = User.objects.get()
 # The vectors
 
 
-@pytest.fixture
-def exported(site: Callable[..., Site]) -> Export:
+@pytest.fixture(scope="module")
+def export_in_local_time(tmp_path_factory: pytest.TempPathFactory) -> Export:
     """The settings of a site without `USE_TZ`."""
-    created = site('USE_TZ = False\nTIME_ZONE = "Europe/Berlin"\nSECRET_KEY_FALLBACKS = ["an-earlier-key-of-the-site-0123456789"]')
+    settings = 'USE_TZ = False\nTIME_ZONE = "Europe/Berlin"\nSECRET_KEY_FALLBACKS = ["an-earlier-key-of-the-site-0123456789"]'
+    created = create_site(tmp_path_factory.mktemp("site"), settings)
     assert created.run("migrate", "-v", "0").returncode == 0
     return created.export()
+
+
+@pytest.fixture
+def exported(export_in_local_time: Export, tmp_path: Path) -> Export:
+    """A copy of these, which a test can change. The secrets are those of the original."""
+    shutil.copytree(export_in_local_time.folder, tmp_path / "copy")
+    return Export(tmp_path / "copy", "", "")
 
 
 def test_the_vectors_agree_and_contain_no_user(exported: Export) -> None:

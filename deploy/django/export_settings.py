@@ -396,7 +396,7 @@ def export(values: dict, folder: Path) -> None:
     write(folder / "password-reset.json", as_json(move_secrets(values, folder)))
     write(folder / "vectors.json", proof)
     print(f"Wrote password-reset.json, the secrets and vectors.json into {folder}. Only you may read them.")
-    missing = [name for name in ("EMAIL_BACKEND", "RESET_URL", "SITE_NAME") if name not in values]
+    missing = [name for name in ("DATABASE_URL", "EMAIL_BACKEND", "RESET_URL", "SITE_NAME") if name not in values]
     if missing:
         print(f"Add to password-reset.json what is missing: {', '.join(missing)}.")
     if "RESET_URL" in values:

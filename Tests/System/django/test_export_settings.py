@@ -182,6 +182,31 @@ def test_the_service_uses_the_postgresql_database_of_the_site(uses_utc: bool, po
     assert "last sign-in" in exported.check(USE_TZ=str(not uses_utc))["E033"]
 
 
+OTHER_ENGINE = """
+from django.db.backends.sqlite3 import base
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    vendor = "mysql"
+"""
+
+
+def test_a_database_that_the_service_does_not_have_is_named(site: Callable[..., Site], tmp_path: Path) -> None:
+    (tmp_path / "other_engine").mkdir()
+    (tmp_path / "other_engine/base.py").write_text(OTHER_ENGINE)
+    exported = site('DATABASES["default"]["ENGINE"] = "other_engine"').export()
+    assert "warning: the users are in mysql; the service supports SQLite and PostgreSQL." in exported.stderr
+    assert "DATABASE_URL" not in exported.values
+    assert "Add to password-reset.json what is missing: DATABASE_URL," in exported.stdout
+
+
+def test_the_users_may_be_in_another_database_of_the_site(site: Callable[..., Site], tmp_path: Path) -> None:
+    router = "class Router:\n    def db_for_write(self, model, **hints):\n        return 'people'"
+    (tmp_path / "site_router.py").write_text(router)
+    people = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "people.sqlite3")}
+    exported = site(f'DATABASES["people"] = {people}\nDATABASE_ROUTERS = ["site_router.Router"]').export()
+    assert exported.values["DATABASE_URL"] == f"sqlite:{tmp_path}/people.sqlite3"
+
+
 def test_the_service_starts_from_the_settings_and_accepts_the_links_of_the_site(database: Path, site: Callable[..., Site]) -> None:
     user = add_user("alice", "alice@example.com")
     exported = site(
@@ -416,6 +441,14 @@ EXPECTED = {
 }
 
 
+BY_STATUS = """
+class User(AbstractBaseUser):
+    email = models.EmailField(unique=True)
+    is_active = models.CharField(max_length=10, db_column="status")
+    USERNAME_FIELD = EMAIL_FIELD = "email"
+"""
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_table_and_columns_are_those_of_the_user_model(name: str, site: Callable[..., Site]) -> None:
     models, expected = EXPECTED[name]
@@ -429,6 +462,12 @@ def test_a_site_with_its_own_idea_of_activity_is_warned(site: Callable[..., Site
 
 def test_a_site_without_a_column_for_activity_is_warned(site: Callable[..., Site]) -> None:
     assert "warning: the users table has no column is_active, so every user counts as active" in site(models=OWN_COLUMNS).export().stderr
+
+
+def test_a_site_that_tells_activity_by_other_values_is_warned(site: Callable[..., Site]) -> None:
+    exported = site(models=BY_STATUS).export()
+    assert exported.values["USERS_COLUMNS"] == {"username": "email", "is_active": "status"}
+    assert 'is_active is not a yes or no. Write the values that mean active into USERS_COLUMNS: {"is_active": {"status":' in exported.stderr
 
 
 REFUSED = {

@@ -15,6 +15,7 @@ from typing import Any
 import django
 import pytest
 from django.contrib.auth.tokens import default_token_generator
+from django.test import override_settings
 
 from django_site import add_user
 from paths import LIB, ROOT
@@ -286,6 +287,7 @@ def test_emails_in_files_stay_in_files_and_a_backend_in_python_is_named(site: Ca
     assert "EMAIL_BACKEND" not in exported.values
 
 
+@pytest.mark.slow
 def test_the_sites_framework_gives_the_name_and_the_link(site: Callable[..., Site]) -> None:
     created = site('INSTALLED_APPS += ["django.contrib.sites"]\nSITE_ID = 1')
     assert created.run("migrate", "-v", "0").returncode == 0
@@ -452,8 +454,13 @@ class User(AbstractBaseUser):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_table_and_columns_are_those_of_the_user_model(name: str, site: Callable[..., Site]) -> None:
     models, expected = EXPECTED[name]
-    values = site(models=models).export().values
-    assert {setting: value for setting, value in values.items() if setting.startswith("USERS_")} == expected
+    exported = site(models=models).export()
+    assert {setting: value for setting, value in exported.values.items() if setting.startswith("USERS_")} == expected
+    # The keys of the users are part of the vectors.
+    key = "00000000-0000-0000-0000-000000000000" if name == "UUID" else "0"
+    assert {vector["id"] for vector in json.loads(exported.vectors.read_text()) if vector["kind"] == "token"} == {key}
+    assert "E033" not in exported.check()
+    assert "E033" in exported.check(SECRET_KEY="another-key-than-that-of-the-site-0123456789")
 
 
 def test_a_site_with_its_own_idea_of_activity_is_warned(site: Callable[..., Site]) -> None:
@@ -464,7 +471,7 @@ def test_a_site_without_a_column_for_activity_is_warned(site: Callable[..., Site
     assert "warning: the users table has no column is_active, so every user counts as active" in site(models=OWN_COLUMNS).export().stderr
 
 
-def test_a_site_that_tells_activity_by_other_values_is_warned(site: Callable[..., Site]) -> None:
+def test_a_site_whose_active_users_have_another_value_is_warned(site: Callable[..., Site]) -> None:
     exported = site(models=BY_STATUS).export()
     assert exported.values["USERS_COLUMNS"] == {"username": "email", "is_active": "status"}
     assert 'is_active is not a yes or no. Write the values that mean active into USERS_COLUMNS: {"is_active": {"status":' in exported.stderr
@@ -545,11 +552,23 @@ def exported(export_in_local_time: Export, tmp_path: Path) -> Export:
     return Export(tmp_path / "copy", "", "")
 
 
-def test_the_vectors_agree_and_contain_no_user(exported: Export) -> None:
+def test_the_five_vectors_agree(exported: Export) -> None:
     assert [number for number in exported.check() if number.startswith("E")] == []
     kinds = [vector["kind"] for vector in json.loads(exported.vectors.read_text())]
     assert kinds == ["token", "token", "hash", "address", "address"]
-    assert {vector["id"] for vector in json.loads(exported.vectors.read_text()) if vector["kind"] == "token"} == {"0"}
+
+
+def test_the_vectors_have_no_token_and_no_hash_of_a_user(database: Path, site: Callable[..., Site]) -> None:
+    user = add_user("alice", "alice@example.com")
+    before = database.read_bytes()
+    vectors = json.loads(site().export().vectors.read_text())
+    assert database.read_bytes() == before
+    # One of the invented users has her address.
+    assert "alice@example.com" in [vector.get("email") for vector in vectors]
+    assert user.password not in json.dumps(vectors)
+    tokens = [vector["token"] for vector in vectors if vector["kind"] == "token"]
+    with override_settings(PASSWORD_RESET_TIMEOUT=10**9):
+        assert [token for token in tokens if default_token_generator.check_token(user, token)] == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +104,6 @@ def create_site(folder: Path, settings: str = "", models: str = "") -> Site:
 def site(tmp_path: Path) -> Callable[..., Site]:
     """Returns a function that creates a site."""
     return partial(create_site, tmp_path)
-
-
-@cache
-def knows(setting: str) -> bool:
-    """Returns whether the service has the setting."""
-    return setting in run_program(BASE_ENVIRONMENT, "config").stdout
 
 
 # The files
@@ -512,7 +506,6 @@ def test_a_table_that_the_service_cannot_use_is_an_error(name: str, site: Callab
     assert not (created.folder / "password-reset").exists()
 
 
-@pytest.mark.skipif(not knows("USERS_TABLE"), reason="the service has no USERS_TABLE")
 @pytest.mark.parametrize("models", [BY_EMAIL, UUID_KEY, IN_TWO_TABLES], ids=["email as user name", "UUID", "a parent table"])
 def test_the_service_and_a_site_with_its_own_users_accept_each_others_links(models: str, site: Callable[..., Site]) -> None:
     created = site(models=models)

@@ -4,7 +4,7 @@ import json
 import stat
 import subprocess
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,6 @@ from service import BASE_ENVIRONMENT, run_program
 
 SCRIPT = ROOT / "deploy/rails/export_settings.rb"
 LIBRARIES = ("action_mailer/railtie", "devise", "pg", "sqlite3")
-PACKAGES = "rails' railties, ruby-activerecord, ruby-actionmailer, ruby-devise, ruby-pg and ruby-sqlite3 of Debian"
-
-
-def has_rails() -> bool:
-    required = "; ".join(f"require {name!r}" for name in ("rails", *LIBRARIES))
-    try:
-        return subprocess.run(["ruby", "-e", required], env=BASE_ENVIRONMENT, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return False
-
-
-@cache
-def knows(*settings: str) -> bool:
-    """Returns whether the service has the settings."""
-    shown = run_program(BASE_ENVIRONMENT, "config").stdout
-    return all(setting in shown for setting in settings)
-
-
-pytestmark = pytest.mark.skipif(not has_rails(), reason=f"needs {PACKAGES}")
 
 APPLICATION = """
 require "rails"
@@ -195,7 +176,6 @@ def test_an_account_that_a_reset_does_not_unlock_is_named(application: Callable[
     assert "warning: Devise unlocks an account after a reset" in application(modules=", :lockable").run(SCRIPT).stderr
 
 
-@pytest.mark.skipif(not knows("USERS_TABLE", "PASSWORD_FORMAT"), reason="the service has no USERS_TABLE or no PASSWORD_FORMAT")
 def test_the_service_and_devise_accept_each_others_passwords(application: Callable[..., Application], tmp_path: Path) -> None:
     created = application()
     (tmp_path / "add.rb").write_text('Account.create!(email: "alice@example.com", password: "the-old-password-71")')

@@ -1,10 +1,37 @@
 /// A SQL statement whose parameters are `$1`, `$2` and so on, each with a cast to its type.
 struct Statement: Sendable, Hashable {
+  /// How the commands of one transaction share a statement.
+  enum Sharing: Hashable {
+    /// The statement runs for each of them.
+    case none
+    /// Of several commands, another statement runs once. It takes an array for each parameter, with an element for each
+    /// command, and returns a row for each, in their order.
+    case rows(several: String)
+    /// The statement runs once for all of them.
+    case once
+  }
+
   /// The name under which a connection keeps the statement prepared; `nil` for a statement that is run too rarely.
   var name: String?
   var sql: String
+  var sharing: Sharing
 
-  init(_ name: String?, _ sql: String) { (self.name, self.sql) = (name, sql) }
+  init(_ name: String?, _ sql: String, sharing: Sharing = .none) { (self.name, self.sql, self.sharing) = (name, sql, sharing) }
+}
+
+extension Statement {
+  /// Returns a statement that several commands can share: it has one parameter, a number, and returns at most one row. Of
+  /// several, a row without a result consists of NULLs.
+  ///
+  /// The inner SELECT hides the length of the array. If the server knew it, it would make a new plan each time.
+  func shared() -> Statement {
+    let one = sql.replacing("$1::bigint", with: "wanted.number")
+    let several = """
+      SELECT found.* FROM unnest((SELECT $1::bigint[])) WITH ORDINALITY AS wanted (number, position)
+      LEFT JOIN LATERAL (\(one)) AS found ON true ORDER BY wanted.position
+      """
+    return Statement(name, sql, sharing: .rows(several: several))
+  }
 }
 
 /// A statement with the values of its parameters, as text in PostgreSQL's own form.

@@ -8,7 +8,7 @@ import Synchronization
 /// worker only polls.
 final class JobListener: Sendable {
   /// The statement that tells all instances of new jobs.
-  static let notify = Statement("password_reset_notify", "SELECT pg_notify('password_reset_jobs', '')")
+  static let notify = Statement("password_reset_notify", "SELECT pg_notify('password_reset_jobs', '')", sharing: .once)
 
   /// How often the thread looks whether to stop, and the pause before it connects again.
   private static let pause = Duration.seconds(1)

@@ -2,6 +2,10 @@
 enum OutboxStatements {
   private static let outbox = "password_reset.outbox"
 
+  // One statement for all jobs of a transaction takes the server half of the time that one for each would take, or less. The
+  // inner SELECT hides the length of the arrays. If the server knew it, it would make a new plan each time.
+
+  /// Adds jobs with their audit records.
   static let enqueue = Statement(
     "password_reset_enqueue",
     """
@@ -12,7 +16,23 @@ enum OutboxStatements {
     INSERT INTO \(outbox) (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts)
     VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::bigint, $7::bigint, $8::text, $9::integer)
     RETURNING id
-    """)
+    """, sharing: .rows(several: enqueueSeveral))
+
+  private static let enqueueSeveral = """
+    WITH new AS MATERIALIZED (
+      SELECT * FROM unnest(
+        (SELECT $1::text[]), $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::integer[], $10::text[],
+        $11::text[], $12::text[]
+      ) WITH ORDINALITY AS new (
+        kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts, event, audit_user_id, identifier_key, position)
+    ), audit AS (
+      INSERT INTO password_reset.audit (at, event, user_id, identifier_key, request_id)
+      SELECT created_at, event, audit_user_id, identifier_key, request_id FROM new ORDER BY position
+    )
+    INSERT INTO \(outbox) (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts)
+    SELECT kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts FROM new ORDER BY position
+    RETURNING id
+    """
 
   /// Skips the jobs that another process is claiming at this moment.
   static let claim = Statement(
@@ -49,7 +69,24 @@ enum OutboxStatements {
   static let release = Statement(
     "password_reset_release", "UPDATE \(outbox) SET \(released) WHERE id = ANY ($1::bigint[]) AND owner = $2::text")
 
-  static let done = finish("done", "DELETE FROM \(outbox)")
+  static let done = finish("done", "DELETE FROM \(outbox)", sharing: .rows(several: severalDone))
+
+  /// If a job is among them twice, only one of them deletes it.
+  private static let severalDone = """
+    WITH job AS MATERIALIZED (
+      SELECT * FROM unnest((SELECT $1::bigint[]), $2::text[], $3::boolean[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[])
+        WITH ORDINALITY AS job (id, owner, is_sent, at, request_id, event, user_id, identifier_key, position)
+    ), ended AS (
+      DELETE FROM \(outbox) AS outbox USING job WHERE outbox.id = ANY ((SELECT $1::bigint[])::bigint[]) AND outbox.id = job.id
+        AND (outbox.owner = job.owner AND outbox.dead_lettered_at IS NULL OR job.is_sent)
+      RETURNING job.*
+    ), audit AS (
+      INSERT INTO password_reset.audit (at, event, user_id, identifier_key, request_id)
+      SELECT at, event, user_id, identifier_key, request_id FROM ended WHERE event IS NOT NULL ORDER BY position
+    )
+    SELECT (ended.position IS NOT NULL)::integer FROM job LEFT JOIN ended USING (position) ORDER BY position
+    """
+
   static let finishByRelease = finish("finish_by_release", "UPDATE \(outbox) SET \(released)")
   static let retry = finish("retry", "UPDATE \(outbox) SET owner = NULL, due_at = $9::bigint, last_error = $10::text")
   static let deadLetter = finish(
@@ -65,7 +102,7 @@ enum OutboxStatements {
     """)
 
   /// Returns a statement that changes a job if its owner still holds it, or if its email was sent, and adds the audit record.
-  private static func finish(_ name: String, _ change: String, _ more: String = "") -> Statement {
+  private static func finish(_ name: String, _ change: String, _ more: String = "", sharing: Statement.Sharing = .none) -> Statement {
     Statement(
       "password_reset_\(name)",
       """
@@ -76,7 +113,7 @@ enum OutboxStatements {
         SELECT $4::bigint, $6::text, $7::text, $8::text, $5::text FROM ended WHERE $6::text IS NOT NULL
       )\(more)
       SELECT count(*) FROM ended
-      """)
+      """, sharing: sharing)
   }
 
   static let nextDue = Statement(

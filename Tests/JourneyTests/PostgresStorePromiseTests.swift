@@ -19,7 +19,9 @@ import Testing
     try await promise.check(store)
   }
 
-  @Test(arguments: outboxStorePromises) func `keeps the outbox`(_ promise: StorePromise) async throws { try await promise.check(store) }
+  @Test(arguments: outboxStorePromises + concurrentOutboxPromises) func `keeps the outbox`(_ promise: StorePromise) async throws {
+    try await promise.check(store)
+  }
 
   @Test(arguments: outboxAdminPromises) func `serves the commands for the outbox`(_ promise: StorePromise) async throws {
     try await promise.check(store)

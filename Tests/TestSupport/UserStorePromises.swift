@@ -60,6 +60,20 @@ public let userStorePromises: [StorePromise] = [
     #expect(wins == 1)
     #expect(try await store.auditRows(AuditFilter(), limit: 100).count == 1)
   },
+  StorePromise("gives each of many callers at once its own user, and none to those who ask for no one") { store in
+    let names = (0..<20).map { "user\($0)" }
+    var ids: [UserID] = []
+    for name in names { ids.append(try await store.addUser(name).id) }
+    let unknown = try #require(ids.compactMap(\.integer).max()) + 7
+    let found = try await withThrowingTaskGroup(of: (Int, User?).self) { [ids] group in
+      for index in 0..<400 {
+        let id = index % 4 == 3 ? UserID(unknown) : ids[index % 20]
+        group.addTask { (index, try await store.user(id: id)) }
+      }
+      return try await group.reduce(into: []) { $0.append($1) }
+    }
+    for (index, user) in found { #expect(user?.username == (index % 4 == 3 ? nil : names[index % 20])) }
+  },
 ]
 
 private func change(of user: User, to hash: String) -> PasswordChange {

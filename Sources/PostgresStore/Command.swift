@@ -19,21 +19,6 @@ struct Statement: Sendable, Hashable {
   init(_ name: String?, _ sql: String, sharing: Sharing = .none) { (self.name, self.sql, self.sharing) = (name, sql, sharing) }
 }
 
-extension Statement {
-  /// Returns a statement that several commands can share: it has one parameter, a number, and returns at most one row. Of
-  /// several, a row without a result consists of NULLs.
-  ///
-  /// The inner SELECT hides the length of the array. If the server knew it, it would make a new plan each time.
-  func shared() -> Statement {
-    let one = sql.replacing("$1::bigint", with: "wanted.number")
-    let several = """
-      SELECT found.* FROM unnest((SELECT $1::bigint[])) WITH ORDINALITY AS wanted (number, position)
-      LEFT JOIN LATERAL (\(one)) AS found ON true ORDER BY wanted.position
-      """
-    return Statement(name, sql, sharing: .rows(several: several))
-  }
-}
-
 /// A statement with the values of its parameters, as text in PostgreSQL's own form.
 struct Command: Sendable {
   var statement: Statement

@@ -10,8 +10,6 @@ public struct PostgresStore: Sendable {
   let userTable: UserTable
   let loginZone: String
   let users: UserStatements
-  /// ``UserStatements/byID``, which concurrent look-ups share.
-  private let usersByID: Statement
   private let writer: PostgresConnection
   /// Writes to the site's users table, which the site may have locked for a while. Requests for an email must not wait for
   /// that.
@@ -66,8 +64,6 @@ public struct PostgresStore: Sendable {
 
   /// Runs one statement that reads a few rows by their keys.
   func readByKey(_ command: Command) async throws(StoreError) -> Rows {
-    var command = command
-    if command.statement == users.byID { command.statement = usersByID }
     let start = roundRobin.next(of: readers.count)
     // The server may have refused one of the connections because it has too many.
     let reader = (start..<(start + readers.count)).lazy.map { readers[$0 % readers.count] }.first { $0.outage == nil } ?? readers[start]

@@ -189,6 +189,7 @@ let package = Package(
       name: "Timing",
       dependencies: [
         "ConnectionGuards", "Credentials", "HTTPAPI", "Mail", "PasswordReset", "PasswordResetKit", "PostgresStore", "SQLiteStore",
+        .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
       ],

@@ -37,7 +37,4 @@ enum AccountKind: CaseIterable {
 
   /// Returns whether `address` belongs to an account of this kind.
   func owns(_ address: String) -> Bool { address.unicodeScalars.first == letter }
-
-  /// Returns a key in `auth_user`: even for a known user, odd for a key without a user.
-  static func id(_ index: Int, isKnown: Bool) -> Int64 { 1_000_000 + 2 * Int64(index) + (isKnown ? 0 : 1) }
 }

@@ -27,7 +27,7 @@ enum RequestClass {
       let head = "POST /password-reset HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n"
       return Array((head + body).utf8)
     case .linkCheck(let isKnown):
-      let uid = UIDB64.encode(UserID(AccountKind.id(index, isKnown: isKnown)))
+      let uid = UIDB64.encode(TestKey.current.id(index, isKnown: isKnown))
       return Array("GET /password-reset/\(uid)/\(Self.token) HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8)
     }
   }

@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import PasswordReset
 import PostgresStore
 import SQLiteStore
@@ -23,8 +24,11 @@ struct TestDatabase {
     if let server {
       url = "\(server)/\(name)"
       try Self.run("createdb", ["--maintenance-db=\(server)/postgres", name])
+      if let table = TestKey.current.createTable(isPostgreSQL: true) { try Self.run("psql", ["--quiet", "--command", table, url]) }
     } else {
-      url = "\(Self.sqlite)\(directory.path)/\(name).sqlite3"
+      let path = "\(directory.path)/\(name).sqlite3"
+      url = Self.sqlite + path
+      if let table = TestKey.current.createTable(isPostgreSQL: false) { try DatabaseQueue(path: path).write { try $0.execute(sql: table) } }
     }
   }
 

@@ -27,7 +27,7 @@ enum TestUsers {
       let additions = try await store.add(
         (start..<min(start + batch, count)).map { index in
           var row = UserRow(
-            id: kind == .known ? UserID(AccountKind.id(index, isKnown: true)) : nil, username: kind.username(index), email: kind.email(index),
+            id: kind == .known ? TestKey.current.id(index, isKnown: true) : nil, username: kind.username(index), email: kind.email(index),
             firstName: "Alice", lastName: "Example", password: password, dateJoined: time)
           row.isActive = kind != .inactive
           row.lastLogin = time

@@ -67,7 +67,9 @@ struct Timing {
       try measurement.run(on: $0, from: WarmUp.count, progress: progress).write(to: "\(output)/\(comparison.name).service.csv")
     }
     let arguments = ControlServer.arguments(database, comparison: index)
-    try await with(ServerProcess.start("Timing", arguments, environment: ["SECRET_KEY": secretKey], in: directory)) {
+    try await with(
+      ServerProcess.start("Timing", arguments, environment: ["SECRET_KEY": secretKey, TestKey.variable: TestKey.current.rawValue], in: directory)
+    ) {
       try measurement.run(on: $0, from: WarmUp.count + names, progress: progress).write(to: "\(output)/\(comparison.name).control.csv")
     }
   }

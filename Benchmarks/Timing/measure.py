@@ -1,6 +1,6 @@
 """Runs the program Timing, on SQLite or with a PostgreSQL server, and exits with its status.
 
-    measure.py PROGRAM FOLDER [--database postgresql] [PAIRS]
+    measure.py PROGRAM FOLDER [--database postgresql] [--key uuid] [PAIRS]
 """
 
 import argparse
@@ -18,6 +18,7 @@ from postgresql import running_cluster  # noqa: E402
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="Benchmarks/run timing", description="Measures whether response times reveal which accounts exist.")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite", help="the service's database (sqlite)")
+    parser.add_argument("--key", choices=("integer", "uuid", "text"), default="integer", help="the kind of the users' keys (integer)")
     parser.add_argument("pairs", nargs="?", metavar="PAIRS", help="minimum number of pairs of requests, from 100 to 20000 (10000)")
     return parser.parse_args(sys.argv[3:])
 
@@ -30,6 +31,7 @@ def memory() -> str | None:
 def main() -> int:
     options = parse_options()
     command = [*sys.argv[1:3], *([options.pairs] if options.pairs else [])]
+    os.environ["TIMING_KEY"] = options.key
     # Exit normally, so that the server stops.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.database == "sqlite":

@@ -64,10 +64,10 @@ public let userStorePromises: [StorePromise] = [
     let names = (0..<20).map { "user\($0)" }
     var ids: [UserID] = []
     for name in names { ids.append(try await store.addUser(name).id) }
-    let unknown = try #require(ids.compactMap(\.integer).max()) + 7
+    let unknown = ids.compactMap(\.integer).max().map { UserID($0 + 7) } ?? UserID("0f0f0f0f-0f0f-4f0f-8f0f-0f0f0f0f0f0f")
     let found = try await withThrowingTaskGroup(of: (Int, User?).self) { [ids] group in
       for index in 0..<400 {
-        let id = index % 4 == 3 ? UserID(unknown) : ids[index % 20]
+        let id = index % 4 == 3 ? unknown : ids[index % 20]
         group.addTask { (index, try await store.user(id: id)) }
       }
       return try await group.reduce(into: []) { $0.append($1) }

@@ -9,7 +9,7 @@ extension PostgresStore: UserDirectory {
     let (condition, value) = users.condition(selection)
     let (key, parameter) = (users.sql.key, users.sql.keyParameter("$1"))
     let isAfter = id == nil ? "\(parameter) IS NULL" : "\(key) > \(parameter)"
-    let sql = "\(users.row) WHERE \(isAfter) AND \(condition) ORDER BY \(key) LIMIT $2::bigint"
+    let sql = "\(users.row) WHERE \(isAfter) AND \(condition) ORDER BY \(users.sql.keyOrder) LIMIT $2::bigint"
     let rows = try await read(Command(Statement(nil, sql), id.flatMap(users.keyText), limit, value))
     var page = UserPage()
     for case let (id?, row) in rows.map({ (users.id($0), Self.userRow($0, users)) }) {

@@ -13,6 +13,9 @@ struct UserSQL {
   /// The quoted name of the key's column.
   var key: String { column(.id) }
 
+  /// The key for ORDER BY. There, the name alone would mean the text in the list of ``list(_:_:)``.
+  var keyOrder: String { "\(table).\(key)" }
+
   /// Returns the quoted name of a column that the table has.
   func column(_ column: UserColumn) -> String { quoted(identifier: mapping.columns[column] ?? column.rawValue) }
 

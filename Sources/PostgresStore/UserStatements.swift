@@ -19,8 +19,8 @@ struct UserStatements: Sendable {
     let zone = quoted(literal: loginZone)
     let select = "SELECT \(sql.list(UserColumn.ofReset, zone)) FROM \(table)"
     byID = Statement("password_reset_user", Self.userOrNearest(select, sql))
-    byEmail = Statement("password_reset_users_by_email", "\(select) WHERE \(sql.hasEmail("$1")) ORDER BY \(sql.key)")
-    byUsername = Statement("password_reset_users_by_name", "\(select) WHERE \(sql.hasUsername("$1")) ORDER BY \(sql.key)")
+    byEmail = Statement("password_reset_users_by_email", "\(select) WHERE \(sql.hasEmail("$1")) ORDER BY \(sql.keyOrder)")
+    byUsername = Statement("password_reset_users_by_name", "\(select) WHERE \(sql.hasUsername("$1")) ORDER BY \(sql.keyOrder)")
     row = "SELECT \(sql.list(UserColumn.allCases, "'UTC'")) FROM \(table)"
     setPassword = Statement("password_reset_set_password", Self.setPassword(sql, zone))
     namesake = Statement(

@@ -21,7 +21,7 @@ from service import run_command
 
 # The number of a user and a group that own nothing. PostgreSQL refuses to run as root.
 ORDINARY = 65534
-ROLE, PASSWORD = "password_reset", "correct-horse-71-role"
+ROLE, OPERATOR, PASSWORD = "password_reset", "operator", "correct-horse-71-role"
 _numbers = count(1)
 
 
@@ -63,9 +63,10 @@ class Cluster:
     def start(self) -> None:
         self._run("pg_ctl", "start", "--pgdata=data", "--log=log", "--wait")
 
-    def add_role(self) -> None:
-        """Adds the role of the service, which has no privileges yet."""
-        Database(self, "postgres").execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
+    def add_roles(self) -> None:
+        """Adds the roles of the service and of its commands, which have no privileges yet."""
+        for role in (ROLE, OPERATOR):
+            Database(self, "postgres").execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
 
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "stop", "--pgdata=data", f"--mode={mode}", "--wait")
@@ -111,12 +112,21 @@ class Database:
     def socket_url(self) -> str:
         return f"postgresql:///{self.name}?host={quote(str(self.cluster.folder), safe='')}&port={self.cluster.port}&user=postgres"
 
-    def settings(self, port: int | None = None) -> dict[str, str]:
-        """Returns the settings of a service whose role has only the privileges that the service needs."""
-        owner = {"DATABASE_URL": self.socket_url}
+    def settings(self, port: int | None = None, **users: str) -> dict[str, str]:
+        """Returns the settings of a service whose role has only the privileges that the service needs.
+
+        `users` are the settings for the users table.
+        """
+        owner = {"DATABASE_URL": self.socket_url} | users
         run_command(self.cluster.folder, "migrate", **owner)
-        self.execute(run_command(self.cluster.folder, "grants", "--role", ROLE))
+        self.execute(run_command(self.cluster.folder, "grants", "--role", ROLE, **users))
         return {"DATABASE_URL": self.url_for(ROLE, port or self.cluster.port), "DATABASE_PASSWORD": PASSWORD}
+
+    def operator_settings(self, **users: str) -> dict[str, str]:
+        """Returns the settings of a command whose role also has the privileges for commands that change users."""
+        grants = run_command(self.cluster.folder, "grants", "--role", OPERATOR, **users)
+        self.execute(grants.replace("-- GRANT", "GRANT"))
+        return {"DATABASE_URL": self.url_for(OPERATOR, self.cluster.port), "DATABASE_PASSWORD": PASSWORD}
 
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.socket_url, autocommit=True)
@@ -156,7 +166,7 @@ def running_cluster() -> Iterator[Cluster]:
     with _folder() as cluster:
         cluster.create()
         cluster.start()
-        cluster.add_role()
+        cluster.add_roles()
         yield cluster
 
 

@@ -119,7 +119,7 @@ extension UserMapping {
 /// Returns a name as an identifier of SQL.
 func quoted(identifier name: String) -> String { "\"\(name.replacing("\"", with: "\"\""))\"" }
 
-/// Returns a name as an identifier of SQL, without quotation marks if it needs none.
+/// Returns a name as an identifier of SQL. Django's names are readable without quotation marks; others may be reserved words.
 private func shown(identifier name: String) -> String {
-  name.wholeMatch(of: /[a-z_][a-z0-9_]*/) != nil && !["user", "order", "group", "table", "select"].contains(name) ? name : quoted(identifier: name)
+  name == UserTable.django.name || UserColumn(rawValue: name) != nil ? name : quoted(identifier: name)
 }

@@ -39,14 +39,14 @@ class User(AbstractUser):
         """
 class User(AbstractUser):
     number = models.AutoField(primary_key=True, db_column="Select")
-    username = models.CharField(max_length=150, unique=True, db_column="group")
+    username = models.CharField(max_length=150, unique=True, db_column="end")
     first_name = models.CharField(max_length=150, db_column="Vorname, kurz")
     last_name = models.CharField(max_length=150, db_column="名字")
     email = models.EmailField(db_column="E-Mail")
     password = models.CharField(max_length=128, db_column="Paßwort")
     last_login = models.DateTimeField(null=True, db_column="user")
-    is_active = models.BooleanField(default=True, db_column="Where")
-    is_staff = models.BooleanField(default=False, db_column="Größe")
+    is_active = models.BooleanField(default=True, db_column="where")
+    is_staff = models.BooleanField(default=False, db_column="desc")
     is_superuser = models.BooleanField(default=False, db_column="it's super")
     date_joined = models.DateTimeField(auto_now_add=True, db_column="From")
 
@@ -55,8 +55,8 @@ class User(AbstractUser):
 """,
         table="order",
         columns={
-            "id": "Select", "username": "group", "first_name": "Vorname, kurz", "last_name": "名字", "email": "E-Mail", "password": "Paßwort",
-            "last_login": "user", "is_active": "Where", "is_staff": "Größe", "is_superuser": "it's super", "date_joined": "From",
+            "id": "Select", "username": "end", "first_name": "Vorname, kurz", "last_name": "名字", "email": "E-Mail", "password": "Paßwort",
+            "last_login": "user", "is_active": "where", "is_staff": "desc", "is_superuser": "it's super", "date_joined": "From",
         },
         needed=("id", "email", "password", "is_active", "last_login"),
     ),

@@ -53,7 +53,7 @@ struct UserDocument: Encodable, Equatable {
       throw Fault(reason: "email is not a valid email address")
     }
     var user = UserRow(
-      id: try key(users.key), username: name, email: email, firstName: try text(.firstName), lastName: try text(.lastName),
+      id: try key(for: users), username: name, email: email, firstName: try text(.firstName), lastName: try text(.lastName),
       password: try storedPassword(hashers, choosesPassword), dateJoined: try time(.dateJoined) ?? DjangoTime.text(of: now))
     if let isActive = try flag(.isActive) { user.isActive = isActive }
     if let isStaff = try flag(.isStaff) { user.isStaff = isStaff }
@@ -75,14 +75,17 @@ struct UserDocument: Encodable, Equatable {
     return username
   }
 
-  private func key(_ key: UserKey) throws(Fault) -> UserID? {
+  private func key(for users: UserMapping) throws(Fault) -> UserID? {
     guard let text = values[.id] else { return nil }
-    guard key == .integer else {
-      guard let id = key.id(text) else { throw Fault(reason: "id must be \(key.noun)") }
+    guard users.key == .integer else {
+      guard let id = users.key.id(text) else { throw Fault(reason: "id must be \(users.key.noun)") }
       return id
     }
-    // The range of Django's AutoField. SQLite could not assign another id after the largest number that it can store.
-    guard let id = Int64(text), (1...Int64(Int32.max)).contains(id) else { throw Fault(reason: "id must be a number from 1 to \(Int32.max)") }
+    // The range of Django's AutoField; other models may have any key. SQLite could not assign another id after the largest number that it can store.
+    let range = users.isDjango ? 1...Int64(Int32.max) : .min...(.max - 1)
+    guard let id = Int64(text), range.contains(id) else {
+      throw Fault(reason: "id must be a number from \(range.lowerBound) to \(range.upperBound)")
+    }
     return UserID(id)
   }
 

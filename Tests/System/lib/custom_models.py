@@ -107,7 +107,7 @@ class User(AbstractUser):
 class User(AbstractUser):
     id = models.BigIntegerField(primary_key=True)
 """,
-        key=lambda number: 1000 + number,
+        key=lambda number: 2**62 + number,
         unfilled=("id",),
     ),
     "smallint": Model(

@@ -19,7 +19,7 @@ public enum UserKey: Sendable, Equatable {
   public func id(_ text: String) -> UserID? {
     let id = UserID(text)
     switch self {
-    case .integer: return id.integer.flatMap { $0 >= 0 ? id : nil }
+    case .integer: return id.integer.map { UserID($0) }
     case .uuid, .uuidDigits: return UUID(uuidString: text)?.uuidString.lowercased() == text ? id : nil
     case .text:
       let isPlain = !text.isEmpty && text.utf8.count <= Self.maximumLength && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }

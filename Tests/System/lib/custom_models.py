@@ -117,7 +117,8 @@ class User(AbstractUser):
 """,
         columns={"id": "nr"},
         needed=("id",),
-        key=lambda number: 100 + number,
+        # Django accepts 0 and negative keys.
+        key=lambda number: 30 - 10 * number,
         unfilled=("nr",),
     ),
     "parent": Model(

@@ -200,7 +200,7 @@ struct UsersExportCommand: AsyncParsableCommand {
       var (written, damaged, last) = (0, 0, UserID?.none)
       repeat {
         let page = try await store.userPage(after: last, limit: 1000)
-        let users = page.rows.map(UserDocument.init).filter { user in
+        let users = page.rows.map { UserDocument($0, in: store.userMapping) }.filter { user in
           do throws(UserDocument.Fault) {
             _ = try user.record(now: Date(), for: store.userMapping, hashers)
             return true

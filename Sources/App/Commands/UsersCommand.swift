@@ -38,7 +38,7 @@ struct UsersListCommand: AsyncParsableCommand {
       repeat {
         let page = try await store.userPage(selection, after: last, limit: 500)
         for record in page.rows {
-          let summary = UserSummary(record, hashers.format)
+          let summary = UserSummary(record, store.userMapping, hashers.format)
           print(json ? try summary.json() : table.row(record.id?.text ?? "", summary.state, record.username, record.email))
         }
         for id in page.damaged { printError("The row of user \(id) is damaged: Django cannot read it.") }
@@ -64,8 +64,8 @@ struct UsersShowCommand: AsyncParsableCommand {
     try await CommandError.withExitCodes {
       let hashers = try PasswordHasherSettings(environment: ProcessInfo.processInfo.environment).hashers
       let store = try openStore()
-      let summary = UserSummary(try await store.existing(user), hashers.format)
-      print(json ? try summary.json() : summary.text(store.userMapping))
+      let summary = UserSummary(try await store.existing(user), store.userMapping, hashers.format)
+      print(json ? try summary.json() : summary.text)
     }
   }
 }
@@ -113,9 +113,10 @@ struct UserSummary {
   private static let noPassword = "none"
 
   private let record: UserRow
+  private let users: UserMapping
   private let format: PasswordFormat
 
-  init(_ record: UserRow, _ format: PasswordFormat) { (self.record, self.format) = (record, format) }
+  init(_ record: UserRow, _ users: UserMapping, _ format: PasswordFormat) { (self.record, self.users, self.format) = (record, users, format) }
 
   /// Says whether the user can reset the password.
   var state: String { record.isActive ? password == Self.noPassword ? "no password" : "active" : "inactive" }
@@ -129,12 +130,12 @@ struct UserSummary {
 
   /// A JSON object with the members of an export.
   func json() throws -> String {
-    var document = UserDocument(record)
+    var document = UserDocument(record, in: users)
     document.values[.password] = password
     return try Output.jsonLine(document)
   }
 
-  func text(_ users: UserMapping) -> String {
+  var text: String {
     let lines: [(UserColumn, String, String)] = [
       (.id, "id", record.id?.text ?? ""), (.username, "username", record.username), (.email, "email", record.email),
       (.firstName, "first name", record.firstName), (.lastName, "last name", record.lastName), (.id, "state", state),

@@ -16,7 +16,8 @@ struct UserDocument: Encodable, Equatable {
 
   init(_ values: [UserColumn: String]) { self.values = values }
 
-  init(_ row: UserRow) {
+  /// - Parameter users: the users table. The document has no values for columns that the table lacks.
+  init(_ row: UserRow, in users: UserMapping) {
     values = [
       .email: row.email, .firstName: row.firstName, .lastName: row.lastName, .password: row.password,
       .isActive: "\(row.isActive)", .isStaff: "\(row.isStaff)", .isSuperuser: "\(row.isSuperuser)",
@@ -25,6 +26,7 @@ struct UserDocument: Encodable, Equatable {
     if !row.username.isEmpty { values[.username] = row.username }
     values[.lastLogin] = row.lastLogin.flatMap(DjangoTime.iso)
     values[.dateJoined] = DjangoTime.iso(row.dateJoined) ?? row.dateJoined
+    for column in UserColumn.allCases where column != .isActive && users.columns[column] == nil { values[column] = nil }
   }
 
   func encode(to encoder: any Encoder) throws {
@@ -32,7 +34,7 @@ struct UserDocument: Encodable, Equatable {
     for column in UserColumn.allCases {
       switch column {
       case .id: try container.encodeIfPresent(values[.id].map { UserID($0) }, forKey: .id)
-      case .isActive, .isStaff, .isSuperuser: try container.encode(values[column] == "true", forKey: column)
+      case .isActive, .isStaff, .isSuperuser: try container.encode(values[column].map { $0 == "true" }, forKey: column)
       default: try container.encode(values[column], forKey: column)
       }
     }

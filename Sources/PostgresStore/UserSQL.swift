@@ -51,7 +51,8 @@ struct UserSQL {
     mapping.activity.isEmpty ? "true" : mapping.activity.map { "(\(condition($0)))" }.joined(separator: " AND ")
   }
 
-  private func condition(_ condition: ActiveValues) -> String {
+  /// Returns the condition that a column has one of the values.
+  func condition(_ condition: ActiveValues) -> String {
     let column = quoted(identifier: condition.column)
     if types[condition.column] == "boolean", condition.values == [.boolean(true)] { return "\(column) IS TRUE" }
     return condition.values.map { "\(column) IS NOT DISTINCT FROM \(literal($0, for: condition.column))" }.joined(separator: " OR ")

@@ -40,7 +40,7 @@ extension UserStatements {
     for (column, flag) in [(UserColumn.isStaff, row.isStaff), (.isSuperuser, row.isSuperuser)] {
       add(mapping.columns[column], flag.postgresText) { "\($0)::boolean" }
     }
-    for change in mapping.assignments(isActive: row.isActive) ?? [] where !columns.contains(change.column) {
+    for change in mapping.activityOfNewUser(isActive: row.isActive) where !columns.contains(change.column) {
       columns.append(change.column)
       expressions.append(expression(change))
     }
@@ -60,8 +60,11 @@ extension UserStatements {
 
   private func expression(_ change: ActiveChange) -> String {
     switch change.value {
-    case .constant(let value): sql.literal(value, for: change.column)
-    case .now: "now()::\(types[change.column] ?? UserSQL.zonedTime)"
+    case .constant(let value): return sql.literal(value, for: change.column)
+    case .oneOf(let values):
+      let condition = sql.condition(ActiveValues(column: change.column, values: values))
+      return "CASE WHEN \(condition) THEN \(quoted(identifier: change.column)) ELSE \(sql.literal(values[0], for: change.column)) END"
+    case .now: return "now()::\(types[change.column] ?? UserSQL.zonedTime)"
     }
   }
 

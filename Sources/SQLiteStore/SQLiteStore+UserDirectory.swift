@@ -41,7 +41,7 @@ extension SQLiteStore: UserDirectory {
   }
 
   public func update(_ id: UserID, _ changes: [ActiveChange]) async throws(StoreError) -> Bool {
-    let assignments = changes.map { "\($0.column.quotedIdentifier) = \($0.value.sql)" }.joined(separator: ", ")
+    let assignments = changes.map(\.assignment).joined(separator: ", ")
     return try await write { [users] db in
       let statement = try db.makeStatement(sql: "UPDATE \(users.table) SET \(assignments) WHERE \(users.mapping.quoted(.id)) = ?1")
       try statement.run(users.parameter(id))

@@ -47,7 +47,7 @@ extension UserStatements {
     add(.isStaff, .integer(row.isStaff ? 1 : 0))
     add(.isSuperuser, .integer(row.isSuperuser ? 1 : 0))
     add(.dateJoined, .text(row.dateJoined))
-    for change in mapping.assignments(isActive: row.isActive) ?? [] where !values.contains(where: { $0.column == change.column }) {
+    for change in mapping.activityOfNewUser(isActive: row.isActive) where !values.contains(where: { $0.column == change.column }) {
       values.append((change.column, change.parameter))
     }
     return values
@@ -57,21 +57,33 @@ extension UserStatements {
 extension ActiveChange {
   fileprivate var parameter: RawParameter {
     switch value {
-    case .constant(.null): .null
-    case .constant(.boolean(let isTrue)): .integer(isTrue ? 1 : 0)
-    case .constant(.number(let number)): .integer(number)
-    case .constant(.text(let text)): .text(text)
+    case .constant(let value): value.parameter
+    case .oneOf(let values): values[0].parameter
     case .now: .text(DjangoTime.text(of: Date()))
     }
   }
 }
 
-extension ActiveChange.Value {
-  /// The value as an expression of SQL.
-  var sql: String {
+extension ActiveValues.Value {
+  fileprivate var parameter: RawParameter {
     switch self {
-    case .constant(let value): value.literal
-    case .now: "datetime('now')"
+    case .null: .null
+    case .boolean(let isTrue): .integer(isTrue ? 1 : 0)
+    case .number(let number): .integer(number)
+    case .text(let text): .text(text)
+    }
+  }
+}
+
+extension ActiveChange {
+  /// The assignment for an UPDATE.
+  var assignment: String {
+    let name = column.quotedDatabaseIdentifier
+    return switch value {
+    case .constant(let value): "\(name) = \(value.literal)"
+    case .oneOf(let values):
+      "\(name) = CASE WHEN \(ActiveValues(column: column, values: values).condition) THEN \(name) ELSE \(values[0].literal) END"
+    case .now: "\(name) = datetime('now')"
     }
   }
 }

@@ -112,7 +112,7 @@ extension UserMapping {
 
 extension ActiveValues {
   /// The condition that the column has one of the values.
-  fileprivate var condition: String {
+  var condition: String {
     "(\(values.map { "\(column.quotedIdentifier) IS \($0.literal)" }.joined(separator: " OR ")))"
   }
 }

@@ -60,7 +60,7 @@ public struct UserMapping: Sendable, Equatable {
   /// for active users, such as `deleted_at`.
   public func assignments(isActive: Bool) -> [ActiveChange]? {
     if isActive {
-      let changes = activity.map { ActiveChange(column: $0.column, value: .constant($0.values[0])) }
+      let changes = activity.map { ActiveChange(column: $0.column, value: .oneOf($0.values)) }
       return changes.isEmpty ? nil : changes
     }
     for condition in activity {
@@ -69,6 +69,13 @@ public struct UserMapping: Sendable, Equatable {
       }
     }
     return activity.first { $0.values == [.null] }.map { [ActiveChange(column: $0.column, value: .now)] }
+  }
+
+  /// Returns the values of the same columns for a new user. Each column has one, because it may be NOT NULL.
+  public func activityOfNewUser(isActive: Bool) -> [ActiveChange] {
+    let inactive = isActive ? [] : assignments(isActive: false) ?? []
+    let others = activity.filter { condition in !inactive.contains { $0.column == condition.column } }
+    return others.map { ActiveChange(column: $0.column, value: .constant($0.values[0])) } + inactive
   }
 }
 
@@ -79,6 +86,8 @@ public struct ActiveChange: Sendable, Equatable {
 
   public enum Value: Sendable, Equatable {
     case constant(ActiveValues.Value)
+    /// The value that the column has, if it is one of these, otherwise the first of these.
+    case oneOf([ActiveValues.Value])
     /// The current time, in the column's type.
     case now
   }

@@ -117,10 +117,12 @@ def test_commands_for_one_user_work(site: Site) -> None:
 
     link = Link(*site.run("users", "link", "--", user.key).strip().strip("/").split("/")[-2:])
     assert site.django(django.accepts, link) and site.service.check_link(link).body["validlink"]
+    before = user.columns
     site.run("users", "deactivate", "--", user.key)
     assert not user.has_password(NEW) and not site.service.check_link(link).body["validlink"]
     assert site.django(django.mailed_to, user.email) == []
     site.run("users", "activate", "--", user.key)
+    assert user.columns == before
     assert user.has_password(NEW) and site.service.check_link(link).body["validlink"]
 
 

@@ -64,23 +64,24 @@ class User(AbstractUser):
         """
 class UserManager(BaseUserManager):
     def active(self):
-        return self.filter(banned=False, deleted_at=None)
+        return self.filter(banned=False, deleted_at=None, status__in=["new", "trusted"])
 
 class User(AbstractBaseUser):
     username = models.CharField(max_length=30, unique=True)
     email = models.EmailField()
     banned = models.BooleanField(default=False)
     deleted_at = models.DateTimeField(null=True)
+    status = models.CharField(max_length=9, default="trusted")
     objects = UserManager()
     USERNAME_FIELD = "username"
 
     @property
     def is_active(self):
-        return not self.banned and self.deleted_at is None
+        return not self.banned and self.deleted_at is None and self.status in ("new", "trusted")
 """,
-        columns=NO_NAMES | {"is_active": {"banned": False, "deleted_at": None}},
+        columns=NO_NAMES | {"is_active": {"banned": False, "deleted_at": None, "status": ["new", "trusted"]}},
         needed=("is_active",),
-        inactive=({"banned": True}, {"deleted_at": "2026-01-02T03:04:05Z"}),
+        inactive=({"banned": True}, {"deleted_at": "2026-01-02T03:04:05Z"}, {"status": "left"}),
         forms=OWN_ACTIVITY,
     ),
     "no last login": Model(

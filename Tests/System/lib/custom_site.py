@@ -152,6 +152,11 @@ class Account:
     def has_password(self, password: str) -> bool:
         return self.site.django(django_process.authenticated, self.name, password) == self.key
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Returns what the database has about the user."""
+        return self.site.django(django_process.columns, self.key)
+
     def change(self, **fields: Any) -> None:
         self.site.django(django_process.change_user, self.key, fields)
 

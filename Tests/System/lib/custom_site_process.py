@@ -35,6 +35,11 @@ def change_user(key: str, fields: dict[str, Any]) -> None:
     get_user_model()._default_manager.filter(pk=key).update(**fields)
 
 
+def columns(key: str) -> dict[str, str]:
+    (values,) = get_user_model()._default_manager.filter(pk=key).values()
+    return {name: str(value) for name, value in values.items()}
+
+
 def link(key: str) -> Link:
     return link_for(get_user_model()._default_manager.get(pk=key))
 

@@ -63,7 +63,7 @@ struct UsersImportCommand: AsyncParsableCommand {
       var reader: UserFileReader
       do { reader = try UserFileReader(input, format: format, columns: names) } catch let error as UserFileReader.Broken { throw broken(error) }
       let store = try openStore()
-      try store.userMapping.checkThatRowsCanBeAdded()
+      try store.userMapping.checkThatRowsCanBeAdded(withKeys: true)
       try store.userMapping.checkFormat(format)
       reader.nameColumn = store.userMapping.nameColumn
       var tally = Tally()
@@ -233,9 +233,11 @@ struct UsersExportCommand: AsyncParsableCommand {
 
 extension UserMapping {
   /// Throws if a new row needs a value that the service does not have.
-  func checkThatRowsCanBeAdded() throws(CommandError) {
-    guard !unfilledColumns.isEmpty else { return }
-    let names = unfilledColumns.map { printable($0) }.joined(separator: ", ")
+  /// - Parameter withKeys: whether the rows may have keys.
+  func checkThatRowsCanBeAdded(withKeys: Bool = false) throws(CommandError) {
+    let unfilled = unfilledColumns.filter { !withKeys || $0 != columns[.id] }
+    guard !unfilled.isEmpty else { return }
+    let names = unfilled.map { printable($0) }.joined(separator: ", ")
     throw CommandError(
       message: """
         Cannot add users: the table \(table) has columns that are NOT NULL and have no default: \(names). Add users with the site's own tools, or give \

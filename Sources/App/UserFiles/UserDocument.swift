@@ -78,7 +78,10 @@ struct UserDocument: Encodable, Equatable {
   }
 
   private func key(for users: UserMapping) throws(Fault) -> UserID? {
-    guard let text = values[.id] else { return nil }
+    guard let text = values[.id] else {
+      if users.needsKey { throw Fault(reason: "id is missing, and the table chooses none") }
+      return nil
+    }
     guard users.key == .integer else {
       guard let id = users.key.id(text) else { throw Fault(reason: "id must be \(users.key.noun)") }
       return id

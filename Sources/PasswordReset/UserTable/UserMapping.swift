@@ -48,6 +48,9 @@ public struct UserMapping: Sendable, Equatable {
   /// Whether the table has the name and the columns of Django's own; it may have others as well.
   public var isDjango: Bool { table == Self.django.table && columns == Self.django.columns }
 
+  /// Whether only the operator can choose the key of a new row.
+  public var needsKey: Bool { columns[.id].map(unfilledColumns.contains) ?? false }
+
   /// Whether the table has user names.
   public var hasUsernames: Bool { columns[.username] != nil }
 

@@ -144,6 +144,22 @@ def test_users_are_listed_and_exported(site: Site) -> None:
     assert {name for name, value in shown.items() if value is None} == absent | {"last_login"}
 
 
+def test_an_export_is_imported_into_another_site(site: Site) -> None:
+    site.add_user()
+    file = site.folder / "export.jsonl"
+    site.run("users", "export", "--output", str(file))
+    copy = site.copy()
+    done = command(site.folder, "users", "import", str(file), **copy)
+    unfilled = [column for column in site.model.unfilled if column != (site.model.columns or {}).get("id", "id")]
+    if unfilled:
+        assert done.returncode == 1 and f"no default: {', '.join(unfilled)}." in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert exported_users(site, copy) == exported_users(site, site.operator)
+        again = run_command(site.folder, "users", "import", str(file), **copy)
+        assert again.startswith("0 users added, ") and again.endswith(" were there already, 0 refused.\n")
+
+
 def test_a_user_is_added_unless_columns_are_in_the_way(site: Site) -> None:
     name = ["added"] if site.model.has_usernames else []
     arguments = ["users", "add", *name, "--email", "added@example.com", "--password-stdin"]

@@ -117,6 +117,14 @@ class Site:
     def run(self, *arguments: str, stdin: str = "") -> str:
         return run_command(self.folder, *arguments, stdin=stdin, **self.operator)
 
+    def copy(self) -> dict[str, str]:
+        """Copies the site from before the service used it, and returns the settings of a command on the copy."""
+        untouched, path = self.databases.untouched, self.folder / "copy.sqlite3"
+        if isinstance(untouched, Database):
+            return self.operator | {"DATABASE_URL": untouched.cluster.new_database(template=untouched.name).socket_url}
+        shutil.copy(untouched, path)
+        return self.operator | {"DATABASE_URL": f"sqlite:{path}"}
+
     def wait_for_mails(self) -> list[Delivery]:
         """Waits until the outbox is empty, and returns all emails."""
         database = self.databases.used

@@ -14,7 +14,7 @@ public enum Privileges {
   public static func statements(role: String, users: UserTable) -> String {
     let role = quoted(identifier: role)
     let ours = ownTables.map { "GRANT \($0.privileges.joined(separator: ", ")) ON password_reset.\($0.table) TO \(role);" }
-    let table = users.name.split(separator: ".", maxSplits: 1).map { shown(identifier: String($0)) }.joined(separator: ".")
+    let table = users.identifier()
     func list(_ columns: [UserColumn]) -> String {
       var names: [String] = []
       for name in columns.flatMap(users.names(of:)) where !names.contains(name) { names.append(name) }
@@ -27,7 +27,9 @@ public enum Privileges {
       optional += ["For `users activate` and `users deactivate`:", "GRANT UPDATE (\(list([.isActive]))) ON \(table) TO \(role);"]
     }
     optional += ["For `users add` and `users import`:", "GRANT INSERT ON \(table) TO \(role);"]
-    if users == .django { optional.append("GRANT SELECT, UPDATE ON SEQUENCE auth_user_id_seq TO \(role);") }
+    // The name that PostgreSQL gives to the sequence of a column.
+    let sequence = users.identifier(suffix: "_\(users.names(of: .id).first ?? "id")_seq")
+    optional += ["Also this, unless the database has no sequence for the keys:", "GRANT SELECT, UPDATE ON SEQUENCE \(sequence) TO \(role);"]
     return """
       -- Run this as the owner of the tables, after `password-reset migrate` as that owner.
       -- The role must exist: CREATE ROLE \(role) LOGIN PASSWORD '…';
@@ -98,6 +100,11 @@ public enum Privileges {
 }
 
 extension UserTable {
+  /// Returns the name of the table, with a suffix, as an identifier of SQL.
+  fileprivate func identifier(suffix: String = "") -> String {
+    "\(name)\(suffix)".split(separator: ".", maxSplits: 1).map { shown(identifier: String($0)) }.joined(separator: ".")
+  }
+
   /// Returns the names of the columns that the settings give for a column.
   fileprivate func names(of column: UserColumn) -> [String] {
     switch columns[column] {
@@ -121,5 +128,5 @@ func quoted(identifier name: String) -> String { "\"\(name.replacing("\"", with:
 
 /// Returns a name as an identifier of SQL. Django's names are readable without quotation marks; others may be reserved words.
 private func shown(identifier name: String) -> String {
-  name == UserTable.django.name || UserColumn(rawValue: name) != nil ? name : quoted(identifier: name)
+  [UserTable.django.name, "auth_user_id_seq"].contains(name) || UserColumn(rawValue: name) != nil ? name : quoted(identifier: name)
 }

@@ -145,7 +145,7 @@ def test_users_are_listed_and_exported(site: Site) -> None:
 
 
 def test_an_export_is_imported_into_another_site(site: Site) -> None:
-    site.add_user()
+    site.add_user(**site.model.inactive[0])
     file = site.folder / "export.jsonl"
     site.run("users", "export", "--output", str(file))
     copy = site.copy()

@@ -121,7 +121,8 @@ class Site:
         """Copies the site from before the service used it, and returns the settings of a command on the copy."""
         untouched, path = self.databases.untouched, self.folder / "copy.sqlite3"
         if isinstance(untouched, Database):
-            return self.operator | {"DATABASE_URL": untouched.cluster.new_database(template=untouched.name).socket_url}
+            copy = untouched.cluster.new_database(template=untouched.name)
+            return copy.settings(**self.model.settings) | copy.operator_settings(**self.model.settings) | self.model.settings
         shutil.copy(untouched, path)
         return self.operator | {"DATABASE_URL": f"sqlite:{path}"}
 

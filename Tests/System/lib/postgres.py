@@ -1,6 +1,7 @@
 """A PostgreSQL server for the tests, in a temporary folder, on a Unix socket and a loopback port."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -124,8 +125,11 @@ class Database:
 
     def operator_settings(self, **users: str) -> dict[str, str]:
         """Returns the settings of a command whose role also has the privileges for commands that change users."""
-        grants = run_command(self.cluster.folder, "grants", "--role", OPERATOR, **users)
-        self.execute(grants.replace("-- GRANT", "GRANT"))
+        grants = run_command(self.cluster.folder, "grants", "--role", OPERATOR, **users).replace("-- GRANT", "GRANT")
+        for statement in grants.splitlines():
+            sequence = re.search("ON SEQUENCE (.*) TO", statement)
+            if not sequence or self.value(f"SELECT to_regclass('{sequence[1]}') IS NOT NULL"):
+                self.execute(statement)
         return {"DATABASE_URL": self.url_for(OPERATOR, self.cluster.port), "DATABASE_PASSWORD": PASSWORD}
 
     def connect(self) -> psycopg.Connection[Any]:

@@ -29,7 +29,7 @@ extension UserStatements {
     }
   }
 
-  /// Returns the values for a new row, by the table's column. Two columns of the mapping may be the same one.
+  /// Returns the values for a new row, by the table's column. Two of Django's names may mean the same column.
   func values(of row: UserRow) -> [(column: String, value: RawParameter)] {
     let id = row.id ?? mapping.key.newID()
     var values: [(column: String, value: RawParameter)] = []
@@ -78,7 +78,7 @@ extension ActiveValues.Value {
 extension ActiveChange {
   /// The assignment for an UPDATE.
   var assignment: String {
-    let name = column.quotedDatabaseIdentifier
+    let name = column.quotedIdentifier
     return switch value {
     case .constant(let value): "\(name) = \(value.literal)"
     case .oneOf(let values):

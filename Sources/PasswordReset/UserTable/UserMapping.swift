@@ -107,7 +107,7 @@ private struct ColumnSearch {
     self.found = found
   }
 
-  /// Returns the table's column for a column of Django's, or `nil` if there is none or it cannot serve.
+  /// Returns the table's column for a ``UserColumn``, or `nil` if there is none or it cannot serve.
   mutating func column(_ column: UserColumn) -> TableColumn? {
     let name: String
     switch table.columns[column] {

@@ -2,8 +2,8 @@
 public struct UserTable: Sendable, Equatable {
   /// `USERS_TABLE`: the name, not quoted. On PostgreSQL, the name of the schema and a dot may precede it.
   public var name: String
-  /// `USERS_COLUMNS`: the table's column for each column of Django's, or ``Column/absent``. A column that is missing here has Django's
-  /// name.
+  /// `USERS_COLUMNS`: the table's column for each ``UserColumn``, or ``Column/absent``. A column that is missing here has
+  /// Django's name.
   public var columns: [UserColumn: Column]
 
   /// What the settings say about a column.

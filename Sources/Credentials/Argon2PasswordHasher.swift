@@ -51,6 +51,12 @@ public struct Argon2PasswordHasher: PasswordHasher {
     return algorithm + String(decoding: encoded.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 
+  public var specimen: String {
+    // 22 bytes of salt and 32 of hash in base64, without padding.
+    let (salt, hash) = (randomAlphanumerics(30), randomAlphanumerics(43))
+    return "\(algorithm)$argon2id$v=19$m=\(cost.memoryCost),t=\(cost.timeCost),p=\(cost.parallelism)$\(salt)$\(hash)"
+  }
+
   public func recognizes(_ encoded: String) -> Bool { variant(of: encoded) != nil }
 
   public func verify(_ password: String, encoded: String) -> Bool {

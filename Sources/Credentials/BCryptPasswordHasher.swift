@@ -35,6 +35,8 @@ public struct BCryptPasswordHasher: PasswordHasher {
     return "\(algorithm)$\(hash)"
   }
 
+  public var specimen: String { "\(algorithm)$$2b$\(rounds < 10 ? "0" : "")\(rounds)$\(randomAlphanumerics(53))" }
+
   public func recognizes(_ encoded: String) -> Bool { setting(of: encoded) != nil }
 
   public func verify(_ password: String, encoded: String) -> Bool {

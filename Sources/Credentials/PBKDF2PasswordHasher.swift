@@ -39,6 +39,8 @@ public struct PBKDF2PasswordHasher: PasswordHasher {
     return try encode(password, Parameters(iterations: iterations, salt: randomAlphanumerics(22)))
   }
 
+  public var specimen: String { encoding(Parameters(iterations: iterations, salt: randomAlphanumerics(22)), Data(count: keyLength)) }
+
   public func recognizes(_ encoded: String) -> Bool { parameters(of: encoded) != nil }
 
   public func verify(_ password: String, encoded: String) -> Bool {
@@ -62,11 +64,16 @@ public struct PBKDF2PasswordHasher: PasswordHasher {
       // number.
       let key = try KDF.Insecure.PBKDF2.deriveKey(
         from: Data(password.utf8), salt: Data(parameters.salt.utf8), using: digest == .sha256 ? .sha256 : .insecureSHA1,
-        outputByteCount: digest == .sha256 ? 32 : 20, unsafeUncheckedRounds: parameters.iterations)
-      let hash = key.withUnsafeBytes { Data($0).base64EncodedString() }
-      return "\(algorithm)$\(parameters.iterations)$\(parameters.salt)$\(hash)"
+        outputByteCount: keyLength, unsafeUncheckedRounds: parameters.iterations)
+      return encoding(parameters, key.withUnsafeBytes { Data($0) })
     } catch {
       throw .failed
     }
+  }
+
+  private var keyLength: Int { digest == .sha256 ? 32 : 20 }
+
+  private func encoding(_ parameters: Parameters, _ key: Data) -> String {
+    "\(algorithm)$\(parameters.iterations)$\(parameters.salt)$\(key.base64EncodedString())"
   }
 }

@@ -12,6 +12,10 @@ public protocol PasswordHasher: Sendable {
   /// Returns the encoding of `password` with a new random salt. It is slow, so never call it on an event loop.
   func encode(_ password: String) throws(PasswordHashingError) -> String
 
+  /// An encoding of the length and the characters that ``encode(_:)`` returns, to find out whether a database can store
+  /// them. It is no hash of any password.
+  var specimen: String { get }
+
   /// Returns whether `encoded` is well formed and its cost within bounds, so that a password could match it. It is
   /// fast.
   func recognizes(_ encoded: String) -> Bool

@@ -46,6 +46,8 @@ public struct ScryptPasswordHasher: PasswordHasher {
     return try encode(password, cost, salt: randomAlphanumerics(22))
   }
 
+  public var specimen: String { encoding(cost, salt: randomAlphanumerics(22), Data(count: Self.keyLength)) }
+
   public func recognizes(_ encoded: String) -> Bool { parameters(of: encoded) != nil }
 
   public func verify(_ password: String, encoded: String) -> Bool {
@@ -65,12 +67,17 @@ public struct ScryptPasswordHasher: PasswordHasher {
   private func encode(_ password: String, _ cost: Cost, salt: String) throws(PasswordHashingError) -> String {
     do {
       let key = try KDF.Scrypt.deriveKey(
-        from: Data(password.utf8), salt: Data(salt.utf8), outputByteCount: 64, rounds: cost.workFactor, blockSize: cost.blockSize,
+        from: Data(password.utf8), salt: Data(salt.utf8), outputByteCount: Self.keyLength, rounds: cost.workFactor, blockSize: cost.blockSize,
         parallelism: cost.parallelism)
-      let hash = key.withUnsafeBytes { Data($0).base64EncodedString() }
-      return "\(algorithm)$\(cost.workFactor)$\(salt)$\(cost.blockSize)$\(cost.parallelism)$\(hash)"
+      return encoding(cost, salt: salt, key.withUnsafeBytes { Data($0) })
     } catch {
       throw .failed
     }
+  }
+
+  private static let keyLength = 64
+
+  private func encoding(_ cost: Cost, salt: String, _ key: Data) -> String {
+    "\(algorithm)$\(cost.workFactor)$\(salt)$\(cost.blockSize)$\(cost.parallelism)$\(key.base64EncodedString())"
   }
 }

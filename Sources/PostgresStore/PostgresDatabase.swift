@@ -2,9 +2,9 @@ public import PasswordReset
 
 /// A database that is not open as a store: `check` inspects it.
 public struct PostgresDatabase: Sendable {
-  private let address: PostgresAddress
-  private let users: UserTable
-  private let loginZone: String
+  let address: PostgresAddress
+  let users: UserTable
+  let loginZone: String
 
   /// Names a database. The parameters are those of ``PostgresStore``.
   public init(_ address: PostgresAddress, users: UserTable = .django, loginZone: String = "UTC") {

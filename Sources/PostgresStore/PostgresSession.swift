@@ -142,15 +142,16 @@ final class PostgresSession {
 
   /// Runs one statement as one transaction.
   func query(_ sql: String, _ values: any Value..., seconds: Int = 8) throws(StoreOpenError) -> Rows {
-    var command = Command(Statement(nil, sql))
-    command.values = values.map(\.postgresText)
-    do {
-      let results = try runEach([[command]], until: .now + .seconds(seconds))
-      guard let rows = try results.first?.get().first else { throw StoreOpenError.cannotConnect(reason: "the server sent no result") }
-      return rows
-    } catch {
+    do { return try rows(of: Command(Statement(nil, sql), values: values.map(\.postgresText)), seconds: seconds) } catch {
       throw StoreOpenError(error)
     }
+  }
+
+  /// Runs one statement, and throws the server's own error.
+  func rows(of command: Command, seconds: Int = 8) throws -> Rows {
+    let results = try runEach([[command]], until: .now + .seconds(seconds))
+    guard let rows = try results.first?.get().first else { throw StoreOpenError.cannotConnect(reason: "the server sent no result") }
+    return rows
   }
 
   /// Waits until the socket is ready, and returns `false` at the deadline.

@@ -39,7 +39,7 @@ extension PostgresStore: UserStore {
   }
 
   /// Returns `nil` for a row that Django cannot read, because no guess about an account is safe.
-  private static func user(_ row: Row, _ users: UserStatements) -> User? {
+  static func user(_ row: Row, _ users: UserStatements) -> User? {
     guard let id = users.id(row), let username = row.text(1), let email = row.text(2), let password = row.text(5),
       let lastLogin = StoredTime.read(row.text(6))
     else { return nil }

@@ -9,6 +9,10 @@ struct UserStatements: Sendable {
   /// The types of the table's columns, as SQL writes them.
   let types: [String: String]
   let byID, byEmail, byUsername, setPassword, namesake, adjustKeys: Statement
+  /// Changes a password as ``setPassword`` does, without our tables, and returns how many rows it changed.
+  let tryPassword: Statement
+  /// Selects some users: those with the lowest keys, and those with the highest.
+  let someUsers: Statement
   /// Selects complete rows, with times in UTC.
   let row: String
 
@@ -23,6 +27,9 @@ struct UserStatements: Sendable {
     byUsername = Statement("password_reset_users_by_name", "\(select) WHERE \(sql.hasUsername("$1")) ORDER BY \(sql.keyOrder)")
     row = "SELECT \(sql.list(UserColumn.allCases, "'UTC'")) FROM \(table)"
     setPassword = Statement("password_reset_set_password", Self.setPassword(sql, zone))
+    tryPassword = Statement(nil, "WITH changed AS (\(Self.passwordUpdate(sql, zone))) SELECT count(*) FROM changed")
+    let ends = ["ASC", "DESC"].map { order in "(\(select) ORDER BY \(sql.key) \(order) LIMIT 5)" }
+    someUsers = Statement(nil, ends.joined(separator: " UNION ALL "))
     namesake = Statement(
       "password_reset_namesake", "SELECT \(sql.key)::text, \(sql.expression(.email, zone)) FROM \(table) WHERE \(sql.hasName("$1"))")
     adjustKeys = Statement("password_reset_adjust_keys", Self.adjustKeys(sql))
@@ -65,14 +72,20 @@ struct UserStatements: Sendable {
 
   /// Everything that the token is bound to must still be as it was when the token was checked. The collation makes
   /// PostgreSQL compare the texts byte by byte.
+  private static func passwordUpdate(_ sql: UserSQL, _ zone: String) -> String {
+    """
+    UPDATE \(sql.table) SET \(sql.column(.password)) = $1::text
+    WHERE \(sql.key) = \(sql.keyParameter("$2")) AND \(sql.expression(.password, zone)) = $3::text COLLATE "C"
+      AND \(sql.expression(.email, zone)) = $4::text COLLATE "C" AND \(sql.expression(.isActive, zone))
+      AND \(sql.loginSecond(zone)) IS NOT DISTINCT FROM $5::timestamp
+    RETURNING 1
+    """
+  }
+
   private static func setPassword(_ sql: UserSQL, _ zone: String) -> String {
     """
     WITH changed AS (
-      UPDATE \(sql.table) SET \(sql.column(.password)) = $1::text
-      WHERE \(sql.key) = \(sql.keyParameter("$2")) AND \(sql.expression(.password, zone)) = $3::text COLLATE "C"
-        AND \(sql.expression(.email, zone)) = $4::text COLLATE "C" AND \(sql.expression(.isActive, zone))
-        AND \(sql.loginSecond(zone)) IS NOT DISTINCT FROM $5::timestamp
-      RETURNING 1
+      \(passwordUpdate(sql, zone))
     ), audit AS (
       INSERT INTO password_reset.audit (at, event, user_id, request_id) SELECT $6::bigint, $7::text, $8::text, $9::text FROM changed
     ), jobs AS (

@@ -149,7 +149,7 @@ final class GroupCommit: Sendable {
   }
 
   /// Returns whether the error is that of one write, and not of the disk or the database.
-  private static func isOfOneWrite(_ error: any Error) -> Bool {
+  static func isOfOneWrite(_ error: any Error) -> Bool {
     if error is StoreError { return false }
     guard let error = error as? DatabaseError else { return true }
     return [.SQLITE_CONSTRAINT, .SQLITE_ERROR, .SQLITE_MISMATCH, .SQLITE_TOOBIG].contains(error.resultCode)

@@ -41,7 +41,7 @@ extension SQLiteStore: UserStore {
   }
 
   /// Returns `nil` for a row that Django cannot read, because no guess about an account is safe.
-  private static func user(_ row: RawRow, _ users: UserStatements) -> User? {
+  static func user(_ row: RawRow, _ users: UserStatements) -> User? {
     func text(_ column: UserColumn) -> String? { row.text(column.position) }
     guard let id = users.id(row), let username = text(.username), let email = text(.email), let password = text(.password),
       let lastLogin = row.anyText(UserColumn.lastLogin.position), let time = readLoginTime(lastLogin)

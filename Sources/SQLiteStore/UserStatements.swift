@@ -8,6 +8,8 @@ struct UserStatements: Sendable {
   /// The name of the table, quoted.
   let table: String
   let userByID, usersByEmail, usersByUsername, setPassword, row: String
+  /// Selects some users: those with the lowest keys, and those with the highest.
+  let someUsers: String
   /// The index that serves ``usersByEmail``, and the statement that creates it.
   let emailIndex, createEmailIndex: String
 
@@ -36,6 +38,8 @@ struct UserStatements: Sendable {
       WHERE \(key) = ?2 AND \(mapping.expression(.password)) = ?3 COLLATE BINARY AND \(mapping.expression(.email)) = ?4 COLLATE BINARY
         AND \(loginTime) IS ?5 AND \(mapping.expression(.isActive))
       """
+    let ends = ["ASC", "DESC"].map { [table] order in "SELECT * FROM (SELECT \(resetList) FROM \(table) ORDER BY \(key) \(order) LIMIT 5)" }
+    someUsers = ends.joined(separator: " UNION ALL ")
     row = "SELECT \(mapping.list(UserColumn.allCases)) FROM \(table)"
     emailIndex = "password_reset_\(mapping.table)_\(mapping.columns[.email] ?? "email")"
     createEmailIndex = "CREATE INDEX IF NOT EXISTS \(emailIndex.quotedIdentifier) ON \(table) (\(email) COLLATE NOCASE)"

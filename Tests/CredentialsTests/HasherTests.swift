@@ -115,6 +115,14 @@ private let cheapHashers: [any PasswordHasher] = [
     #expect(throws: expected) { try PasswordHashers.make(algorithm, options: options) }
   }
 
+  @Test func `has the length of its specimen, which matches no password`() throws {
+    for hasher in cheapHashers {
+      #expect(hasher.specimen.utf8.count == (try hasher.encode("password")).utf8.count)
+      #expect(hasher.recognizes(hasher.specimen))
+      #expect(!hasher.verify("password", encoded: hasher.specimen))
+    }
+  }
+
   @Test func `of an unusable password is recognized by its prefix alone`() {
     #expect(UnusablePassword.matches(UnusablePassword.make()))
     #expect(UnusablePassword.make().count == 41)

@@ -36,6 +36,7 @@ import Testing
 private final class GatedHasher: PasswordHasher {
   let algorithm = "pbkdf2_sha256"
   let isBounded = true
+  var specimen: String { hasher.specimen }
 
   private let hasher = PBKDF2PasswordHasher(iterations: 10)
   private let gate = DispatchSemaphore(value: 0)

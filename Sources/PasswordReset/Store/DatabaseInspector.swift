@@ -5,6 +5,14 @@ public protocol DatabaseInspector: Sendable {
   /// - Parameter isThorough: whether to read the whole database in search of damage and of users that Django cannot
   ///   read.
   func inspect(isThorough: Bool) throws(StoreOpenError) -> DatabaseCondition
+
+  /// Changes the password of an existing user, and rolls that back. It throws if a constraint or a trigger lets no password
+  /// be changed, or changes it to another text.
+  ///
+  /// It tries some of the users, because a trigger may refuse only others. It tries none if the database is locked or cannot be
+  /// written at the moment.
+  /// - Parameter specimen: the new password: a text like those that the service stores.
+  func tryPasswordChange(to specimen: String) throws(StoreOpenError)
 }
 
 /// What an inspection finds in a database that can be used.

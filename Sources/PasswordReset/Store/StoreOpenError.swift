@@ -46,6 +46,18 @@ extension StoreOpenError {
       .foreignUserTable, "the table \(table) cannot be used: \(list)\(end)Check DATABASE_URL, USERS_TABLE and USERS_COLUMNS. Nothing was changed")
   }
 
+  /// The service cannot change the password of any user.
+  public static func unchangeablePassword(_ users: UserMapping, _ fault: PasswordChangeFault) -> Self {
+    let column = users.columns[.password] ?? UserColumn.password.rawValue
+    let reason =
+      switch fault {
+      case .refused(let message): "the database refuses it: \(message)"
+      case .ineffective: "no row changes; check the triggers and rules of the table"
+      case .altered: "the column then holds another text; check the triggers of the table"
+      }
+    return .unusableUserTable(users.table, faults: ["password: a new hash in the column \(column) was tried, and rolled back; \(reason)"])
+  }
+
   /// The database belongs to a site and has no users table of this name.
   /// - Parameters:
   ///   - candidates: the tables that have the columns of a users table.
@@ -61,4 +73,14 @@ extension StoreOpenError {
       }
     return Self(.foreignUserTable, "the database has no table \(table); \(remedy)")
   }
+}
+
+/// Why a password cannot be changed.
+public enum PasswordChangeFault: Sendable {
+  /// The database's message.
+  case refused(String)
+  /// The database changes no row, and reports no error.
+  case ineffective
+  /// A trigger changes what is stored.
+  case altered
 }

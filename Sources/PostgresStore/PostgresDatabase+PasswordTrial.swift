@@ -1,0 +1,64 @@
+public import PasswordReset
+
+extension PostgresDatabase {
+  public func tryPasswordChange(to specimen: String) throws(StoreOpenError) {
+    let session = try PostgresSession(address)
+    try UserTableCheck.checkZone(loginZone, session)
+    guard let users = try UserTableCheck.statements(of: users, loginZone: loginZone, session) else { return }
+    do {
+      if let fault = try PasswordTrial(users: users, specimen: specimen, session: session).fault() {
+        throw StoreOpenError.unchangeablePassword(users.mapping, fault)
+      }
+    } catch let error as StoreOpenError {
+      throw error
+    } catch is SQLError {
+      // A lock, a missing privilege or a standby. The start itself reports those that matter.
+      return
+    } catch {
+      throw StoreOpenError(error)
+    }
+  }
+}
+
+/// Changes passwords, and rolls that back.
+private struct PasswordTrial {
+  let users: UserStatements
+  let specimen: String
+  let session: PostgresSession
+
+  /// Returns why none of some users can get a new password, or `nil` if one can, or if there is none to try.
+  func fault() throws -> PasswordChangeFault? {
+    let candidates = try session.rows(of: Command(users.someUsers)).map { PostgresStore.user($0, users) }.compactMap(\.self).filter(\.isActive)
+    // A trial must not wait long for a lock of the site.
+    _ = try run("SELECT set_config('lock_timeout', '1s', false)")
+    var first: PasswordChangeFault?
+    for user in candidates {
+      guard let fault = try fault(changing: user) else { return nil }
+      first = first ?? fault
+    }
+    return first
+  }
+
+  private func fault(changing user: User) throws -> PasswordChangeFault? {
+    try run("BEGIN")
+    let result = Result { try effect(on: user) }
+    try run("ROLLBACK")
+    do {
+      return try result.get()
+    } catch let error as SQLError where error.isOfOneRequest && error.state != "42501" && !error.isConflict {
+      return .refused(error.message)
+    }
+  }
+
+  private func effect(on user: User) throws -> PasswordChangeFault? {
+    let key = users.keyText(user.id)
+    let change = Command(users.tryPassword, specimen, key, user.password, user.email, user.lastLogin)
+    guard try session.rows(of: change).first?.integer(0) == 1 else { return .ineffective }
+    // Runs the triggers that otherwise wait for the commit.
+    try run("SET CONSTRAINTS ALL IMMEDIATE")
+    let stored = try session.rows(of: Command(users.byID, key)).map { PostgresStore.user($0, users) }
+    return stored.compactMap(\.self).first { $0.id == user.id }?.password.utf8.elementsEqual(specimen.utf8) == true ? nil : .altered
+  }
+
+  private func run(_ sql: String) throws { _ = try session.rows(of: Command(Statement(nil, sql))) }
+}

@@ -23,7 +23,8 @@ enum UserTableCheck {
     guard ["r", "p"].contains(kind) else { throw .unusableUserTable(table.name, faults: ["it is not an ordinary table"]) }
     let columns = try columns(of: name, session)
     let mapping = try UserMapping(table, found: columns, unique: try uniqueColumns(of: name, session))
-    let types = Dictionary(columns.map { ($0.name, $0.type) }) { first, _ in first }
+    let used = Array(mapping.columns.values) + mapping.activity.map(\.column)
+    let types = Dictionary(columns.filter { used.contains(where: $0.isNamed) }.map { ($0.name, $0.type) }) { first, _ in first }
     let statements = UserStatements(mapping, table: name, types: types, loginZone: loginZone)
     try checkValues(of: statements, session)
     return statements

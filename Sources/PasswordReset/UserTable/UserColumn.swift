@@ -79,6 +79,10 @@ public struct TableColumn: Sendable, Equatable {
   /// Whether a new row needs a value for this column.
   public var needsValue: Bool
 
+  /// Returns whether this is the column's name, byte by byte. Swift takes two spellings of a character for the same text, but
+  /// they name different columns.
+  public func isNamed(_ name: String) -> Bool { self.name.utf8.elementsEqual(name.utf8) }
+
   public init(name: String, type: String, kinds: Set<Kind>, key: UserKey?, isGenerated: Bool, needsValue: Bool) {
     self.name = name
     self.type = type

@@ -117,7 +117,7 @@ private struct ColumnSearch {
       if column.isRequired { faults.append("\(column.rawValue): USERS_COLUMNS must name a column, because every users table needs one") }
       return nil
     }
-    guard let match = found.first(where: { $0.name == name }) else {
+    guard let match = found.first(where: { $0.isNamed(name) }) else {
       if table.columns[column] != nil || column.isRequired || column.isSafeguard { reportMissing(column, name) }
       return nil
     }
@@ -137,7 +137,7 @@ private struct ColumnSearch {
       return column(.isActive).map { [ActiveValues(column: $0.name, values: [.boolean(true)])] } ?? []
     }
     for condition in conditions {
-      guard let match = found.first(where: { $0.name == condition.column }) else {
+      guard let match = found.first(where: { $0.isNamed(condition.column) }) else {
         reportMissing(.isActive, condition.column)
         continue
       }
@@ -150,12 +150,12 @@ private struct ColumnSearch {
 
   /// Returns the kind of the key.
   mutating func key(unique: Set<String>) -> UserKey? {
-    guard case let name = name(of: .id), let match = found.first(where: { $0.name == name }) else { return nil }
+    guard case let name = name(of: .id), let match = found.first(where: { $0.isNamed(name) }) else { return nil }
     guard let key = match.key else {
       faults.append("id: the column \(name) has \(match.type.isEmpty ? "no type" : "the type \(match.type)"), and must be an integer, a UUID or text")
       return nil
     }
-    if !unique.contains(name) { faults.append("id: the column \(name) is neither the primary key nor unique and NOT NULL") }
+    if !unique.contains(where: match.isNamed) { faults.append("id: the column \(name) is neither the primary key nor unique and NOT NULL") }
     return key
   }
 

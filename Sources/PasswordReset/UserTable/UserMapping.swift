@@ -35,6 +35,7 @@ public struct UserMapping: Sendable, Equatable {
     for column in UserColumn.allCases where column != .isActive { columns[column] = search.column(column)?.name }
     activity = search.activity()
     key = search.key(unique: unique) ?? .integer
+    search.checkPassword(columns, activity)
     guard search.faults.isEmpty else { throw .unusableUserTable(table.name, faults: search.faults) }
     self.table = table.name
     self.columns = columns
@@ -157,6 +158,16 @@ private struct ColumnSearch {
     }
     if !unique.contains(where: match.isNamed) { faults.append("id: the column \(name) is neither the primary key nor unique and NOT NULL") }
     return key
+  }
+
+  /// Reports another use of the column that a reset overwrites.
+  mutating func checkPassword(_ columns: [UserColumn: String], _ activity: [ActiveValues]) {
+    guard let name = columns[.password] else { return }
+    var others = UserColumn.allCases.filter { $0 != .password && columns[$0] == name }
+    if activity.contains(where: { $0.column == name }) { others.append(.isActive) }
+    if let other = others.first {
+      faults.append("password: the column \(name) is also that of \(other.rawValue), which a new password would overwrite")
+    }
   }
 
   private func name(of column: UserColumn) -> String {

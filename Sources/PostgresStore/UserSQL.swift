@@ -26,7 +26,7 @@ struct UserSQL {
     case .integer: return "\(parameter)::bigint"
     case .uuid where type == "uuid": return "\(parameter)::uuid"
     // The comparison of `character` with `text` could not use the index.
-    case .uuid, .uuidDigits, .text: return type == "character" ? "\(parameter)::bpchar" : "\(parameter)::text"
+    case .uuid, .uuidDigits, .text: return type == "bpchar" ? "\(parameter)::bpchar" : "\(parameter)::text"
     }
   }
 

@@ -72,10 +72,12 @@ enum UserTableCheck {
     }
   }
 
+  /// The modifier -1 makes the server write `bpchar` and `"bit"`: a cast to `character` or `bit` would cut a value to one
+  /// character.
   private static func columns(of table: String, _ session: PostgresSession) throws(StoreOpenError) -> [TableColumn] {
     let rows = try session.query(
       """
-      SELECT attname, format_type(coalesce(nullif(typbasetype, 0), atttypid), NULL), attgenerated <> '',
+      SELECT attname, format_type(coalesce(nullif(typbasetype, 0), atttypid), -1), attgenerated <> '',
         attnotnull AND NOT atthasdef AND attidentity = '', CASE WHEN typtype = 'd' THEN typtypmod ELSE atttypmod END
       FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
       """, table)
@@ -91,7 +93,7 @@ enum UserTableCheck {
 
   private static func kinds(_ type: String) -> Set<TableColumn.Kind> {
     switch type {
-    case "text", "character varying", "character": [.text]
+    case "text", "character varying", "bpchar": [.text]
     case "boolean": [.boolean]
     case UserSQL.zonedTime, "timestamp without time zone": [.time]
     default: type == "citext" || type.hasSuffix(".citext") ? [.text] : []
@@ -102,7 +104,7 @@ enum UserTableCheck {
     switch type {
     case "smallint", "integer", "bigint": .integer
     case "uuid": .uuid
-    case "character": length == 32 ? .uuidDigits : .text
+    case "bpchar": length == 32 ? .uuidDigits : .text
     case "text", "character varying": .text
     default: nil
     }

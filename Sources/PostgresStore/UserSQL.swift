@@ -55,7 +55,10 @@ struct UserSQL {
   func condition(_ condition: ActiveValues) -> String {
     let column = quoted(identifier: condition.column)
     if types[condition.column] == "boolean", condition.values == [.boolean(true)] { return "\(column) IS TRUE" }
-    return condition.values.map { "\(column) IS NOT DISTINCT FROM \(literal($0, for: condition.column))" }.joined(separator: " OR ")
+    return condition.values.map { value in
+      // Every type has this test, but not each has an operator for equality.
+      value == .null ? "\(column) IS NULL" : "\(column) IS NOT DISTINCT FROM \(literal(value, for: condition.column))"
+    }.joined(separator: " OR ")
   }
 
   /// Returns a value as a literal of the column's type.

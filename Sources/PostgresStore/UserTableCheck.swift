@@ -120,15 +120,17 @@ enum UserTableCheck {
     return Set(rows.map { $0.text(0) ?? "" })
   }
 
-  /// Throws if a value that `USERS_COLUMNS` names is none of the column's type.
+  /// Throws if a value that `USERS_COLUMNS` names is none of the column's type, or cannot be compared with the column.
   private static func checkValues(of users: UserStatements, _ session: PostgresSession) throws(StoreOpenError) {
     for condition in users.mapping.activity {
-      for value in condition.values {
+      for value in condition.values where value != .null {
         do {
-          _ = try session.query("SELECT \(users.sql.literal(value, for: condition.column))")
+          let literal = users.sql.literal(value, for: condition.column)
+          _ = try session.query("SELECT \(literal) IS NOT DISTINCT FROM \(literal)")
         } catch let error where error.kind == .unusable {
           let type = users.types[condition.column] ?? ""
-          throw .unusableUserTable(users.mapping.table, faults: ["is_active: a value for the column \(condition.column) is not of its type, \(type)"])
+          throw .unusableUserTable(
+            users.mapping.table, faults: ["is_active: the column \(condition.column) of the type \(type) cannot be compared with one of its values"])
         }
       }
     }

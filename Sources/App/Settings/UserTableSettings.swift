@@ -51,8 +51,13 @@ extension UserTable {
   }
 
   private static func isValid(_ conditions: [String: [ActiveValues.Value]]) -> Bool {
-    !conditions.isEmpty && conditions.allSatisfy { isName($0.key) && !$0.value.isEmpty }
+    !conditions.isEmpty && conditions.allSatisfy { isName($0.key) && !$0.value.isEmpty && !$0.value.contains(where: \.hasNUL) }
   }
+}
+
+extension ActiveValues.Value {
+  /// Whether the value is a text with a NUL, which no column has.
+  fileprivate var hasNUL: Bool { if case .text(let text) = self { text.utf8.contains(0) } else { false } }
 }
 
 /// A value in `USERS_COLUMNS`.

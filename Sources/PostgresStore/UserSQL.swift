@@ -30,6 +30,13 @@ struct UserSQL {
     }
   }
 
+  /// The condition that the key is the parameter, byte by byte: the column's collation may be coarser than that of its unique
+  /// index.
+  func hasExactKey(_ parameter: String) -> String {
+    let value = keyParameter(parameter)
+    return "\(key) = \(value)" + (mapping.key == .integer ? "" : " AND \(key)::text = \(value)::text COLLATE \"C\"")
+  }
+
   /// Returns the expressions of several columns, for a SELECT; the key as text, and times in a zone.
   func list(_ columns: [UserColumn], _ zone: String) -> String {
     columns.map { $0 == .id ? "\(key)::text" : expression($0, zone) }.joined(separator: ", ")

@@ -75,7 +75,7 @@ struct UserStatements: Sendable {
   private static func passwordUpdate(_ sql: UserSQL, _ zone: String) -> String {
     """
     UPDATE \(sql.table) SET \(sql.column(.password)) = $1::text
-    WHERE \(sql.key) = \(sql.keyParameter("$2")) AND \(sql.expression(.password, zone)) = $3::text COLLATE "C"
+    WHERE \(sql.hasExactKey("$2")) AND \(sql.expression(.password, zone)) = $3::text COLLATE "C"
       AND \(sql.expression(.email, zone)) = $4::text COLLATE "C" AND \(sql.expression(.isActive, zone))
       AND \(sql.loginSecond(zone)) IS NOT DISTINCT FROM $5::timestamp
     RETURNING 1

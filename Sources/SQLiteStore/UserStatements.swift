@@ -32,10 +32,10 @@ struct UserStatements: Sendable {
     usersByUsername = "SELECT \(resetList) FROM \(table) WHERE \(hasName) ORDER BY \(key)"
     let loginTime = mapping.columns[.lastLogin] == nil ? "NULL" : "\(SQLiteStore.loginTime.name)(\(mapping.quoted(.lastLogin)))"
     // Everything that the token is bound to must still be as it was when the token was checked. SQLite compares the texts
-    // byte by byte.
+    // byte by byte, also the key: the column's collation may be coarser than that of its unique index.
     setPassword = """
       UPDATE \(table) SET \(mapping.quoted(.password)) = ?1
-      WHERE \(key) = ?2 AND \(mapping.expression(.password)) = ?3 COLLATE BINARY AND \(mapping.expression(.email)) = ?4 COLLATE BINARY
+      WHERE \(key) = ?2 AND \(key) = ?2 COLLATE BINARY AND \(mapping.expression(.password)) = ?3 COLLATE BINARY AND \(mapping.expression(.email)) = ?4 COLLATE BINARY
         AND \(loginTime) IS ?5 AND \(mapping.expression(.isActive))
       """
     let ends = ["ASC", "DESC"].map { [table] order in "SELECT * FROM (SELECT \(resetList) FROM \(table) ORDER BY \(key) \(order) LIMIT 5)" }

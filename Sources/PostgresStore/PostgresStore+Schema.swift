@@ -86,8 +86,10 @@ extension PostgresStore: StoreSchema {
 extension UserStatements {
   /// The statement that creates the index for look-ups by address.
   func createEmailIndex(concurrently: Bool = false) -> String {
-    let name = quoted(identifier: "password_reset_\(mapping.table.replacing(".", with: "_"))_\(mapping.columns[.email] ?? "email")")
-    return "CREATE INDEX \(concurrently ? "CONCURRENTLY " : "")\(name) ON \(table) (UPPER(\(sql.column(.email))::text))"
+    let name = "password_reset_\(mapping.table.replacing(".", with: "_"))_\(mapping.columns[.email] ?? "email")"
+    // The server would cut a longer name, which another index may have. Without one, it finds a free name.
+    let shown = name.utf8.count < 64 ? "\(quoted(identifier: name)) " : ""
+    return "CREATE INDEX \(concurrently ? "CONCURRENTLY " : "")\(shown)ON \(table) (UPPER(\(sql.column(.email))::text))"
   }
 
   /// Returns whether an index serves look-ups by address.

@@ -21,6 +21,10 @@ enum UserTableCheck {
     }
     let kind = try session.query("SELECT relkind FROM pg_class WHERE oid = $1::regclass", name).first?.text(0) ?? ""
     guard ["r", "p"].contains(kind) else { throw .unusableUserTable(table.name, faults: ["it is not an ordinary table"]) }
+    // A unique index does not cover the rows of such tables. Partitions are no problem, because theirs does.
+    if kind == "r", try session.query("SELECT FROM pg_inherits WHERE inhparent = $1::regclass LIMIT 1", name).count > 0 {
+      throw .unusableUserTable(table.name, faults: ["other tables inherit from it, so that nothing keeps its keys unique"])
+    }
     let columns = try columns(of: name, session)
     let mapping = try UserMapping(table, found: columns, unique: try uniqueColumns(of: name, session))
     let used = Array(mapping.columns.values) + mapping.activity.map(\.column)
@@ -39,7 +43,7 @@ enum UserTableCheck {
   /// Returns the quoted name, with its schema, of the table that the setting means on this connection.
   private static func quotedName(of table: UserTable, _ session: PostgresSession) throws(StoreOpenError) -> String? {
     var candidates = [quoted(identifier: table.name)]
-    if let dot = table.name.firstIndex(of: "."), dot != table.name.startIndex {
+    if let dot = table.name.firstIndex(of: "."), dot != table.name.startIndex, table.name.index(after: dot) != table.name.endIndex {
       candidates.append(
         "\(quoted(identifier: String(table.name[..<dot]))).\(quoted(identifier: String(table.name[table.name.index(after: dot)...])))")
     }

@@ -11,6 +11,8 @@ extension PostgresDatabase {
       }
     } catch let error as StoreOpenError {
       throw error
+    } catch let error as SQLError where error.isOfTrial {
+      throw .unusableUserTable(users.mapping.table, faults: [error.message])
     } catch is SQLError {
       // A lock, a missing privilege or a standby. The start itself reports those that matter.
       return
@@ -18,6 +20,11 @@ extension PostgresDatabase {
       throw StoreOpenError(error)
     }
   }
+}
+
+extension SQLError {
+  /// Whether every other attempt would fail as well.
+  fileprivate var isOfTrial: Bool { isOfOneRequest && state != "42501" && !isConflict }
 }
 
 /// Changes passwords, and rolls that back.
@@ -45,7 +52,7 @@ private struct PasswordTrial {
     try run("ROLLBACK")
     do {
       return try result.get()
-    } catch let error as SQLError where error.isOfOneRequest && error.state != "42501" && !error.isConflict {
+    } catch let error as SQLError where error.isOfTrial {
       return .refused(error.message)
     }
   }

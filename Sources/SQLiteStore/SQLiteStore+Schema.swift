@@ -21,13 +21,18 @@ extension SQLiteStore: StoreSchema {
     // Check first with a reader: a command that only reads must not wait for the writer's lock.
     let (hasUsers, isUpToDate) = try pool.read { db in
       let (mapping, isUpToDate) = try Self.checkSchema(db, userTable)
-      return (mapping != nil, try isUpToDate && db.indexes(on: users.mapping.table).contains { $0.name == users.emailIndex })
+      return (mapping != nil, try isUpToDate && hasEmailIndex(db))
     }
     guard !isUpToDate else { return }
     if !hasUsers { try pool.write { db in try db.execute(sql: Migrations.createUserTable) } }
     try Migrations.migrator.migrate(pool)
     // This is not a migration, because Django drops the index when it rebuilds its table.
     try pool.write { db in try db.execute(sql: users.createEmailIndex) }
+  }
+
+  private func hasEmailIndex(_ db: Database) throws -> Bool {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ? AND tbl_name = ? COLLATE NOCASE)"
+    return try Bool.fetchOne(db, sql: sql, arguments: [users.emailIndex, users.mapping.table]) ?? false
   }
 
   /// Throws if the file contains something that this release must not touch: a newer schema, or a users table that it cannot

@@ -30,7 +30,9 @@ enum UserTableCheck {
   private static func checkThatTableMayBeCreated(_ table: UserTable, _ db: Database) throws {
     let tables = try String.fetchAll(
       db, sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'password\\_reset\\_%' ESCAPE '\\'")
-    let candidates = try tables.filter { name in UserTable.hasLikelyColumns(try db.columns(in: name).map(\.name)) }
+    let candidates = try tables.filter { name in
+      UserTable.hasLikelyColumns(try String.fetchAll(db, sql: "SELECT name FROM pragma_table_xinfo(?)", arguments: [name]))
+    }
     let djangoTable = ["django_migrations", "django_content_type"].first(where: tables.contains)
     if table != .django || !candidates.isEmpty || djangoTable != nil {
       throw StoreOpenError.missingUserTable(table.name, candidates: candidates, djangoTable: djangoTable)

@@ -80,8 +80,8 @@ private struct ProcessParts {
   init(_ settings: Settings, _ role: ProcessRole, _ dependencies: ApplicationDependencies, logger: Logger) throws {
     let backend = try role == .web ? nil : dependencies.mailBackend ?? settings.mail.makeBackend(now: dependencies.now())
     // Everything that can refuse the start comes first, so that a refused start does not migrate the database.
-    let hasher = dependencies.hasher ?? settings.passwords.hasher
-    try unopenedDatabase(settings.database).tryPasswordChange(to: hasher.specimen)
+    let hashers = settings.passwords.hashers(preferring: dependencies.hasher)
+    try unopenedDatabase(settings.database).tryPasswordChange(to: hashers.specimen)
     let store = try openDatabase(settings.database, onStatement: dependencies.onStatement) { reason in
       logger.error("The database cannot be used any more", metadata: ["reason": "\(reason)"])
     }

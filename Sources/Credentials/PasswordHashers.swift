@@ -25,6 +25,9 @@ public struct PasswordHashers: Sendable {
   /// Returns the text to store for a new password. It is slow, so never call it on an event loop.
   public func encode(_ password: String) throws(PasswordHashingError) -> String { format.stored(try preferred.encode(password)) }
 
+  /// A text like those that ``encode(_:)`` returns, which no password matches. It is fast.
+  public var specimen: String { format.stored(preferred.specimen) }
+
   /// Returns whether the stored text was made from `password`, like Django's `check_password`. It is slow, so never call
   /// it on an event loop.
   public func verify(_ password: String, encoded stored: String) -> Bool {

@@ -132,8 +132,3 @@ extension ActiveValues.Value {
     }
   }
 }
-
-extension String {
-  /// The text as an identifier of SQL. GRDB's function of this kind leaves a quotation mark in the name as it is.
-  var quotedIdentifier: String { "\"\(replacing("\"", with: "\"\""))\"" }
-}

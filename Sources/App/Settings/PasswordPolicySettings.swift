@@ -20,9 +20,12 @@ struct PasswordPolicySettings: SettingsGroup, Sendable {
   /// Returns the policy of this configuration.
   /// - Parameter hasher: A hasher to use instead of the configured one.
   func policy(hasher: (any PasswordHasher)? = nil) -> PasswordPolicy {
-    PasswordPolicy(
-      hashers: hasher.map { PasswordHashers(preferred: $0, format: hashers.format) } ?? hashers, validators: rules.validators,
-      refusesCurrentPassword: rules.refusesCurrentPassword)
+    PasswordPolicy(hashers: hashers(preferring: hasher), validators: rules.validators, refusesCurrentPassword: rules.refusesCurrentPassword)
+  }
+
+  /// Returns the hashers of this configuration, or with another one for new passwords.
+  func hashers(preferring hasher: (any PasswordHasher)?) -> PasswordHashers {
+    hasher.map { PasswordHashers(preferred: $0, format: hashers.format) } ?? hashers
   }
 
   private static func rules(from reader: inout SettingsReader) -> PasswordValidatorList {

@@ -15,6 +15,9 @@ public enum Privileges {
     let role = quoted(identifier: role)
     let ours = ownTables.map { "GRANT \($0.privileges.joined(separator: ", ")) ON password_reset.\($0.table) TO \(role);" }
     let table = users.identifier()
+    // A role has no access to another schema than `public` by default.
+    let schemas = (["password_reset"] + users.name.split(separator: ".", maxSplits: 1).dropLast().map { shown(identifier: String($0)) })
+      .joined(separator: ", ")
     func list(_ columns: [UserColumn]) -> String {
       var names: [String] = []
       for name in columns.flatMap(users.names(of:)) where !names.contains(name) { names.append(name) }
@@ -33,7 +36,7 @@ public enum Privileges {
     return """
       -- Run this as the owner of the tables, after `password-reset migrate` as that owner.
       -- The role must exist: CREATE ROLE \(role) LOGIN PASSWORD '…';
-      GRANT USAGE ON SCHEMA password_reset TO \(role);
+      GRANT USAGE ON SCHEMA \(schemas) TO \(role);
       \(ours.joined(separator: "\n"))
       GRANT SELECT (\(list(UserColumn.ofReset))), UPDATE (\(list([.password]))) ON \(table) TO \(role);
       \(optional.map { "-- \($0)" }.joined(separator: "\n"))

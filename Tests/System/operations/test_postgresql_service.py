@@ -20,7 +20,7 @@ from certificates import Authority
 from cutting_proxy import cutting
 from django_site import add_user, add_users, link_for
 from metrics import ask_admin, scrape
-from postgres import ORDINARY, ROLE, Cluster, Database, django_on, migrate_site, running_cluster, running_standby
+from postgres import ORDINARY, PASSWORD, ROLE, Cluster, Database, django_on, migrate_site, running_cluster, running_standby
 from processes import wait_until
 from service import Link, Reply, Service, command, run_command, serving
 
@@ -116,6 +116,17 @@ def test_check_names_missing_and_excessive_privileges(postgres: Database, tmp_pa
     assert "delete users" in findings(**settings)["W033"] and "change more" in findings(**settings)["W033"]
     for arguments in (["users", "deactivate", "alice"], ["users", "add", "bob", "--email", "bob@example.com", "--password-stdin"]):
         assert command(tmp_path, *arguments, stdin=f"{NEW}\n", **settings).returncode != 0
+
+
+def test_the_role_of_grants_may_use_the_schema_of_the_users_table(cluster: Cluster, tmp_path: Path) -> None:
+    database = cluster.new_database()
+    database.execute("CREATE SCHEMA site; CREATE TABLE site.members (id integer PRIMARY KEY, email text, password text)")
+    absent = dict.fromkeys(("username", "first_name", "last_name", "last_login", "is_active", "is_staff", "is_superuser", "date_joined"))
+    users = {"USERS_TABLE": "site.members", "USERS_COLUMNS": json.dumps(absent)}
+    run_command(tmp_path, "migrate", DATABASE_URL=database.socket_url, **users)
+    database.execute(run_command(tmp_path, "grants", "--role", ROLE, **users))
+    role = {"DATABASE_URL": database.url_for(ROLE, cluster.port), "DATABASE_PASSWORD": PASSWORD}
+    assert run_command(tmp_path, "check", **role, **users)
 
 
 def test_no_output_shows_the_password(postgres: Database, tmp_path: Path) -> None:

@@ -1,0 +1,254 @@
+"""The users tables of frameworks: each framework creates its table, adds the users, and checks their passwords itself."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi_users.password import PasswordHelper
+from fastapi_users_db_sqlalchemy import SQLAlchemyBaseUserTableUUID
+from sqlalchemy import Engine
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from hash_makers import Framework
+from paths import LIB
+from postgres import Database
+from service import BASE_ENVIRONMENT, Link
+
+ALICE, BOB = "alice@example.com", "bob@example.com"
+
+
+@dataclass(frozen=True)
+class UsersTable:
+    """A users table with two users, who have the same password."""
+
+    accepts: Callable[[str], bool]
+    """Whether the framework accepts a password of the first user."""
+    accepts_link: Callable[[Link], bool] | None = None
+    """Whether the framework accepts a link, if its links are those of the service."""
+    deactivation: str | None = None
+    """The assignment of SQL that deactivates a user."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder and the database in which a framework creates its table."""
+
+    folder: Path
+    database: Path | Database
+    engine: Engine
+
+    def execute(self, *statements: str) -> None:
+        with self.engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def value(self, query: str) -> str:
+        with self.engine.connect() as connection:
+            return connection.exec_driver_sql(query).scalar_one()
+
+    def insert(self, table: str, **values: Any) -> None:
+        names, texts = ", ".join(values), ", ".join(f"'{value}'" for value in values.values())
+        self.execute(f"INSERT INTO {table} ({names}) VALUES ({texts})")
+
+
+# Django
+
+
+ABSTRACT = """
+import uuid
+from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.db import models
+
+
+class Manager(BaseUserManager):
+    def create_user(self, email, password):
+        user = self.model(email=email)
+        user.set_password(password)
+        user.save()
+"""
+BY_EMAIL = ABSTRACT + """
+class User(AbstractUser):
+    username = None
+    email = models.EmailField(unique=True)
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = []
+    objects = Manager()
+"""
+BY_UUID = ABSTRACT + """
+class User(AbstractUser):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+"""
+# As cookiecutter-django generates the model in 2025.
+COOKIECUTTER = ABSTRACT + """
+class User(AbstractUser):
+    name = models.CharField("Name of User", blank=True, max_length=255)
+    first_name = None
+    last_name = None
+"""
+COOKIECUTTER_BY_EMAIL = COOKIECUTTER + """
+    email = models.EmailField("email address", unique=True)
+    username = None
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = []
+    objects = Manager()
+"""
+USER = "from django.contrib.auth import authenticate, get_user_model as m; from django.contrib.auth.tokens import default_token_generator as t\n"
+
+
+def django(place: Place, password: str, app: str, models: str, settings: str = "") -> UsersTable:
+    """A Django site, whose user model is Django's own unless `models` has another one."""
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(place.database)}
+    if isinstance(place.database, Database):
+        cluster = place.database.cluster
+        database = {"NAME": place.database.name, "USER": "postgres", "HOST": str(cluster.folder), "PORT": str(cluster.port)}
+        database["ENGINE"] = "django.db.backends.postgresql"
+    (place.folder / app / "migrations").mkdir(parents=True)
+    for package in (app, f"{app}/migrations"):
+        (place.folder / package / "__init__.py").touch()
+    (place.folder / app / "models.py").write_text(models)
+    custom = f"INSTALLED_APPS += [{app!r}]; AUTH_USER_MODEL = '{app}.User'\nDEFAULT_AUTO_FIELD = 'django.db.models.BigAutoField'\n" if models else ""
+    lines = f"from site_settings import *\nDATABASES = {{'default': {database}}}\n{custom}{settings}\n"
+    (place.folder / "guide_settings.py").write_text(lines)
+    paths = {"PYTHONPATH": os.pathsep.join([str(place.folder), str(LIB)]), "DJANGO_SETTINGS_MODULE": "guide_settings"}
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-W", "ignore", "-m", "django", *arguments, "-v", "0"]
+        done = subprocess.run(command, capture_output=True, text=True, env=BASE_ENVIRONMENT | paths, cwd=place.folder, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    if models:
+        run("makemigrations", app)
+    run("migrate")
+    named = "" if "username = None" in models else "username=email.split('@')[0], "
+    run("shell", "-c", f"{USER}for email in {[ALICE, BOB]}: m().objects.create_user({named}email=email, password={password!r})")
+    login = "alice" if named else ALICE
+    return UsersTable(
+        lambda password: run("shell", "-c", f"{USER}print(authenticate(username={login!r}, password={password!r}) is not None)") == "True",
+        lambda link: run("shell", "-c", f"{USER}print(t.check_token(m().objects.get(email={ALICE!r}), {link.token!r}))") == "True",
+        "is_active = false",
+    )  # fmt: skip
+
+
+# Laravel: what the framework's `create_users_table` creates.
+
+LARAVEL_SQLITE = """
+CREATE TABLE "users" ("id" integer primary key autoincrement not null, "name" varchar not null, "email" varchar not null,
+  "email_verified_at" datetime, "password" varchar not null, "remember_token" varchar, "created_at" datetime, "updated_at" datetime)
+"""
+LARAVEL_POSTGRESQL = """
+CREATE TABLE "users" ("id" bigserial not null primary key, "name" varchar(255) not null, "email" varchar(255) not null,
+  "email_verified_at" timestamp(0) without time zone null, "password" varchar(255) not null, "remember_token" varchar(100) null,
+  "created_at" timestamp(0) without time zone null, "updated_at" timestamp(0) without time zone null)
+"""
+
+
+def laravel(place: Place, password: str, hashes: Framework, has_soft_deletes: bool) -> UsersTable:
+    is_postgresql = isinstance(place.database, Database)
+    place.execute(LARAVEL_POSTGRESQL if is_postgresql else LARAVEL_SQLITE, 'CREATE UNIQUE INDEX "users_email_unique" ON "users" ("email")')
+    if has_soft_deletes:
+        place.execute(f"ALTER TABLE users ADD COLUMN deleted_at {'timestamp(0) without time zone' if is_postgresql else 'datetime'} NULL")
+    for email, text in zip((ALICE, BOB), hashes.make([password] * 2), strict=True):
+        times = dict.fromkeys(("created_at", "updated_at"), "2025-06-01 10:00:00")
+        place.insert("users", name="A person", email=email, password=text, remember_token="x" * 60, **times)
+    deactivation = "deleted_at = '2025-07-01 10:00:00'" if has_soft_deletes else None
+    return UsersTable(lambda password: hashes.accepts(password, place.value(f"SELECT password FROM users WHERE email = '{ALICE}'")), None, deactivation)
+
+
+# FastAPI-Users
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class User(SQLAlchemyBaseUserTableUUID, Base):
+    pass
+
+
+def fastapi_users(place: Place, password: str) -> UsersTable:
+    Base.metadata.create_all(place.engine)
+    helper = PasswordHelper()
+    with Session(place.engine) as session, session.begin():
+        session.add_all([User(email=email, hashed_password=helper.hash(password)) for email in (ALICE, BOB)])
+
+    def accepts(password: str) -> bool:
+        with Session(place.engine) as session:
+            stored = session.query(User).filter_by(email=ALICE).one().hashed_password
+        # The service has the cost of the framework.
+        assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+        return helper.verify_and_update(password, stored)[0]
+
+    return UsersTable(accepts, None, "is_active = false")
+
+
+# Supabase: the columns of its table that matter here, on PostgreSQL.
+
+SUPABASE = """
+CREATE TABLE auth.users (
+  instance_id uuid, id uuid NOT NULL PRIMARY KEY, aud varchar(255), role varchar(255), email varchar(255), encrypted_password varchar(255),
+  email_confirmed_at timestamptz, recovery_token varchar(255), recovery_sent_at timestamptz, last_sign_in_at timestamptz,
+  raw_app_meta_data jsonb, raw_user_meta_data jsonb, is_super_admin boolean, created_at timestamptz, updated_at timestamptz,
+  phone text UNIQUE DEFAULT NULL, banned_until timestamptz, is_sso_user boolean NOT NULL DEFAULT false, deleted_at timestamptz,
+  is_anonymous boolean NOT NULL DEFAULT false
+)
+"""
+SUPABASE_OWNER = "supabase_auth_admin"
+
+
+def supabase(place: Place, password: str, hashes: Framework) -> UsersTable:
+    place.execute(
+        f"DO $$ BEGIN IF to_regrole('{SUPABASE_OWNER}') IS NULL THEN CREATE ROLE {SUPABASE_OWNER} NOINHERIT CREATEROLE LOGIN; END IF; END $$",
+        f"CREATE SCHEMA auth AUTHORIZATION {SUPABASE_OWNER}", SUPABASE, f"ALTER TABLE auth.users OWNER TO {SUPABASE_OWNER}",
+        "CREATE UNIQUE INDEX users_email_partial_key ON auth.users (email) WHERE is_sso_user = false",
+        "ALTER TABLE auth.users ENABLE ROW LEVEL SECURITY",
+    )  # fmt: skip
+    for email, text in zip((ALICE, BOB), hashes.make([password] * 2), strict=True):
+        data = json.dumps({"provider": "email"})
+        times = dict.fromkeys(("created_at", "updated_at", "last_sign_in_at"), "2025-06-01 10:00:00.123456+00")
+        place.insert("auth.users", id=uuid.uuid4(), aud="authenticated", email=email, encrypted_password=text, raw_app_meta_data=data, **times)
+    stored = f"SELECT encrypted_password FROM auth.users WHERE email = '{ALICE}'"
+    return UsersTable(lambda password: hashes.accepts(password, place.value(stored)), None, "banned_until = '2999-01-01'")
+
+
+# Rails with Devise
+
+
+DEVISE = """
+class CreateUsers < ActiveRecord::Migration[6.1]
+  def change
+    create_table :users do |t|
+      t.string :email, null: false, default: ""
+      t.string :encrypted_password, null: false, default: ""
+      t.string :reset_password_token
+      t.datetime :reset_password_sent_at
+      t.datetime :remember_created_at
+      %(columns)s
+      t.timestamps null: false
+    end
+    add_index :users, :email, unique: true
+  end
+end
+ActiveRecord::Migration.suppress_messages { CreateUsers.new.change }
+class User < ActiveRecord::Base
+  devise :database_authenticatable, :recoverable, :rememberable, :validatable
+end
+User.create!(%(emails)s.map { |email| { email: email, password: %(password)s } })
+"""
+
+
+def devise(place: Place, password: str, run: Callable[[str], str], emails: Sequence[str], is_lockable: bool) -> UsersTable:
+    """A Rails application. `run` runs Ruby in it."""
+    columns = "t.integer :failed_attempts, default: 0, null: false; t.string :unlock_token; t.datetime :locked_at" if is_lockable else ""
+    run(DEVISE % {"columns": columns, "emails": json.dumps(list(emails)), "password": json.dumps(password)})
+    model = "class User < ActiveRecord::Base; devise :database_authenticatable; end\n"
+    return UsersTable(
+        lambda password: run(f"{model}puts User.find_by!(email: {json.dumps(ALICE)}).valid_password?({json.dumps(password)})") == "true",
+        None, "locked_at = '2025-07-01 10:00:00'" if is_lockable else None,
+    )  # fmt: skip

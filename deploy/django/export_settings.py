@@ -254,8 +254,8 @@ def users_settings() -> dict:
     # Some sites quote the name themselves, to name a schema: '"accounts"."user"' or 'accounts"."user'.
     table = fields["password"].model._meta.db_table.strip('"').replace('"."', ".")
     columns = {name: field.column for name, field in fields.items() if field and field.column != name}
-    # These have a meaning for security, so the service wants to read that the table does not have them.
-    columns |= {name: None for name in ("is_active", "last_login") if fields[name] is None}
+    # The service wants to read that the table lacks a column that protects accounts, and `grants` names all others.
+    columns |= {name: None for name in COLUMNS if fields[name] is None}
     return ({"USERS_TABLE": table} if table != "auth_user" else {}) | ({"USERS_COLUMNS": columns} if columns else {})
 
 

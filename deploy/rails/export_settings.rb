@@ -13,6 +13,7 @@ require "securerandom"
 require "shellwords"
 
 SECRETS = %w[DATABASE_PASSWORD SECRET_KEY EMAIL_HOST_PASSWORD].freeze
+OPTIONAL_COLUMNS = %w[username first_name last_name is_staff is_superuser date_joined].freeze
 LANGUAGES = %w[en ar de es fr ja pt-BR zh-Hans].freeze
 
 # Prints what a person should know, in one line on standard error.
@@ -55,7 +56,8 @@ end
 def users_settings(model)
   columns = { "password" => "encrypted_password", "is_active" => nil, "last_login" => nil }
   columns["id"] = model.primary_key unless model.primary_key == "id"
-  columns["username"] = nil unless model.column_names.include?("username")
+  # `grants` names all columns that are not null here.
+  (OPTIONAL_COLUMNS - model.column_names).each { |name| columns[name] = nil }
   if model.devise_modules.include?(:lockable)
     warning("Devise unlocks an account after a reset; the service does not.")
   end

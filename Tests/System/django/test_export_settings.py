@@ -414,14 +414,17 @@ class User(AbstractBaseUser):
         return not self.blocked
 """
 
+# What a model has only if it extends AbstractUser. The statements of `grants` must not name columns that are not there.
+OF_ABSTRACT_USER = dict.fromkeys(("first_name", "last_name", "is_staff", "is_superuser", "date_joined"))
 EXPECTED = {
-    "email as user name": (BY_EMAIL, {"USERS_TABLE": "accounts_user", "USERS_COLUMNS": {"username": "email"}}),
+    "email as user name": (BY_EMAIL, {"USERS_TABLE": "accounts_user", "USERS_COLUMNS": OF_ABSTRACT_USER | {"username": "email"}}),
     "UUID": (UUID_KEY, {"USERS_TABLE": "people"}),
     "other names": (
         OWN_COLUMNS,
         {
             "USERS_TABLE": "staff.person",
-            "USERS_COLUMNS": {
+            "USERS_COLUMNS": OF_ABSTRACT_USER
+            | {
                 "id": "person_no",
                 "email": "mail_address",
                 "password": "pw_hash",
@@ -435,7 +438,7 @@ EXPECTED = {
     "a parent table": (IN_TWO_TABLES, {"USERS_TABLE": "accounts_person"}),
     "activity in Python": (
         ACTIVE_IN_PYTHON,
-        {"USERS_TABLE": "accounts_user", "USERS_COLUMNS": {"username": "email", "is_active": None}},
+        {"USERS_TABLE": "accounts_user", "USERS_COLUMNS": OF_ABSTRACT_USER | {"username": "email", "is_active": None}},
     ),
 }
 
@@ -470,7 +473,7 @@ def test_a_site_without_a_column_for_activity_is_warned(site: Callable[..., Site
 
 def test_a_site_whose_active_users_have_another_value_is_warned(site: Callable[..., Site]) -> None:
     exported = site(models=BY_STATUS).export()
-    assert exported.values["USERS_COLUMNS"] == {"username": "email", "is_active": "status"}
+    assert exported.values["USERS_COLUMNS"] == OF_ABSTRACT_USER | {"username": "email", "is_active": "status"}
     assert 'is_active is not a yes or no. Write the values that mean active into USERS_COLUMNS: {"is_active": {"status":' in exported.stderr
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from paths import ROOT
-from postgres import Cluster
+from postgres import ROLE, Cluster
 from service import BASE_ENVIRONMENT, run_program
 
 SCRIPT = ROOT / "deploy/rails/export_settings.rb"
@@ -98,7 +98,8 @@ def test_the_settings_are_those_of_the_application(application: Callable[..., Ap
     created = application()
     values = created.export()
 
-    columns = {"password": "encrypted_password", "username": None, "is_active": None, "last_login": None}
+    absent = ("is_active", "last_login", "username", "first_name", "last_name", "is_staff", "is_superuser", "date_joined")
+    columns = {"password": "encrypted_password"} | dict.fromkeys(absent)
     assert (values.pop("USERS_TABLE"), values.pop("USERS_COLUMNS")) == ("accounts", columns)
     assert [values.pop(f"PASSWORD_{name}") for name in ("FORMAT", "FORMAT_OPTIONS")] == ["crypt", "ident=2a"]
     assert values == {
@@ -154,6 +155,11 @@ def test_the_database_on_postgresql_is_that_of_the_application(cluster: Cluster,
     assert path == f"postgresql:///{database.name}"
     options = "options=-csearch_path%3Dpublic%2Cextra"
     assert sorted(query.split("&")) == sorted(["host=127.0.0.1", f"port={cluster.port}", "user=postgres", "sslmode=disable", options])
+    # The service's role can be created from the settings alone.
+    for arguments in (["migrate"], ["grants", "--role", ROLE]):
+        done = run_program(BASE_ENVIRONMENT | {"PASSWORD_RESET_CONFIG": str(created.file)}, *arguments)
+        assert done.returncode == 0, done.stderr
+    database.execute(done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import yaml
 from sqlalchemy import create_engine, text
 
 import site_settings
+from django_users_tables import BY_EMAIL, BY_UUID, COOKIECUTTER, COOKIECUTTER_BY_EMAIL, django
 from hash_makers import frameworks
 from outbox import pending
 from paths import ROOT
@@ -20,10 +21,7 @@ from postgres import PASSWORD, ROLE, Cluster, Database
 from processes import wait_until
 from service import Link, command, run_command, serving
 from test_export_rails_settings import Application
-from users_tables import (
-    ALICE, BOB, BY_EMAIL, BY_UUID, COOKIECUTTER, COOKIECUTTER_BY_EMAIL, SUPABASE_OWNER, Place, UsersTable, devise, django, fastapi_users, laravel,
-    supabase,
-)  # fmt: skip
+from users_tables import ALICE, BOB, SUPABASE_OWNER, Place, UsersTable, devise, fastapi_users, laravel, supabase
 
 pytestmark = pytest.mark.slow
 

@@ -96,11 +96,13 @@ struct CheckCommand: AsyncParsableCommand {
 
   /// Shows which columns of another table than Django's the service uses.
   private static func text(_ users: UserMapping) -> String {
-    let columns = UserColumn.allCases.map { column in
+    let table = Table(14)
+    let rows = UserColumn.allCases.map { column in
       let isActivity = column == .isActive && !users.activity.isEmpty
-      return (column.rawValue, isActivity ? users.activity.map(\.description).joined(separator: " and ") : users.columns[column] ?? "none")
+      let value = isActivity ? users.activity.map(\.description).joined(separator: " and ") : users.columns[column] ?? "none"
+      return table.row("  " + column.rawValue, value)
     }
-    return "The users are in the table \(printable(users.table)):\n" + Output.list(columns.map { ("  " + $0.0, $0.1) })
+    return (["The users are in the table \(printable(users.table)):"] + rows).joined(separator: "\n")
   }
 
   private struct Document: Encodable {

@@ -532,6 +532,18 @@ user = User.objects.get()
     assert created.shell(code + checks) == f"{uid} True"
 
 
+def test_check_lists_the_columns_of_another_table(site: Callable[..., Site]) -> None:
+    created = site(models=BY_EMAIL)
+    assert created.run("migrate", "-v", "0", "--run-syncdb").returncode == 0
+
+    lines = created.export().password_reset("check", **QUIET).stdout.splitlines()
+
+    assert lines[0] == "The users are in the table accounts_user:"
+    columns = dict(line.split(maxsplit=1) for line in lines if line.startswith("  ") and "hint:" not in line)
+    assert columns["username"] == "email"
+    assert (columns["first_name"], columns["last_login"], columns["is_superuser"]) == ("none", "last_login", "none")
+
+
 # The vectors
 
 

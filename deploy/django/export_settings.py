@@ -127,6 +127,26 @@ def first_hasher():
     return next((hasher for hasher in get_hashers() if hasher.algorithm in COSTS), None)
 
 
+def compared_attributes(attributes) -> list:
+    """Returns our names for the attributes with which the site compares new passwords. Warns if the service lacks some."""
+    ours = {name: name for name in ("username", "first_name", "last_name", "email")}
+    ours |= {User.USERNAME_FIELD: "username"} | {getattr(User, "EMAIL_FIELD", "email"): "email"}
+    # Django also takes a set, whose order changes with each run.
+    ordered = sorted(attributes) if isinstance(attributes, (set, frozenset)) else attributes
+    missing = [name for name in ordered if name not in ours]
+    if missing:
+        warn(f"the service does not compare new passwords with {', '.join(missing)}, as the site does.")
+    return [ours[name] for name in ordered if name in ours]
+
+
+def exported_validator(validator: dict) -> dict:
+    """Returns a validator with names of attributes that the service knows."""
+    options = validator.get("OPTIONS") or {}
+    if "user_attributes" not in options:
+        return validator
+    return validator | {"OPTIONS": options | {"user_attributes": compared_attributes(options["user_attributes"])}}
+
+
 def password_settings() -> dict:
     """Returns the hasher for new passwords, with its cost, and the rules for them."""
     hasher, preferred = first_hasher(), get_hashers()[0]
@@ -137,7 +157,7 @@ def password_settings() -> dict:
     for validator in settings.AUTH_PASSWORD_VALIDATORS:
         if not validator["NAME"].startswith("django.contrib.auth.password_validation."):
             warn(f"the validator {validator['NAME']} is Python; the service does not start until you remove it from password-reset.json.")
-    values = {"AUTH_PASSWORD_VALIDATORS": settings.AUTH_PASSWORD_VALIDATORS}
+    values = {"AUTH_PASSWORD_VALIDATORS": [exported_validator(validator) for validator in settings.AUTH_PASSWORD_VALIDATORS]}
     if hasher:
         values["PASSWORD_HASHER"] = hasher.algorithm
         values["PASSWORD_HASHER_OPTIONS"] = ",".join(f"{name}={getattr(hasher, name)}" for name in COSTS[hasher.algorithm])

@@ -255,6 +255,20 @@ def test_a_hasher_that_the_service_does_not_have_is_named(site: Callable[..., Si
     assert "warning: the service does not have the first hasher, md5;" in exported.stderr
 
 
+@pytest.mark.parametrize("attributes", ['{"name", "email"}', '["name", "email"]'])
+def test_attributes_that_the_service_does_not_have_are_left_out_and_named(attributes: str, site: Callable[..., Site]) -> None:
+    similarity = "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"
+    created = site(f'AUTH_PASSWORD_VALIDATORS = [{{"NAME": {similarity!r}, "OPTIONS": {{"user_attributes": {attributes}, "max_similarity": 0.6}}}}]')
+    assert created.run("migrate", "-v", "0").returncode == 0
+
+    exported = created.export()
+
+    (validator,) = exported.values["AUTH_PASSWORD_VALIDATORS"]
+    assert validator == {"NAME": similarity, "OPTIONS": {"user_attributes": ["email"], "max_similarity": 0.6}}
+    assert "warning: the service does not compare new passwords with name, as the site does." in exported.stderr
+    assert [number for number in exported.check() if number.startswith("E")] == []
+
+
 @pytest.mark.skipif(django.VERSION < (6, 1), reason="MAILERS is a setting of Django 6.1")
 def test_the_default_mailer_is_the_mail_server(site: Callable[..., Site]) -> None:
     options = {"host": "smtp.example.com", "use_tls": True, "username": "noreply", "password": "correct-horse-71", "timeout": 9}

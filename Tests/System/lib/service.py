@@ -179,8 +179,14 @@ def serving(database: Path, folder: Path, *options: str, limits: str | None = No
 
     `limits` are arguments of the shell's `ulimit`. At the end, the log must not contain anything that `log_search` finds.
     """
+    with serving_in(environment_of(database, **settings), folder, *options, limits=limits) as service:
+        yield service
+
+
+@contextmanager
+def serving_in(environment: Mapping[str, str], folder: Path, *options: str, limits: str | None = None) -> Iterator[Service]:
+    """Like `serving`, with no settings but those in `environment`."""
     log = folder / "service.log"
-    environment = environment_of(database, **settings)
     with running([*_limited(limits), BINARY, "serve", *options], environment, log) as process:
 
         def listening() -> re.Match[str] | None:

@@ -203,8 +203,8 @@ let package = Package(
     .testTarget(
       name: "CredentialsTests",
       dependencies: ["Credentials", "Text"],
-      exclude: ["make_vectors.py"],
-      resources: [.copy("vectors.json")],
+      exclude: ["make_allauth_vectors.py", "make_vectors.py"],
+      resources: [.copy("allauth_vectors.json"), .copy("vectors.json")],
       swiftSettings: testing
     ),
     .testTarget(

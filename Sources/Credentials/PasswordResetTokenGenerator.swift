@@ -12,17 +12,21 @@ public struct TokenSubject: Sendable, Equatable {
   public var lastLogin: String?
   /// The stored email address, which is empty if there is none.
   public var email: String
+  /// What django-allauth's tokens are bound to in addition, or `nil` for Django's own tokens.
+  public var addresses: AddressSet?
 
   /// Creates a subject from the user's stored values.
-  public init(id: UserID, password: String, lastLogin: String?, email: String) {
+  public init(id: UserID, password: String, lastLogin: String?, email: String, addresses: AddressSet? = nil) {
     self.id = id
     self.password = password
     self.lastLogin = lastLogin
     self.email = email
+    self.addresses = addresses
   }
 }
 
-/// Makes and checks one-time tokens that equal those of Django's `PasswordResetTokenGenerator` byte for byte.
+/// Makes and checks one-time tokens that equal those of Django's `PasswordResetTokenGenerator` byte for byte, or those of
+/// django-allauth's `EmailAwarePasswordResetTokenGenerator` if the subject has ``TokenSubject/addresses``.
 ///
 /// A token is `<base36 time>-<every second hex digit of an HMAC>`. The generator stores nothing, so no stored data can
 /// reset a password.
@@ -133,6 +137,7 @@ public struct PasswordResetTokenGenerator: Sendable {
     if let lastLogin = subject.lastLogin { message += lastLogin.utf8 }
     message += String(timestamp).utf8
     message += subject.email.utf8
+    if let addresses = subject.addresses { message += addresses.text.utf8 }
     var code = code
     code.update(data: message)
     var token = Array(String(timestamp, radix: 36).utf8)

@@ -35,6 +35,8 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
     try await store.damagedUser(matching: identifier)
   }
 
+  var linkFormat: LinkFormat { store.linkFormat }
+
   func userID(_ text: String) -> UserID? { store.userID(text) }
 
   func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? { try await store.setPassword(change, at: now) }

@@ -39,7 +39,8 @@ public struct PasswordResetKit: Sendable {
     let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: now)
     let worker = backend.map { backend in
       let sender = MailSender(backend, policy: policy, registry: registry, now: now)
-      let links = ResetLinkFactory(tokenGenerator: context.tokenGenerator, resetURL: configuration.resetURL)
+      let links = ResetLinkFactory(
+        format: store.linkFormat, tokenGenerator: context.tokenGenerator, resetURL: configuration.resetURL)
       let handler = ResetMailHandler(
         context: context, links: links, composer: configuration.composer, sender: sender, leases: leases, policy: policy)
       return OutboxWorker(outbox: store, leases: leases, handler: handler, sender: sender, policy: policy, logger: logger, now: now)

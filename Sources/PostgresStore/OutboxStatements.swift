@@ -95,8 +95,8 @@ enum OutboxStatements {
     "split", "DELETE FROM \(outbox)",
     """
     , jobs AS (
-      INSERT INTO \(outbox) (kind, user_id, locale, request_id, created_at, due_at)
-      SELECT 'reset_email', account.id, $9::text, $5::text, $10::bigint, $4::bigint
+      INSERT INTO \(outbox) (kind, user_id, identifier, locale, request_id, created_at, due_at)
+      SELECT 'reset_email', account.id, $12::text, $9::text, $5::text, $10::bigint, $4::bigint
       FROM ended, json_array_elements_text($11::json) WITH ORDINALITY AS account (id, position) ORDER BY position
     )
     """)

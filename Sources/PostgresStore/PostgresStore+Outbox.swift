@@ -50,7 +50,7 @@ extension PostgresStore: OutboxStore {
       switch outcome {
       case .done: try await write(command(OutboxStatements.done))
       case .split(let userIDs, _):
-        try await write(command(OutboxStatements.split, job.locale, job.createdAt.milliseconds, Self.json(userIDs)))
+        try await write(command(OutboxStatements.split, job.locale, job.createdAt.milliseconds, Self.json(userIDs), job.kind.requestedAddress))
       case .release: try await write(command(OutboxStatements.finishByRelease))
       case .retry(let date, let reason): try await write(command(OutboxStatements.retry, date.milliseconds, Self.storable(reason)))
       case .deadLetter(let reason, _): try await write(command(OutboxStatements.deadLetter, Self.storable(reason)))

@@ -3,6 +3,8 @@ public import Foundation
 public import PasswordReset
 
 extension PostgresStore: UserStore {
+  public var linkFormat: LinkFormat { .django }
+
   public func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] {
     try await rows(identifier).map { Self.user($0, users) }.compactMap(\.self)
   }

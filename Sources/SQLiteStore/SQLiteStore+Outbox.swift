@@ -63,8 +63,8 @@ extension SQLiteStore: OutboxStore {
       case .split(let userIDs, _):
         try Self.delete(job, in: db)
         for userID in userIDs {
-          _ = try Self.insert(
-            NewJob(.resetEmail(userID: userID), locale: job.locale, requestID: job.requestID, createdAt: job.createdAt, due: now), in: db)
+          let kind = JobKind.resetEmail(userID: userID, requested: job.kind.requestedAddress)
+          _ = try Self.insert(NewJob(kind, locale: job.locale, requestID: job.requestID, createdAt: job.createdAt, due: now), in: db)
         }
       // The old creation time returns the job to its position in the queue.
       case .release:

@@ -4,6 +4,8 @@ import GRDB
 public import PasswordReset
 
 extension SQLiteStore: UserStore {
+  public var linkFormat: LinkFormat { .django }
+
   public func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] {
     switch identifier {
     case .email(let address): try await rows(.usersByEmail, .text(address)) { [users] row in Self.user(row, users) }.compactMap(\.self)

@@ -139,9 +139,18 @@ public let outboxStorePromises: [StorePromise] = [
     let jobs = try await claim(store, "a", at: later)
     #expect(Set(jobs.map(\.id)).count == 2 && !jobs.map(\.id).contains(job.id))
     for (job, user) in zip(jobs.sorted { $0.id < $1.id }, users) {
-      #expect(job.kind == .resetEmail(userID: user) && job.locale == "en" && job.createdAt == start && job.requestID == "r")
+      #expect(job.kind == .resetEmail(userID: user, requested: "a@example.com"))
+      #expect(job.locale == "en" && job.createdAt == start && job.requestID == "r")
     }
     #expect(try await store.auditRows(AuditFilter(), limit: 10).map(\.event) == ["requested", "suppressed"])
+  },
+  StorePromise("keeps no address for the accounts of a request by user name") { store in
+    let user = try await store.addUser("a").id
+    let request = NewJob(.resetRequest(.username("a")), locale: nil, requestID: "r", createdAt: start, due: start)
+    _ = try await store.enqueue(request, audit: AuditRecord(.requested))
+    let job = try #require(try await claim(store, "a", at: start).first)
+    #expect(try await store.finish(job, owner: "a", .split([user], nil), at: start))
+    #expect(try await claim(store, "a", at: start).map(\.kind) == [.resetEmail(userID: user, requested: nil)])
   },
   StorePromise("keeps dead letters with the reason until they are purged, and leases none of them") { store in
     for index in 0..<3 {

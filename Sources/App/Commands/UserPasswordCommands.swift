@@ -159,7 +159,7 @@ struct UsersLinkCommand: AsyncParsableCommand {
       let now = Date()
       let token = tokens.generator(for: links).makeToken(for: account.tokenSubject, at: now)
       try await store.append([AuditLine(AuditRecord(.linkPrinted, userID: id), requestID: "users link", at: now)])
-      print(links.resetURL.link(uid: UIDB64.encode(id), token: token))
+      print(links.resetURL.link(uid: store.linkFormat.encode(id), token: token))
       printError("The link is valid until \(now.addingTimeInterval(TimeInterval(links.timeout)).ISO8601Format()).")
     }
   }

@@ -5,8 +5,9 @@ public import Foundation
 public enum JobKind: Sendable, Equatable {
   /// Someone asked for a reset. The worker looks up which accounts this concerns, if any.
   case resetRequest(AccountIdentifier)
-  /// Sends the reset email to one of several accounts that a request concerns.
-  case resetEmail(userID: UserID)
+  /// Sends the reset email to one of several accounts that a request concerns. It keeps the address of the
+  /// request; there is none if the request named a user, or if an older release wrote the job.
+  case resetEmail(userID: UserID, requested: String?)
   /// Tells the owner of `recipient`, the user's address at that time, that the password was changed.
   case changedNotice(userID: UserID, recipient: String)
 }
@@ -63,7 +64,7 @@ public struct Job: Sendable, Equatable {
 public enum JobOutcome: Sendable, Equatable {
   /// The job is complete and is deleted.
   case done(AuditRecord)
-  /// The request concerns several accounts: a ``JobKind/resetEmail(userID:)`` for each replaces it.
+  /// The request concerns several accounts: a ``JobKind/resetEmail(userID:requested:)`` for each replaces it.
   case split([UserID], AuditRecord?)
   /// Nothing was attempted: the job is due again at once.
   case release

@@ -8,9 +8,14 @@ extension JobKind {
     switch self {
     case .resetRequest(.email(let address)): ("request_email", address, nil)
     case .resetRequest(.username(let name)): ("request_username", name, nil)
-    case .resetEmail(let userID): ("reset_email", nil, userID)
+    case .resetEmail(let userID, let address): ("reset_email", address, userID)
     case .changedNotice(let userID, let recipient): ("changed_notice", recipient, userID)
     }
+  }
+
+  /// The address that a request names, which the emails to several accounts keep. A request that names a user has none.
+  package var requestedAddress: String? {
+    if case .resetRequest(.email(let address)) = self { address } else { nil }
   }
 
   /// Reads the columns, or returns `nil` if they are those of a damaged row or of a newer release.
@@ -18,7 +23,7 @@ extension JobKind {
     switch (kind, identifier, userID) {
     case ("request_email", let address?, _): self = .resetRequest(.email(address))
     case ("request_username", let name?, _): self = .resetRequest(.username(name))
-    case ("reset_email", _, let userID?): self = .resetEmail(userID: userID)
+    case ("reset_email", let address, let userID?): self = .resetEmail(userID: userID, requested: address)
     case ("changed_notice", let recipient?, let userID?): self = .changedNotice(userID: userID, recipient: recipient)
     default: return nil
     }

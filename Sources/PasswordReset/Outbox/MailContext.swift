@@ -13,7 +13,7 @@ public struct MailContext: Sendable {
 
   /// The link in a reset email and its parts.
   public struct Link: Sendable {
-    /// The user's key, encoded by ``UIDB64``.
+    /// The user's key, encoded by ``LinkFormat/encode(_:)``.
     public var uid: String
     /// The one-time token.
     public var token: String

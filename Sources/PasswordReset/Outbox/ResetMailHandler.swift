@@ -31,32 +31,33 @@ public struct ResetMailHandler: Sendable {
     guard context.now() <= deadline(of: job) else { return .deadLetter(reason: "too old to be of use", AuditRecord(.mailFailed)) }
     switch job.kind {
     case .resetRequest(let identifier): return try await handleRequest(identifier, job)
-    case .resetEmail(let userID): return try await handleResetEmail(to: userID, job)
+    case .resetEmail(let userID, let requested): return try await handleResetEmail(to: userID, requested, job)
     case .changedNotice(let userID, let recipient): return try await handleChangedNotice(to: recipient, userID, job)
     }
   }
 
   private func handleRequest(_ identifier: AccountIdentifier, _ job: Job) async throws(StoreError) -> JobOutcome {
-    let users = try await context.users.users(matching: identifier).filter { identifier.matches($0) && $0.isEligibleForReset(context.passwordFormat) }
+    let recipients = identifier.recipients(among: try await context.users.users(matching: identifier), context.passwordFormat)
     let key = context.identifierHasher.key(for: identifier)
-    guard let first = users.first else {
+    guard let first = recipients.first else {
       guard let damaged = try await context.users.damagedUser(matching: identifier) else {
         return .done(AuditRecord(.noAccount, identifierKey: key))
       }
       return .deadLetter(
         reason: "the row of user \(damaged) is damaged; fix it, then retry this job", AuditRecord(.mailFailed, userID: damaged, identifierKey: key))
     }
-    if users.count == 1 { return try await send(.passwordReset, to: first.email, first, job) }
+    if recipients.count == 1 { return try await send(.passwordReset, to: first.address, first.user, job) }
     // The oldest accounts come first, so a stranger who adds accounts with someone's address cannot push out that person's own.
-    let served = users.prefix(policy.accountsPerRequest).map(\.id)
-    return .split(served, served.count < users.count ? AuditRecord(.suppressed, identifierKey: key) : nil)
+    let served = recipients.prefix(policy.accountsPerRequest).map(\.user.id)
+    return .split(served, served.count < recipients.count ? AuditRecord(.suppressed, identifierKey: key) : nil)
   }
 
-  private func handleResetEmail(to userID: UserID, _ job: Job) async throws(StoreError) -> JobOutcome {
-    guard let user = try await context.users.user(id: userID), user.isEligibleForReset(context.passwordFormat) else {
-      return .done(AuditRecord(.noAccount, userID: userID))
-    }
-    return try await send(.passwordReset, to: user.email, user, job)
+  private func handleResetEmail(to userID: UserID, _ requested: String?, _ job: Job) async throws(StoreError) -> JobOutcome {
+    // The address may be no longer the user's.
+    guard let user = try await context.users.user(id: userID),
+      let recipient = AccountIdentifier.email(requested ?? user.email).recipients(among: [user], context.passwordFormat).first
+    else { return .done(AuditRecord(.noAccount, userID: userID)) }
+    return try await send(.passwordReset, to: recipient.address, user, job)
   }
 
   private func handleChangedNotice(to recipient: String, _ userID: UserID, _ job: Job) async throws(StoreError) -> JobOutcome {

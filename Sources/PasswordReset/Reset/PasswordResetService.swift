@@ -85,19 +85,26 @@ public struct PasswordResetService: Sendable {
     for (new, job) in zip(notice, jobs) { leases.start(new, job) }
   }
 
-  /// The subject that is checked when the user does not exist. Its values have typical lengths.
-  private static let decoySubject = TokenSubject(
-    id: UserID(0), password: "pbkdf2_sha256$1500000$0123456789abcdefghijkl$" + String(repeating: "0", count: 44),
-    lastLogin: "2001-01-01 00:00:00", email: "decoy1@example.com")
+  /// The user whose token is checked when the user does not exist. Its values have typical lengths.
+  private static let decoy = User(
+    id: UserID(0), username: "", email: "decoy1@example.com",
+    password: "pbkdf2_sha256$1500000$0123456789abcdefghijkl$" + String(repeating: "0", count: 44), lastLogin: "2001-01-01 00:00:00")
+
+  /// Returns the subject that is checked when the user does not exist, with as many steps as that of a user.
+  private func decoySubject() -> TokenSubject {
+    var decoy = Self.decoy
+    if context.users.linkFormat != .django { decoy.addresses = [EmailAddress(decoy.email, isVerified: true)] }
+    return decoy.tokenSubject
+  }
 
   private func verifyLink(uidb64: String, token: String, requestID: String) async throws(PasswordResetError) -> (User?, status: LinkStatus) {
     var user: User?
-    let id = UIDB64.decode(uidb64).flatMap { context.users.userID($0.text) }
+    let id = context.users.linkFormat.decode(uidb64).flatMap { context.users.userID($0.text) }
     if let id {
       do { user = try await context.users.user(id: id) } catch { throw PasswordResetError(error) }
     }
     // The decoy's token is checked so that an unknown user takes as long as a wrong token.
-    let verdict = context.tokenGenerator.check(token, for: user?.tokenSubject ?? Self.decoySubject, at: context.now())
+    let verdict = context.tokenGenerator.check(token, for: user?.tokenSubject ?? decoySubject(), at: context.now())
     let status: LinkStatus =
       switch verdict {
       case .valid(let expiresAt) where user?.isActive == true: .valid(expiresAt: expiresAt)

@@ -3,11 +3,13 @@ import Foundation
 
 /// Makes the links in reset emails.
 public struct ResetLinkFactory: Sendable {
+  private let format: LinkFormat
   private let tokenGenerator: PasswordResetTokenGenerator
   private let resetURL: ResetURL
 
   /// Creates a factory for links to `resetURL`.
-  public init(tokenGenerator: PasswordResetTokenGenerator, resetURL: ResetURL) {
+  public init(format: LinkFormat, tokenGenerator: PasswordResetTokenGenerator, resetURL: ResetURL) {
+    self.format = format
     self.tokenGenerator = tokenGenerator
     self.resetURL = resetURL
   }
@@ -15,6 +17,6 @@ public struct ResetLinkFactory: Sendable {
   /// Returns a link with a new token for `user`.
   func makeLink(for user: User, at now: Date) -> MailContext.Link {
     let token = tokenGenerator.makeToken(for: user.tokenSubject, at: now)
-    return MailContext.Link(uid: UIDB64.encode(user.id), token: token, to: resetURL, lifetime: tokenGenerator.lifetime(ofTokenMadeAt: now))
+    return MailContext.Link(uid: format.encode(user.id), token: token, to: resetURL, lifetime: tokenGenerator.lifetime(ofTokenMadeAt: now))
   }
 }

@@ -19,6 +19,8 @@ public struct User: Sendable, Equatable {
   public var lastLogin: String?
   /// Whether the user may sign in.
   public var isActive = true
+  /// The user's rows in django-allauth's table of addresses, or `nil` if the service does not read that table.
+  public var addresses: [EmailAddress]?
 
   /// Creates an active user from stored values.
   public init(
@@ -33,12 +35,13 @@ public struct User: Sendable, Equatable {
     self.lastLogin = lastLogin
   }
 
-  /// Returns whether the user may get a reset email: active, with a usable password (no LDAP or single-sign-on account)
-  /// and an address.
-  func isEligibleForReset(_ format: PasswordFormat) -> Bool { isActive && !format.isUnusable(password) && !email.isEmpty }
+  /// Returns whether the user may get a reset email: active, with a usable password (no LDAP or single-sign-on account).
+  func isEligibleForReset(_ format: PasswordFormat) -> Bool { isActive && !format.isUnusable(password) }
 
   /// The state that a token of this user is bound to.
-  public var tokenSubject: TokenSubject { TokenSubject(id: id, password: password, lastLogin: lastLogin, email: email) }
+  public var tokenSubject: TokenSubject {
+    TokenSubject(id: id, password: password, lastLogin: lastLogin, email: email, addresses: addressSet)
+  }
 
   var attributes: UserAttributes { UserAttributes(username: username, firstName: firstName, lastName: lastName, email: email) }
 }
@@ -48,6 +51,9 @@ public protocol UserStore: Sendable {
   /// Whether the users table has user names. If not, a user can only be found by the address.
   var hasUsernames: Bool { get }
 
+  /// Whose links the service makes. Users have ``User/addresses`` exactly if the links are allauth's.
+  var linkFormat: LinkFormat { get }
+
   /// Returns the key that `text` names, or `nil` unless the text is the canonical form of a key in this table. It reads
   /// nothing.
   func userID(_ text: String) -> UserID?
@@ -56,7 +62,8 @@ public protocol UserStore: Sendable {
   /// users.
   ///
   /// For an address these are the users whose addresses are equal under ASCII case folding, which the caller compares
-  /// precisely. For a user name it is the user with that name.
+  /// precisely. Before them come those who have its lowercase spelling as a verified address in allauth's table, also the
+  /// oldest first. For a user name it is the user with that name.
   func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User]
 
   /// Returns the key of a user that `identifier` may mean and whose row is damaged, or `nil` if there is none.
@@ -66,7 +73,8 @@ public protocol UserStore: Sendable {
   /// not there is one.
   func user(id: UserID) async throws(StoreError) -> User?
 
-  /// Sets a password if the user's row is still as it was read. Otherwise it changes nothing and returns `nil`.
+  /// Sets a password if the user's row and ``User/addressSet`` are still as they were read. Otherwise it changes nothing
+  /// and returns `nil`.
   ///
   /// The database decides the race: of any number of calls for one state of a user, one succeeds. The audit record and
   /// the jobs are committed with the change, or not at all.

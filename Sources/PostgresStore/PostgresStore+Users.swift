@@ -3,14 +3,16 @@ public import Foundation
 public import PasswordReset
 
 extension PostgresStore: UserStore {
-  public var linkFormat: LinkFormat { .django }
+  public var linkFormat: LinkFormat { users.mapping.linkFormat }
 
   public func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] {
-    try await rows(identifier).map { Self.user($0, users) }.compactMap(\.self)
+    if users.mapping.usesAllauth { return try await joinedUsers(matching: identifier).users }
+    return try await rows(identifier).map { Self.user($0, users) }.compactMap(\.self)
   }
 
   public func damagedUser(matching identifier: AccountIdentifier) async throws(StoreError) -> UserID? {
-    try await rows(identifier).map { row in Self.user(row, users) == nil ? users.id(row) : nil }.compactMap(\.self).first
+    if users.mapping.usesAllauth { return try await joinedUsers(matching: identifier).damaged.first }
+    return try await rows(identifier).map { row in Self.user(row, users) == nil ? users.id(row) : nil }.compactMap(\.self).first
   }
 
   public var hasUsernames: Bool { users.mapping.hasUsernames }
@@ -19,21 +21,24 @@ extension PostgresStore: UserStore {
 
   public func user(id: UserID) async throws(StoreError) -> User? {
     guard let key = users.keyText(id) else { return nil }
-    return try await readByKey(Command(users.byID, key)).map { Self.user($0, users) }.compactMap(\.self).first { $0.id == id }
+    let rows = try await readByKey(Command(users.byID, key))
+    if users.mapping.usesAllauth { return joined(rows).users.first { $0.id == id } }
+    return rows.map { Self.user($0, users) }.compactMap(\.self).first { $0.id == id }
   }
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
-    let command = try Command(
+    var command = try Command(
       users.setPassword, change.newHash, users.keyText(user.id), user.password, user.email, user.lastLogin, now.milliseconds, change.event.rawValue,
       user.id.text, change.requestID, JobDocument.json(change.jobs))
+    if users.mapping.usesAllauth { command.values += Self.addressValues(of: user) }
     let rows = try await writeUsers([command] + Self.notification(of: change.jobs))[0]
     // A row for each job, or one row with NULL if there are none; no row if nothing was changed.
     guard rows.count > 0 else { return nil }
     return zip(change.jobs, rows.map { $0.integer(0) }).compactMap { job, id in id.map { job.stored(as: $0) } }
   }
 
-  private func rows(_ identifier: AccountIdentifier) async throws(StoreError) -> Rows {
+  func rows(_ identifier: AccountIdentifier) async throws(StoreError) -> Rows {
     switch identifier {
     case .email(let address): try await read(Command(users.byEmail, address))
     case .username(let name): try await read(Command(users.byUsername, name))

@@ -18,6 +18,8 @@ public enum Privileges {
     // A role has no access to another schema than `public` by default.
     let schemas = (["password_reset"] + users.name.split(separator: ".", maxSplits: 1).dropLast().map { shown(identifier: String($0)) })
       .joined(separator: ", ")
+    let addressColumns = AddressTable.columns.joined(separator: ", ")
+    let addresses = users.usesAllauth ? "\nGRANT SELECT (\(addressColumns)) ON \(users.schemaPrefix)\(AddressTable.name) TO \(role);" : ""
     func list(_ columns: [UserColumn]) -> String {
       var names: [String] = []
       for name in columns.flatMap(users.names(of:)) where !names.contains(name) { names.append(name) }
@@ -38,7 +40,7 @@ public enum Privileges {
       -- The role must exist: CREATE ROLE \(role) LOGIN PASSWORD '…';
       GRANT USAGE ON SCHEMA \(schemas) TO \(role);
       \(ours.joined(separator: "\n"))
-      GRANT SELECT (\(list(UserColumn.ofReset))), UPDATE (\(list([.password]))) ON \(table) TO \(role);
+      GRANT SELECT (\(list(UserColumn.ofReset))), UPDATE (\(list([.password]))) ON \(table) TO \(role);\(addresses)
       \(optional.map { "-- \($0)" }.joined(separator: "\n"))
       """
   }
@@ -48,6 +50,8 @@ public enum Privileges {
     let columns = users.mapping.columnsOfReset.map { "(\(quoted(literal: $0)), 'SELECT')" }
     let password = "(\(quoted(literal: users.mapping.columns[.password] ?? "password")), 'UPDATE')"
     let tables = ownTables.flatMap { table, privileges in privileges.map { "('password_reset.\(table)', '\($0)')" } }
+    let addressTable = users.mapping.usesAllauth ? quoted(literal: users.sql.addressTable) : "NULL"
+    let addresses = AddressTable.columns.map { "(\(quoted(literal: $0)))" }.joined(separator: ", ")
     let rows = try session.query(
       """
       SELECT privilege || ' (' || string_agg(name, ', ') || ') on ' || $2::text
@@ -56,6 +60,9 @@ public enum Privileges {
       UNION ALL
       SELECT string_agg(privilege, ', ') || ' on ' || name FROM (VALUES \(tables.joined(separator: ", "))) AS needed (name, privilege)
       WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(name, privilege) GROUP BY name
+      UNION ALL
+      SELECT 'SELECT (' || string_agg(name, ', ') || ') on \(AddressTable.name)' FROM (VALUES \(addresses)) AS needed (name)
+      WHERE NOT has_column_privilege(\(addressTable)::text, name, 'SELECT') HAVING count(*) > 0
       """, users.table, users.mapping.table)
     let missing = rows.map { $0.text(0) ?? "" }
     guard missing.isEmpty else {
@@ -107,6 +114,9 @@ extension UserTable {
   fileprivate func identifier(suffix: String = "") -> String {
     "\(name)\(suffix)".split(separator: ".", maxSplits: 1).map { shown(identifier: String($0)) }.joined(separator: ".")
   }
+
+  /// The name of the table's schema with a dot, as SQL writes it; empty if the setting names none.
+  fileprivate var schemaPrefix: String { name.firstIndex(of: ".").map { "\(shown(identifier: String(name[..<$0])))." } ?? "" }
 
   /// Returns the names of the columns that the settings give for a column.
   fileprivate func names(of column: UserColumn) -> [String] {

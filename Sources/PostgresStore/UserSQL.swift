@@ -9,6 +9,8 @@ struct UserSQL {
   let table: String
   /// The types of the table's columns, as SQL writes them.
   let types: [String: String]
+  /// The name of django-allauth's table with its schema, quoted. Only a mapping that uses allauth needs it.
+  var addressTable = AddressTable.name
 
   /// The quoted name of the key's column.
   var key: String { column(.id) }

@@ -3,32 +3,33 @@ import PasswordReset
 
 /// The statements on the site's users table.
 struct UserStatements: Sendable {
-  let mapping: UserMapping
-  /// The name of the table with its schema, quoted.
-  let table: String
-  /// The types of the table's columns, as SQL writes them.
-  let types: [String: String]
+  let sql: UserSQL
   let byID, byEmail, byUsername, setPassword, namesake, adjustKeys: Statement
   /// Changes a password as ``setPassword`` does, without our tables, and returns how many rows it changed.
   let tryPassword: Statement
   /// Selects some users: those with the lowest keys, and those with the highest.
   let someUsers: Statement
+  /// Only next to django-allauth.
+  let byVerifiedAddress: Statement
   /// Selects complete rows, with times in UTC.
   let row: String
 
   /// - Parameter loginZone: a name of the tz database.
-  init(_ mapping: UserMapping, table: String, types: [String: String], loginZone: String) {
-    let sql = UserSQL(mapping: mapping, table: table, types: types)
-    (self.mapping, self.table, self.types) = (mapping, table, types)
+  init(_ sql: UserSQL, loginZone: String) {
+    self.sql = sql
+    let table = sql.table
     let zone = quoted(literal: loginZone)
-    let select = "SELECT \(sql.list(UserColumn.ofReset, zone)) FROM \(table)"
-    byID = Statement("password_reset_user", Self.userOrNearest(select, sql))
-    byEmail = Statement("password_reset_users_by_email", "\(select) WHERE \(sql.hasEmail("$1")) ORDER BY \(sql.keyOrder)")
-    byUsername = Statement("password_reset_users_by_name", "\(select) WHERE \(sql.hasUsername("$1")) ORDER BY \(sql.keyOrder)")
+    let list = sql.list(UserColumn.ofReset, zone)
+    let select = "SELECT \(list)\(sql.addressList) FROM \(table)\(sql.addressJoin)"
+    let order = "ORDER BY \(sql.keyOrder)\(sql.addressOrder)"
+    byID = Statement("password_reset_user", Self.userOrNearest(select, sql) + (sql.mapping.usesAllauth ? " \(order)" : ""))
+    byEmail = Statement("password_reset_users_by_email", "\(select) WHERE \(sql.hasEmail("$1")) \(order)")
+    byUsername = Statement("password_reset_users_by_name", "\(select) WHERE \(sql.hasUsername("$1")) \(order)")
+    byVerifiedAddress = Statement("password_reset_users_by_verified_address", "\(select) WHERE \(sql.hasVerified("$1")) \(order)")
     row = "SELECT \(sql.list(UserColumn.allCases, "'UTC'")) FROM \(table)"
     setPassword = Statement("password_reset_set_password", Self.setPassword(sql, zone))
     tryPassword = Statement(nil, "WITH changed AS (\(Self.passwordUpdate(sql, zone))) SELECT count(*) FROM changed")
-    let ends = ["ASC", "DESC"].map { order in "(\(select) ORDER BY \(sql.key) \(order) LIMIT 5)" }
+    let ends = ["ASC", "DESC"].map { direction in "(SELECT \(list) FROM \(table) ORDER BY \(sql.key) \(direction) LIMIT 5)" }
     someUsers = Statement(nil, ends.joined(separator: " UNION ALL "))
     namesake = Statement(
       "password_reset_namesake", "SELECT \(sql.key)::text, \(sql.expression(.email, zone)) FROM \(table) WHERE \(sql.hasName("$1"))")
@@ -46,10 +47,12 @@ struct UserStatements: Sendable {
         case .text, .other: "character varying"
         }
     }
-    return Self(.django, table: table, types: types, loginZone: loginZone)
+    return Self(UserSQL(mapping: .django, table: table, types: types), loginZone: loginZone)
   }
 
-  var sql: UserSQL { UserSQL(mapping: mapping, table: table, types: types) }
+  var mapping: UserMapping { sql.mapping }
+  var table: String { sql.table }
+  var types: [String: String] { sql.types }
 
   /// Returns what a statement compares with the key's column, or `nil` if no row has such a key.
   func keyText(_ id: UserID) -> String? {
@@ -72,12 +75,13 @@ struct UserStatements: Sendable {
 
   /// Everything that the token is bound to must still be as it was when the token was checked. The collation makes
   /// PostgreSQL compare the texts byte by byte.
-  private static func passwordUpdate(_ sql: UserSQL, _ zone: String) -> String {
+  /// - Parameter more: further conditions, each after `AND`.
+  private static func passwordUpdate(_ sql: UserSQL, _ zone: String, and more: String = "") -> String {
     """
     UPDATE \(sql.table) SET \(sql.column(.password)) = $1::text
     WHERE \(sql.hasExactKey("$2")) AND \(sql.expression(.password, zone)) = $3::text COLLATE "C"
       AND \(sql.expression(.email, zone)) = $4::text COLLATE "C" AND \(sql.expression(.isActive, zone))
-      AND \(sql.loginSecond(zone)) IS NOT DISTINCT FROM $5::timestamp
+      AND \(sql.loginSecond(zone)) IS NOT DISTINCT FROM $5::timestamp\(more)
     RETURNING 1
     """
   }
@@ -85,7 +89,7 @@ struct UserStatements: Sendable {
   private static func setPassword(_ sql: UserSQL, _ zone: String) -> String {
     """
     WITH changed AS (
-      \(passwordUpdate(sql, zone))
+      \(passwordUpdate(sql, zone, and: sql.hasSameAddresses(ofKey: "$2")))
     ), audit AS (
       INSERT INTO password_reset.audit (at, event, user_id, request_id) SELECT $6::bigint, $7::text, $8::text, $9::text FROM changed
     ), jobs AS (

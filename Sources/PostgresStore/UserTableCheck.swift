@@ -29,9 +29,25 @@ enum UserTableCheck {
     let mapping = try UserMapping(table, found: columns, unique: try uniqueColumns(of: name, session))
     let used = Array(mapping.columns.values) + mapping.activity.map(\.column)
     let types = Dictionary(columns.filter { used.contains(where: $0.isNamed) }.map { ($0.name, $0.type) }) { first, _ in first }
-    let statements = UserStatements(mapping, table: name, types: types, loginZone: loginZone)
+    var sql = UserSQL(mapping: mapping, table: name, types: types)
+    if mapping.usesAllauth { sql.addressTable = try addressTable(of: mapping, name, session) }
+    let statements = UserStatements(sql, loginZone: loginZone)
     try checkValues(of: statements, session)
     return statements
+  }
+
+  /// Returns the quoted name, with its schema, of allauth's table: the one in the schema of the users table, otherwise the
+  /// one that the name alone means on this connection.
+  private static func addressTable(of users: UserMapping, _ table: String, _ session: PostgresSession) throws(StoreOpenError) -> String {
+    let rows = try session.query(
+      """
+      SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+      WHERE relname = $1::text AND (relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = $2::regclass) OR pg_class.oid = to_regclass($1::text))
+      ORDER BY pg_class.oid = to_regclass($1::text) LIMIT 1
+      """, AddressTable.name, table)
+    guard let name = rows.first?.text(0) else { throw .missingAddressTable }
+    try AddressTable.check(columns(of: name, session), users: users)
+    return name
   }
 
   /// Returns the statements on the `auth_user` that a migration creates.
@@ -71,7 +87,7 @@ enum UserTableCheck {
     let tables = rows.map { (shown: $0.text(0) ?? "", name: $0.text(1) ?? "", columns: ($0.text(2) ?? "").split(separator: "\n").map(String.init)) }
     let candidates = tables.filter { UserTable.hasLikelyColumns($0.columns) }.map(\.shown)
     let djangoTable = tables.map(\.name).last { ["django_migrations", "django_content_type"].contains($0) }
-    if table != .django || !candidates.isEmpty || djangoTable != nil {
+    if !table.isDjango || table.usesAllauth || !candidates.isEmpty || djangoTable != nil {
       throw .missingUserTable(table.name, candidates: candidates, djangoTable: djangoTable)
     }
   }

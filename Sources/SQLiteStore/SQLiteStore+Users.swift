@@ -4,12 +4,13 @@ import GRDB
 public import PasswordReset
 
 extension SQLiteStore: UserStore {
-  public var linkFormat: LinkFormat { .django }
+  public var linkFormat: LinkFormat { users.mapping.linkFormat }
 
   public func users(matching identifier: AccountIdentifier) async throws(StoreError) -> [User] {
+    if users.mapping.usesAllauth { return try await joinedUsers(matching: identifier).users }
     switch identifier {
-    case .email(let address): try await rows(.usersByEmail, .text(address)) { [users] row in Self.user(row, users) }.compactMap(\.self)
-    case .username(let name): try await rows(.usersByUsername, .text(name)) { [users] row in Self.user(row, users) }.compactMap(\.self)
+    case .email(let address): return try await rows(.usersByEmail, .text(address)) { [users] row in Self.user(row, users) }.compactMap(\.self)
+    case .username(let name): return try await rows(.usersByUsername, .text(name)) { [users] row in Self.user(row, users) }.compactMap(\.self)
     }
   }
 
@@ -18,12 +19,14 @@ extension SQLiteStore: UserStore {
   public func userID(_ text: String) -> UserID? { users.mapping.key.id(text) }
 
   public func user(id: UserID) async throws(StoreError) -> User? {
-    try await rows(.userByID, users.parameter(id)) { [users] row in Self.user(row, users) }.compactMap(\.self).first { $0.id == id }
+    if users.mapping.usesAllauth { return try await joinedUsers(.userByID, users.parameter(id)).users.first { $0.id == id } }
+    return try await rows(.userByID, users.parameter(id)) { [users] row in Self.user(row, users) }.compactMap(\.self).first { $0.id == id }
   }
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
     return try await write { [users] db in
+      guard try Self.hasSameAddresses(user, users, in: db) else { return nil }
       try db.cachedStatement(sql: users.setPassword).run(
         .text(change.newHash), users.parameter(user.id), .text(user.password), .text(user.email), RawParameter(user.lastLogin))
       guard db.changesCount == 1 else { return nil }
@@ -33,6 +36,7 @@ extension SQLiteStore: UserStore {
   }
 
   public func damagedUser(matching identifier: AccountIdentifier) async throws(StoreError) -> UserID? {
+    if users.mapping.usesAllauth { return try await joinedUsers(matching: identifier).damaged.first }
     let (query, text): (UserQuery, String) =
       switch identifier {
       case .email(let address): (.usersByEmail, address)

@@ -7,7 +7,7 @@ struct UserStatements: Sendable {
   let mapping: UserMapping
   /// The name of the table, quoted.
   let table: String
-  let userByID, usersByEmail, usersByUsername, setPassword, row: String
+  let userByID, usersByEmail, usersByUsername, usersByVerifiedAddress, setPassword, row: String
   /// Selects some users: those with the lowest keys, and those with the highest.
   let someUsers: String
   /// The index that serves ``usersByEmail``, and the statement that creates it.
@@ -19,17 +19,21 @@ struct UserStatements: Sendable {
     let key = mapping.quoted(.id)
     let email = mapping.quoted(.email)
     let resetList = mapping.list(UserColumn.ofReset)
+    let select = "SELECT \(resetList)\(mapping.addressList) FROM \(table)\(mapping.addressJoin)"
+    let order = "ORDER BY \(key)\(mapping.addressOrder)"
     // Selects the user with the key, otherwise the one with the next lower key, otherwise the one with the lowest key. Every
     // key searches for and reads one user, so that the time does not reveal which keys exist.
     userByID = """
-      SELECT \(resetList) FROM \(table)
-      WHERE \(key) = ifnull((SELECT max(\(key)) FROM \(table) WHERE \(key) <= ?1), (SELECT min(\(key)) FROM \(table)))
+      \(select)
+      WHERE \(key) = ifnull((SELECT max(\(key)) FROM \(table) WHERE \(key) <= ?1), (SELECT min(\(key)) FROM \(table)))\
+      \(mapping.usesAllauth ? " \(order)" : "")
       """
     // SQLite's NOCASE folds only ASCII, like the LIKE that Django uses for `iexact`. An index can serve NOCASE, but not
     // LIKE.
-    usersByEmail = "SELECT \(resetList) FROM \(table) WHERE \(email) = ?1 COLLATE NOCASE ORDER BY \(key)"
+    usersByEmail = "\(select) WHERE \(email) = ?1 COLLATE NOCASE \(order)"
     let hasName = mapping.hasUsernames ? "\(mapping.quoted(.username)) = ?1" : "?1 IS NULL"
-    usersByUsername = "SELECT \(resetList) FROM \(table) WHERE \(hasName) ORDER BY \(key)"
+    usersByUsername = "\(select) WHERE \(hasName) \(order)"
+    usersByVerifiedAddress = "\(select) WHERE \(key) IN (\(Self.keysByVerifiedAddress)) \(order)"
     let loginTime = mapping.columns[.lastLogin] == nil ? "NULL" : "\(SQLiteStore.loginTime.name)(\(mapping.quoted(.lastLogin)))"
     // Everything that the token is bound to must still be as it was when the token was checked. SQLite compares the texts
     // byte by byte, also the key: the column's collation may be coarser than that of its unique index.
@@ -38,7 +42,7 @@ struct UserStatements: Sendable {
       WHERE \(key) = ?2 AND \(key) = ?2 COLLATE BINARY AND \(mapping.expression(.password)) = ?3 COLLATE BINARY AND \(mapping.expression(.email)) = ?4 COLLATE BINARY
         AND \(loginTime) IS ?5 AND \(mapping.expression(.isActive))
       """
-    let ends = ["ASC", "DESC"].map { [table] order in "SELECT * FROM (SELECT \(resetList) FROM \(table) ORDER BY \(key) \(order) LIMIT 5)" }
+    let ends = ["ASC", "DESC"].map { [table] direction in "SELECT * FROM (SELECT \(resetList) FROM \(table) ORDER BY \(key) \(direction) LIMIT 5)" }
     someUsers = ends.joined(separator: " UNION ALL ")
     row = "SELECT \(mapping.list(UserColumn.allCases)) FROM \(table)"
     emailIndex = "password_reset_\(mapping.table)_\(mapping.columns[.email] ?? "email")"
@@ -51,6 +55,7 @@ struct UserStatements: Sendable {
     case .userByID: userByID
     case .usersByEmail: usersByEmail
     case .usersByUsername: usersByUsername
+    case .usersByVerifiedAddress: usersByVerifiedAddress
     }
   }
 

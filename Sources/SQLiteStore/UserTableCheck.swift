@@ -20,6 +20,7 @@ enum UserTableCheck {
     }
     let columns = try columns(of: table.name, db)
     let mapping = try UserMapping(table, found: columns, unique: try uniqueColumns(of: table.name, db))
+    if table.usesAllauth { try AddressTable.check(self.columns(of: AddressTable.name, db), users: mapping) }
     let statements = UserStatements(mapping)
     try check([statements.userByID, statements.usersByEmail, statements.usersByUsername, statements.setPassword], table.name, db)
     return mapping
@@ -34,7 +35,7 @@ enum UserTableCheck {
       UserTable.hasLikelyColumns(try String.fetchAll(db, sql: "SELECT name FROM pragma_table_xinfo(?)", arguments: [name]))
     }
     let djangoTable = ["django_migrations", "django_content_type"].first(where: tables.contains)
-    if table != .django || !candidates.isEmpty || djangoTable != nil {
+    if !table.isDjango || table.usesAllauth || !candidates.isEmpty || djangoTable != nil {
       throw StoreOpenError.missingUserTable(table.name, candidates: candidates, djangoTable: djangoTable)
     }
   }

@@ -49,3 +49,30 @@ import Testing
     try await promise.check(store(table))
   }
 }
+
+/// Runs the promises about django-allauth's addresses.
+@Suite struct `The PostgreSQL store next to allauth` {
+  private let url: String
+
+  init() throws { url = try PostgresCluster.newDatabase() }
+
+  @Test(arguments: allauthPromises) func `keeps the users`(_ promise: AllauthPromise) async throws {
+    try PostgresStore(PostgresAddress(url: url)).migrate()
+    try await promise.check(site(.django, key: "integer"))
+  }
+
+  @Test(arguments: OtherUserTable.all, allauthPromises)
+  func `keeps the users of another table`(_ table: OtherUserTable, _ promise: AllauthPromise) async throws {
+    try PostgresCluster.sql(table.postgreSQL, url: url)
+    try await promise.check(site(table.users, key: table.postgreSQLKey))
+  }
+
+  private func site(_ users: UserTable, key: String) throws -> AllauthSite {
+    try PostgresCluster.sql(AllauthSite.table(key: key), url: url)
+    var users = users
+    users.usesAllauth = true
+    let store = try PostgresStore(PostgresAddress(url: url), users: users)
+    try store.migrate()
+    return AllauthSite(store: store) { [url] statement in try PostgresCluster.sql(statement, url: url) }
+  }
+}

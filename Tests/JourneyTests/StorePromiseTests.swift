@@ -54,3 +54,30 @@ import Testing
     try await promise.check(store(table))
   }
 }
+
+/// Runs the promises about django-allauth's addresses.
+@Suite struct `The SQLite store next to allauth` {
+  private let harness: Harness
+
+  init() throws { harness = try Harness() }
+
+  @Test(arguments: allauthPromises) func `keeps the users`(_ promise: AllauthPromise) async throws {
+    try SQLiteStore(path: harness.path).migrate()
+    try await promise.check(site(.django, key: "integer"))
+  }
+
+  @Test(arguments: OtherUserTable.all, allauthPromises)
+  func `keeps the users of another table`(_ table: OtherUserTable, _ promise: AllauthPromise) async throws {
+    try harness.execute(table.sqlite)
+    try await promise.check(site(table.users, key: table.sqliteKey))
+  }
+
+  private func site(_ users: UserTable, key: String) throws -> AllauthSite {
+    try harness.execute(AllauthSite.table(key: key))
+    var users = users
+    users.usesAllauth = true
+    let store = try SQLiteStore(path: harness.path, users: users)
+    try store.migrate()
+    return AllauthSite(store: store) { [harness] statement in try harness.execute(statement) }
+  }
+}

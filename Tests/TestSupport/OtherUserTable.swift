@@ -6,6 +6,8 @@ public struct OtherUserTable: Sendable, CustomTestStringConvertible {
   public let testDescription: String
   /// The statement that creates it in SQLite and in PostgreSQL.
   public let sqlite, postgreSQL: String
+  /// The type of its key in SQLite and in PostgreSQL.
+  public let sqliteKey, postgreSQLKey: String
   public let users: UserTable
 
   private static let columns: [UserColumn: UserTable.Column] = [
@@ -30,6 +32,7 @@ public struct OtherUserTable: Sendable, CustomTestStringConvertible {
         "\"order\"", key: "char(32) NOT NULL PRIMARY KEY", text: "text", flag: "bool", time: "datetime", activity: "\"Aktiv?\" bool NOT NULL"),
       postgreSQL: create(
         "\"order\"", key: "uuid PRIMARY KEY", text: "text", flag: "boolean", time: "timestamptz", activity: "\"Aktiv?\" boolean NOT NULL"),
+      sqliteKey: "char(32)", postgreSQLKey: "uuid",
       users: UserTable(name: "order", columns: columns.merging([.isActive: .named("Aktiv?")]) { $1 })),
     OtherUserTable(
       testDescription: "with a text as key, and two columns for activity",
@@ -39,6 +42,7 @@ public struct OtherUserTable: Sendable, CustomTestStringConvertible {
       postgreSQL: create(
         "members", key: "varchar(40) NOT NULL UNIQUE DEFAULT md5(random()::text)", text: "varchar(255)", flag: "boolean",
         time: "timestamp without time zone", activity: "deleted_at timestamptz, banned boolean NOT NULL DEFAULT false"),
+      sqliteKey: "text", postgreSQLKey: "varchar(40)",
       users: UserTable(
         name: "members",
         columns: columns.merging([

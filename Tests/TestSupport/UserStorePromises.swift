@@ -26,11 +26,11 @@ public let userStorePromises: [StorePromise] = [
   StorePromise("gives a last login to the second, and accepts it for a new password") { store in
     let user = try await store.addUser("a", lastLogin: "2026-01-02 03:04:05.678901")
     #expect(user.lastLogin == "2026-01-02 03:04:05")
-    #expect(try await store.setPassword(change(of: user, to: "y"), at: start) != nil)
+    #expect(try await store.setPassword(passwordChange(of: user, to: "y"), at: start) != nil)
   },
   StorePromise("sets a password with its audit record and its jobs") { store in
     let user = try await store.addUser("a")
-    let jobs = try #require(try await store.setPassword(change(of: user, to: "y"), at: start))
+    let jobs = try #require(try await store.setPassword(passwordChange(of: user, to: "y"), at: start))
     #expect(jobs.map(\.kind) == [.changedNotice(userID: user.id, recipient: user.email)])
     #expect(try await store.user(id: user.id)?.password == "y")
     let audit = try await store.auditRows(AuditFilter(), limit: 10)
@@ -44,9 +44,9 @@ public let userStorePromises: [StorePromise] = [
     others[1].email = "A@example.com"
     others[2].lastLogin = "2026-01-02 03:04:06"
     others[3].lastLogin = nil
-    for other in others { #expect(try await store.setPassword(change(of: other, to: "y"), at: start) == nil, "\(other)") }
+    for other in others { #expect(try await store.setPassword(passwordChange(of: other, to: "y"), at: start) == nil, "\(other)") }
     #expect(try await store.setActive(false, user.id))
-    #expect(try await store.setPassword(change(of: user, to: "y"), at: start) == nil)
+    #expect(try await store.setPassword(passwordChange(of: user, to: "y"), at: start) == nil)
     #expect(try await store.userRow(username: "a")?.password == "x")
     #expect(try await store.auditRows(AuditFilter(), limit: 10).isEmpty)
     #expect(try await store.outboxCounts().waiting == 0)
@@ -54,7 +54,7 @@ public let userStorePromises: [StorePromise] = [
   StorePromise("lets one of fifty concurrent changes win") { store in
     let user = try await store.addUser("a")
     let wins = try await withThrowingTaskGroup(of: Bool.self) { group in
-      for index in 0..<50 { group.addTask { try await store.setPassword(change(of: user, to: "y\(index)"), at: start) != nil } }
+      for index in 0..<50 { group.addTask { try await store.setPassword(passwordChange(of: user, to: "y\(index)"), at: start) != nil } }
       return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
     }
     #expect(wins == 1)
@@ -76,7 +76,7 @@ public let userStorePromises: [StorePromise] = [
   },
 ]
 
-private func change(of user: User, to hash: String) -> PasswordChange {
+func passwordChange(of user: User, to hash: String) -> PasswordChange {
   let notice = NewJob(.changedNotice(userID: user.id, recipient: user.email), locale: nil, requestID: "r", createdAt: start, due: start)
   return PasswordChange(user: user, newHash: hash, event: .reset, requestID: "r", jobs: [notice])
 }

@@ -235,6 +235,7 @@ extension Finding {
       case .damaged: .damagedDatabase
       case .newerSchema: .newerSchema
       case .foreignUserTable: .foreignUserTable
+      case .missingAddressTable: .missingAddressTable
       case .outdatedLibrary: .oldSQLite
       }
     self.init(kind, "\(error)")

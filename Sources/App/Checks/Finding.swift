@@ -24,6 +24,7 @@ struct Finding: Error, Equatable, Sendable {
     case missingPrivilege = "E031"
     case sharedConnections = "E032"
     case differentVector = "E033"
+    case missingAddressTable = "E040"
     case noMailSent = "W001"
     case longTimeout = "W002"
     case unencryptedSignIn = "W003"

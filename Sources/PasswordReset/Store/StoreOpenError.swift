@@ -21,6 +21,8 @@ public struct StoreOpenError: Error, Sendable, CustomStringConvertible {
     case newerSchema
     /// The users table is missing from a site's database, lacks columns, or cannot be used.
     case foreignUserTable
+    /// The settings say that the site uses django-allauth, and its table of addresses is missing or cannot be used.
+    case missingAddressTable
     /// The database library lacks a feature that our tables need.
     case outdatedLibrary
   }
@@ -56,6 +58,18 @@ extension StoreOpenError {
       case .altered: "the column then holds another text; check the triggers of the table"
       }
     return .unusableUserTable(users.table, faults: ["password: a new hash in the column \(column) was tried, and rolled back; \(reason)"])
+  }
+
+  /// There is no table of django-allauth.
+  public static let missingAddressTable = Self(
+    .missingAddressTable,
+    "ALLAUTH is true, and the database has no table \(AddressTable.name); run the site's migrations, or unset ALLAUTH. Nothing was changed")
+
+  /// The table of django-allauth is not as the service needs it.
+  public static func unusableAddressTable(reason: String) -> Self {
+    Self(
+      .missingAddressTable,
+      "ALLAUTH is true, and the table \(AddressTable.name) cannot be used: \(reason); the service needs that of django-allauth. Nothing was changed")
   }
 
   /// The database belongs to a site and has no users table of this name.

@@ -10,18 +10,21 @@ public struct UserMapping: Sendable, Equatable {
   public let key: UserKey
   /// The columns that a new row needs a value for, and for which the service has none.
   public let unfilledColumns: [String]
+  /// Whether the users have more addresses in ``AddressTable``.
+  public let usesAllauth: Bool
 
   /// The mapping of the table that Django's migrations create, which ours create as well.
   public static let django = UserMapping(
     table: UserTable.django.name, columns: Dictionary(uniqueKeysWithValues: UserColumn.allCases.filter { $0 != .isActive }.map { ($0, $0.rawValue) }),
-    activity: [ActiveValues(column: UserColumn.isActive.rawValue, values: [.boolean(true)])], key: .integer, unfilledColumns: [])
+    activity: [ActiveValues(column: UserColumn.isActive.rawValue, values: [.boolean(true)])], key: .integer)
 
-  private init(table: String, columns: [UserColumn: String], activity: [ActiveValues], key: UserKey, unfilledColumns: [String]) {
+  private init(table: String, columns: [UserColumn: String], activity: [ActiveValues], key: UserKey) {
     self.table = table
     self.columns = columns
     self.activity = activity
     self.key = key
-    self.unfilledColumns = unfilledColumns
+    unfilledColumns = []
+    usesAllauth = false
   }
 
   /// Finds the columns of a table.
@@ -38,6 +41,7 @@ public struct UserMapping: Sendable, Equatable {
     search.checkPassword(columns, activity)
     guard search.faults.isEmpty else { throw .unusableUserTable(table.name, faults: search.faults) }
     self.table = table.name
+    usesAllauth = table.usesAllauth
     self.columns = columns
     let written = Set(columns.values).union(activity.map(\.column))
     let generatesKey = key.newID() != nil
@@ -51,6 +55,9 @@ public struct UserMapping: Sendable, Equatable {
 
   /// Whether only the operator can choose the key of a new row.
   public var needsKey: Bool { columns[.id].map(unfilledColumns.contains) ?? false }
+
+  /// How links name a user of the table.
+  public var linkFormat: LinkFormat { usesAllauth ? .allauth(key) : .django }
 
   /// Whether the table has user names.
   public var hasUsernames: Bool { columns[.username] != nil }

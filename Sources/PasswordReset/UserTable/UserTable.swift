@@ -5,6 +5,8 @@ public struct UserTable: Sendable, Equatable {
   /// `USERS_COLUMNS`: the table's column for each ``UserColumn``, or ``Column/absent``. A column that is missing here has
   /// Django's name.
   public var columns: [UserColumn: Column]
+  /// `ALLAUTH`: whether the site uses django-allauth, so that users have more addresses in its table, and links are allauth's.
+  public var usesAllauth: Bool
 
   /// What the settings say about a column.
   public enum Column: Sendable, Equatable {
@@ -16,13 +18,17 @@ public struct UserTable: Sendable, Equatable {
     case values([ActiveValues])
   }
 
-  public init(name: String, columns: [UserColumn: Column] = [:]) {
+  public init(name: String, columns: [UserColumn: Column] = [:], usesAllauth: Bool = false) {
     self.name = name
     self.columns = columns
+    self.usesAllauth = usesAllauth
   }
 
   /// Django's own table.
   public static let django = UserTable(name: "auth_user")
+
+  /// Whether the table has the name and the columns of Django's own.
+  public var isDjango: Bool { name == Self.django.name && columns == Self.django.columns }
 }
 
 /// A column that has certain values if the user is active.

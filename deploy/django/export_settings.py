@@ -216,8 +216,11 @@ def site_settings() -> dict:
     # Django itself creates a site with this domain.
     if site is None or site.domain == "example.com":
         return {}
+    name, user, token = "password_reset_confirm", "uidb64", "token"
+    if apps.is_installed("allauth.account"):
+        name, user, token = "account_reset_password_from_key", "uidb36", "key"
     try:
-        path = reverse("password_reset_confirm", kwargs={"uidb64": "UIDB64", "token": "1token-1token"})
+        path = reverse(name, kwargs={user: "UIDB64", token: "1token-1token"})
     except NoReverseMatch:
         return {"SITE_NAME": site.name}
     path = path.replace("UIDB64", "{uid}").replace("1token-1token", "{token}")

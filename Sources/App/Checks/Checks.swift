@@ -148,9 +148,9 @@ enum Checks {
         "Django cannot read \(counted(condition.damagedUsers, "row")) of \(condition.users?.table ?? "the users table"); these users cannot sign in, and get no email."
       findings.append(Finding(.damagedUsers, message, hint: "`password-reset users list` names them."))
     }
-    if condition.hasAllauth {
+    if condition.hasAllauth, condition.users?.usesAllauth != true {
       let message = "The site uses django-allauth: its reset links are invalid here, and the service's are invalid there."
-      findings.append(Finding(.allauth, message, hint: "Use one of the two for resets; see \"With other packages\" in docs/django.md."))
+      findings.append(Finding(.allauth, message, hint: "Set ALLAUTH=true, or use one of the two for resets; see docs/allauth.md."))
     }
     return findings + condition.risks.map(Finding.init)
   }

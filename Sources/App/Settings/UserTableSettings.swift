@@ -4,7 +4,7 @@ import PasswordReset
 extension UserTable {
   private static let example = #"{"username": "email", "password": "encrypted_password", "last_login": null}"#
 
-  /// Reads `USERS_TABLE` and `USERS_COLUMNS`.
+  /// Reads `USERS_TABLE`, `USERS_COLUMNS` and `ALLAUTH`.
   init(from reader: inout SettingsReader) {
     let name = reader.value(
       .usersTable, message: "must be the name of a table, on PostgreSQL also with its schema: accounts_user, site.accounts_user."
@@ -12,7 +12,7 @@ extension UserTable {
       Self.isName($0) ? $0 : nil
     }
     let columns = reader.value(.usersColumns, Self.columns)
-    self.init(name: name, columns: columns)
+    self.init(name: name, columns: columns, usesAllauth: reader.boolean(.allauth))
   }
 
   private static func isName(_ text: String) -> Bool {

@@ -311,6 +311,28 @@ def test_the_sites_framework_gives_the_name_and_the_link(site: Callable[..., Sit
     assert "https://shop.example.org/reset/{uid}/{token}/" in shown and "Zoës Shop" in shown
 
 
+ALLAUTH_URLS = """
+from django.urls import path
+
+urlpatterns = [path("accounts/password/reset/key/<uidb36>-<key>/", lambda request: None, name="account_reset_password_from_key")]
+"""
+
+
+@pytest.mark.slow
+def test_the_link_of_a_site_with_allauth_leads_to_its_page(site: Callable[..., Site], tmp_path: Path) -> None:
+    for folder in (tmp_path / "allauth", tmp_path / "allauth/account"):
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+    (tmp_path / "site_urls.py").write_text(ALLAUTH_URLS)
+    created = site('INSTALLED_APPS += ["django.contrib.sites", "allauth.account"]\nSITE_ID = 1\nROOT_URLCONF = "site_urls"')
+    assert created.run("migrate", "-v", "0").returncode == 0
+    created.shell("from django.contrib.sites.models import Site\nSite.objects.filter(pk=1).update(domain='shop.example.org')")
+    exported = created.export()
+
+    assert exported.values["RESET_URL"] == "https://shop.example.org/accounts/password/reset/key/{uid}-{token}/"
+    assert "{uid}-{token}/" in exported.password_reset("config").stdout
+
+
 OWN_CODE = """
 from django.contrib.auth.forms import PasswordResetForm
 from django.contrib.auth.tokens import PasswordResetTokenGenerator

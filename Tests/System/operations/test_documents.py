@@ -103,7 +103,7 @@ def is_in(file: Path, test: str) -> bool:
     if file.suffix == ".py":
         return re.search(rf"^def {re.escape(test)}\(", file.read_text(), re.MULTILINE) is not None
     if "TestSupport" in file.parts:
-        return f'StorePromise("{test}")' in file.read_text()
+        return f'Promise("{test}")' in file.read_text()
     return any(f"func {name}(" in file.read_text() for name in (f"`{test}`", test))
 
 

@@ -534,7 +534,7 @@ def test_a_server_that_falls_silent_delays_no_answer_for_long(postgres: Database
         assert not is_ready(service)
         proxy.is_silent = False
         wait_until(lambda: request().status == 202 and check().status == 200 and is_ready(service), "the service to recover", seconds=10)
-        wait_until(lambda: postgres.pending == 0, "the outbox to be empty", seconds=20)
+        wait_until(lambda: postgres.pending == 0, "the outbox to be empty")
 
 
 def test_a_server_without_connections_for_all_serves_with_those_it_has(postgres: Database, tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ enum DisplayName {
   /// The dots of domain names (RFC 3490 section 3.1), and the other separators of URLs and addresses.
   private static let separators: Set<Unicode.Scalar> = [".", "\u{3002}", "\u{FF0E}", "\u{FF61}", "\u{2024}", ":", "/", "\\", "@"]
 
-  /// Returns the user name, which a mail program cannot turn into a link unless it is the user's own address.
+  /// Returns the user name, or the address in a table without user names. A mail program cannot turn it into a link unless it
+  /// is the user's own address.
+  ///
+  /// A first name does not replace a user name, because it may be any sentence that a stranger wants the user to read.
   static func of(_ user: User) -> String {
-    let name = user.username
+    let name = user.username.isEmpty ? user.email : user.username
     guard name.unicodeScalars.contains(where: separators.contains), name.lowercased() != user.email.lowercased() else { return name }
     var broken = String.UnicodeScalarView()
     for scalar in name.unicodeScalars {

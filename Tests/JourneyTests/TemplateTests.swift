@@ -156,6 +156,16 @@ import Testing
     }
   }
 
+  @Test(arguments: Languages.builtIn) func `greet a user without a user name by the address`(_ tag: String) throws {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    for kind in MailContext.Kind.allCases {
+      let mail = try mail(kind, tag, user: User(id: 1, username: "", email: "Alice@mail.example", firstName: "Zebedee", password: ""))
+      // The address of the recipient, which the email mentions anyway, is another one here.
+      #expect(mail.body.contains("Alice@mail.example") && mail.html?.contains("Alice@mail.example") == true)
+      #expect(!mail.body.contains("Zebedee"))
+    }
+  }
+
   @Test(arguments: Languages.builtIn) func `load nothing from other hosts in HTML`(_ tag: String) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for kind in MailContext.Kind.allCases {

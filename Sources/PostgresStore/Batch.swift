@@ -66,9 +66,6 @@ struct Batch {
   /// What to send.
   var commands: [Command] { groups.map(\.command) }
 
-  /// Whether fewer statements are sent than there are commands.
-  var isShared: Bool { groups.count < places.reduce(0) { $0 + $1.count } }
-
   /// Returns the results of each request's commands.
   func results(_ rows: [Rows]) -> [[Rows]] {
     places.map { places in

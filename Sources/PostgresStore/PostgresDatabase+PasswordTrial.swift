@@ -12,7 +12,7 @@ extension PostgresDatabase {
     } catch let error as StoreOpenError {
       throw error
     } catch let error as SQLError where error.isOfTrial {
-      throw .unusableUserTable(users.mapping.table, faults: [error.message])
+      throw .unusableUserTable(users.mapping.table, faults: ["\(error)"])
     } catch is SQLError {
       // A lock, a missing privilege or a standby. The start itself reports those that matter.
       return
@@ -53,7 +53,7 @@ private struct PasswordTrial {
     do {
       return try result.get()
     } catch let error as SQLError where error.isOfTrial {
-      return .refused(error.message)
+      return .refused("\(error)")
     }
   }
 

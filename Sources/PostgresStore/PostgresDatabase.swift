@@ -29,22 +29,21 @@ extension PostgresDatabase: DatabaseInspector {
     if isThorough, let users { damaged = try damagedUsers(users, session) }
     return DatabaseCondition(
       hasPendingMigrations: users == nil || applied != Migrations.all.count, users: users?.mapping, damagedUsers: damaged ?? 0,
-      hasAllauth: try !session.value("SELECT to_regclass('account_emailaddress')").isEmpty,
+      hasAllauth: try UserTableCheck.addressTableName(nextTo: users?.table, session) != nil,
       risks: try risks(users, session))
   }
 
-  /// Returns how many rows Django cannot read: those with a time outside the years 1 to 9999, in a column that the role may
-  /// read.
+  /// Returns how many rows cannot be read: those with a time outside the years 1 to 9999, in a column that the role may read,
+  /// and those whose key is not of the table's kind.
   private func damagedUsers(_ users: UserStatements, _ session: PostgresSession) throws(StoreOpenError) -> Int {
     try session.setStatementTimeout(milliseconds: Self.searchSeconds * 1000)
     _ = try session.value("SELECT set_config('enable_seqscan', 'on', false)")
-    let times = [UserColumn.lastLogin, .dateJoined].compactMap { users.mapping.columns[$0] }
-    guard !times.isEmpty else { return 0 }
-    let names = times.map { "(\(quoted(literal: $0)))" }.joined(separator: ", ")
-    let readable = try session.query(
-      "SELECT name FROM (VALUES \(names)) AS times (name) WHERE has_column_privilege($1::text, name, 'SELECT')", users.table)
-    let conditions = readable.map { quoted(identifier: $0.text(0) ?? "") }.map {
-      "NOT (isfinite(\($0)) AND \($0) >= '0001-01-01 00:00:00' AND \($0) < '10000-01-01 00:00:00')"
+    var conditions = users.sql.hasUnreadableKey
+    for name in [UserColumn.lastLogin, .dateJoined].compactMap({ users.mapping.columns[$0] }) {
+      let isReadable = try session.query("SELECT has_column_privilege($1::text, $2::text, 'SELECT')", users.table, name)
+      guard isReadable.first?.isTrue(0) == true else { continue }
+      let time = quoted(identifier: name)
+      conditions.append("NOT (isfinite(\(time)) AND \(time) >= '0001-01-01 00:00:00' AND \(time) < '10000-01-01 00:00:00')")
     }
     guard !conditions.isEmpty else { return 0 }
     let sql = "SELECT count(*) FROM \(users.table) WHERE \(conditions.joined(separator: " OR "))"

@@ -39,30 +39,15 @@ extension PostgresSession {
     return results
   }
 
-  /// Runs requests that change nothing, and returns the result of each. Each statement sees everything that was committed
-  /// before it ran.
-  ///
-  /// If a statement fails that several requests share, each request runs on its own.
-  func runEach(_ requests: [[Command]], until deadline: ContinuousClock.Instant) throws(Failure) -> [Result<[Rows], SQLError>] {
-    let batch = Batch(requests)
-    if batch.isShared {
-      switch try run([batch.commands], until: deadline)[0] {
-      case .success(let rows): return batch.results(rows).map(Result.success)
-      case .failure(let error) where !error.isOfOneRequest: return requests.map { _ in .failure(error) }
-      case .failure: break
-      }
-    }
-    return try run(requests.map { Batch([$0]).commands }, until: deadline)
-  }
-
-  /// Runs each of several lists of commands, and returns its result.
+  /// Runs requests that change nothing, and returns the result of each.
   ///
   /// They share a transaction, because both sides write to the socket once per transaction, and each write wakes the other
-  /// side. An error ends the transaction, so the lists after it run in another one.
-  private func run(_ lists: [[Command]], until deadline: ContinuousClock.Instant) throws(Failure) -> [Result<[Rows], SQLError>] {
+  /// side. Each statement still sees everything that was committed before it ran. An error ends the transaction, so the
+  /// requests after it run in another one.
+  func runEach(_ requests: [[Command]], until deadline: ContinuousClock.Instant) throws(Failure) -> [Result<[Rows], SQLError>] {
     var results: [Result<[Rows], SQLError>] = []
-    while results.count < lists.count {
-      let rest = lists[results.count...]
+    while results.count < requests.count {
+      let rest = requests[results.count...]
       for command in rest.joined() { try send(command) }
       try sync()
       var hasFailed = false

@@ -10,11 +10,13 @@ extension PostgresStore: UserDirectory {
     let (key, parameter) = (users.sql.key, users.sql.keyParameter("$1"))
     let isAfter = id == nil ? "\(parameter) IS NULL" : "\(key) > \(parameter)"
     let sql = "\(users.row) WHERE \(isAfter) AND \(condition) ORDER BY \(users.sql.keyOrder) LIMIT $2::bigint"
-    let rows = try await read(Command(Statement(nil, sql), id.flatMap(users.keyText), limit, value))
+    // A page may begin after a key that is not of the table's kind.
+    let start = id.map { users.keyText($0) ?? $0.text }
+    let rows = try await read(Command(Statement(nil, sql), start, limit, value))
     var page = UserPage()
-    for case let (id?, row) in rows.map({ (users.id($0), Self.userRow($0, users)) }) {
-      page.last = id
-      if let row { page.rows.append(row) } else { page.damaged.append(id) }
+    for (text, id, user) in rows.map({ ($0.text(0), users.id($0), Self.userRow($0, users)) }) {
+      page.last = id ?? text.map { UserID($0) }
+      if let user { page.rows.append(user) } else if let id { page.damaged.append(id) } else { page.withoutKey += 1 }
     }
     return page
   }

@@ -112,7 +112,9 @@ public enum Privileges {
 extension UserTable {
   /// Returns the name of the table, with a suffix, as an identifier of SQL.
   fileprivate func identifier(suffix: String = "") -> String {
-    "\(name)\(suffix)".split(separator: ".", maxSplits: 1).map { shown(identifier: String($0)) }.joined(separator: ".")
+    var parts = name.split(separator: ".", maxSplits: 1).map(String.init)
+    if let last = parts.popLast() { parts.append(last + suffix) }
+    return parts.map(shown(identifier:)).joined(separator: ".")
   }
 
   /// The name of the table's schema with a dot, as SQL writes it; empty if the setting names none.

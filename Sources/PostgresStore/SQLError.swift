@@ -32,6 +32,13 @@ struct SQLError: Error, Sendable, Equatable {
 }
 
 extension SQLError: CustomStringConvertible {
-  /// The code and the message, which for a malformed value (class 22) would contain that value.
-  var description: String { "PostgreSQL error \(state)" + (state.hasPrefix("22") ? "" : ": \(message)") }
+  /// The code and the message, which for a malformed value (class 22) would contain that value, and for an error that a
+  /// trigger raises (class P0) any text of the site.
+  var description: String {
+    switch state.prefix(2) {
+    case "22": "PostgreSQL error \(state)"
+    case "P0": "PostgreSQL error \(state), which a trigger or function of the site raised"
+    default: "PostgreSQL error \(state): \(message)"
+    }
+  }
 }

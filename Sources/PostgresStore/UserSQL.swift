@@ -39,6 +39,15 @@ struct UserSQL {
     return "\(key) = \(value)" + (mapping.key == .integer ? "" : " AND \(key)::text = \(value)::text COLLATE \"C\"")
   }
 
+  /// The condition that a row's key is not one of its kind; there is none for a type that has no other values.
+  var hasUnreadableKey: [String] {
+    switch mapping.key {
+    case .integer, .uuid: []
+    case .uuidDigits: ["\(key)::text !~ '^[0-9a-f]{32}$'"]
+    case .text: ["octet_length(\(key)::text) NOT BETWEEN 1 AND 255 OR \(key)::text ~ '[\\u0001-\\u001f\\u007f]'"]
+    }
+  }
+
   /// Returns the expressions of several columns, for a SELECT; the key as text, and times in a zone.
   func list(_ columns: [UserColumn], _ zone: String) -> String {
     columns.map { $0 == .id ? "\(key)::text" : expression($0, zone) }.joined(separator: ", ")
@@ -87,7 +96,10 @@ struct UserSQL {
 
   /// The condition that the user name is the parameter.
   func hasUsername(_ parameter: String) -> String {
-    mapping.hasUsernames ? "\(column(.username)) = \(parameter)::text" : "\(parameter)::text IS NULL"
+    guard mapping.hasUsernames else { return "\(parameter)::text IS NULL" }
+    let type = types[mapping.columns[.username] ?? "username"] ?? "text"
+    // The comparison of another type of text with `text` could not use the index.
+    return "\(column(.username)) = \(parameter)::\(type == "character varying" ? "text" : type)"
   }
 
   /// The condition that the user has the name in the parameter. In a table without names, the address is the name.

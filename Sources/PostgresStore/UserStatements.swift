@@ -29,7 +29,7 @@ struct UserStatements: Sendable {
     row = "SELECT \(sql.list(UserColumn.allCases, "'UTC'")) FROM \(table)"
     setPassword = Statement("password_reset_set_password", Self.setPassword(sql, zone))
     tryPassword = Statement(nil, "WITH changed AS (\(Self.passwordUpdate(sql, zone))) SELECT count(*) FROM changed")
-    let ends = ["ASC", "DESC"].map { direction in "(SELECT \(list) FROM \(table) ORDER BY \(sql.key) \(direction) LIMIT 5)" }
+    let ends = ["ASC", "DESC"].map { direction in "(SELECT \(list) FROM \(table) ORDER BY \(sql.keyOrder) \(direction) LIMIT 5)" }
     someUsers = Statement(nil, ends.joined(separator: " UNION ALL "))
     namesake = Statement(
       "password_reset_namesake", "SELECT \(sql.key)::text, \(sql.expression(.email, zone)) FROM \(table) WHERE \(sql.hasName("$1"))")

@@ -38,14 +38,20 @@ enum UserTableCheck {
 
   /// Returns the quoted name, with its schema, of allauth's table: the one in the schema of the users table, otherwise the
   /// one that the name alone means on this connection.
-  private static func addressTable(of users: UserMapping, _ table: String, _ session: PostgresSession) throws(StoreOpenError) -> String {
-    let rows = try session.query(
+  static func addressTableName(nextTo table: String?, _ session: PostgresSession) throws(StoreOpenError) -> String? {
+    try session.query(
       """
       SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-      WHERE relname = $1::text AND (relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = $2::regclass) OR pg_class.oid = to_regclass($1::text))
+      WHERE relname = $1::text AND relkind IN ('r', 'p')
+        AND (relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass($2::text)) OR pg_class.oid = to_regclass($1::text))
       ORDER BY pg_class.oid = to_regclass($1::text) LIMIT 1
-      """, AddressTable.name, table)
-    guard let name = rows.first?.text(0) else { throw .missingAddressTable }
+      """, AddressTable.name, table
+    ).first?.text(0)
+  }
+
+  /// Returns the name of allauth's table. Throws if there is none, or if it cannot serve.
+  private static func addressTable(of users: UserMapping, _ table: String, _ session: PostgresSession) throws(StoreOpenError) -> String {
+    guard let name = try addressTableName(nextTo: table, session) else { throw .missingAddressTable }
     try AddressTable.check(columns(of: name, session), users: users)
     return name
   }
@@ -87,7 +93,7 @@ enum UserTableCheck {
     let tables = rows.map { (shown: $0.text(0) ?? "", name: $0.text(1) ?? "", columns: ($0.text(2) ?? "").split(separator: "\n").map(String.init)) }
     let candidates = tables.filter { UserTable.hasLikelyColumns($0.columns) }.map(\.shown)
     let djangoTable = tables.map(\.name).last { ["django_migrations", "django_content_type"].contains($0) }
-    if !table.isDjango || table.usesAllauth || !candidates.isEmpty || djangoTable != nil {
+    if !table.isDefault || table.usesAllauth || !candidates.isEmpty || djangoTable != nil {
       throw .missingUserTable(table.name, candidates: candidates, djangoTable: djangoTable)
     }
   }

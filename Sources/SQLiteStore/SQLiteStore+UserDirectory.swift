@@ -11,14 +11,16 @@ extension SQLiteStore: UserDirectory {
     let isAfter = id == nil ? "?1 IS NULL" : "\(key) > ?1"
     let sql = "\(users.row) WHERE \(isAfter) AND typeof(\(key)) = \(users.keyType) AND \(condition) ORDER BY \(key) LIMIT ?2"
     return try await read { [users] db in
-      let parameters = [id.map(users.parameter) ?? .null, .integer(Int64(limit)), value]
-      let rows = try db.cachedStatement(sql: sql).rows(parameters) { row in (users.id(row), Self.userRow(row, users)) }
-      var page = UserPage()
-      for case let (id?, row) in rows {
-        page.last = id
-        if let row { page.rows.append(row) } else { page.damaged.append(id) }
+      let parameters = [id.map(users.pageStart) ?? .null, .integer(Int64(limit)), value]
+      let rows = try db.cachedStatement(sql: sql).rows(parameters) { row in
+        (text: row.anyText(UserColumn.id.position), id: users.id(row), user: Self.userRow(row, users))
       }
-      if page.last == nil, case .all = selection { page.withoutKey = try Self.countWithoutKey(users, in: db) }
+      var page = UserPage()
+      for row in rows {
+        page.last = row.id ?? row.text.map { UserID($0) }
+        if let user = row.user { page.rows.append(user) } else if let id = row.id { page.damaged.append(id) } else { page.withoutKey += 1 }
+      }
+      if page.last == nil, case .all = selection { page.withoutKey += try Self.countWithoutKey(users, in: db) }
       return page
     }
   }
@@ -65,13 +67,13 @@ extension SQLiteStore: UserDirectory {
   /// Returns the user that has the name of `row`, or the address in a table without names.
   private static func namesake(of row: UserRow, _ users: UserStatements, in db: Database) throws -> UserRow? {
     let sql = "\(users.row) WHERE \(users.hasName)"
-    return try db.cachedStatement(sql: sql).rows([.text(users.name(of: row))]) { row in userRow(row, users) }.compactMap(\.self).first
+    return try db.cachedStatement(sql: sql).rows([.text(users.mapping.name(of: row))]) { row in userRow(row, users) }.compactMap(\.self).first
   }
 
   /// Returns whether a row, which may be damaged, has the name of `row`.
   private static func isNameTaken(_ row: UserRow, _ users: UserStatements, in db: Database) throws -> Bool {
     let sql = "SELECT EXISTS (SELECT 1 FROM \(users.table) WHERE \(users.hasName))"
-    return try Bool.fetchOne(db, sql: sql, arguments: [users.name(of: row)]) ?? false
+    return try Bool.fetchOne(db, sql: sql, arguments: [users.mapping.name(of: row)]) ?? false
   }
 
   /// Returns how many rows Django cannot read.

@@ -12,8 +12,10 @@ extension UserStatements {
     return "\(email) = ?1 COLLATE NOCASE AND \(email) = ?1 COLLATE BINARY"
   }
 
-  /// Returns the name of a row for ``hasName``.
-  func name(of row: UserRow) -> String { mapping.hasUsernames ? row.username : row.email }
+  /// Returns the value of the key's column after which a page begins. It may be one that is not of the table's kind.
+  func pageStart(_ id: UserID) -> RawParameter {
+    mapping.key == .integer || mapping.key.id(id.text) != nil ? parameter(id) : .text(id.text)
+  }
 
   /// Returns the condition for a selection, with a parameter `?3`, and the value of that parameter.
   func condition(_ selection: UserSelection) -> (sql: String, value: RawParameter) {

@@ -14,7 +14,7 @@ extension UserMapping {
       LEFT JOIN (
         SELECT id AS password_reset_address_id, email AS password_reset_address, verified AS password_reset_verified, user_id AS password_reset_user_id
         FROM \(AddressTable.name)
-      ) AS address ON password_reset_user_id = \(quoted(.id))
+      ) AS password_reset_addresses ON password_reset_user_id = \(quoted(.id))
       """
   }
 

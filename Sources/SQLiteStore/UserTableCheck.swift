@@ -22,7 +22,8 @@ enum UserTableCheck {
     let mapping = try UserMapping(table, found: columns, unique: try uniqueColumns(of: table.name, db))
     if table.usesAllauth { try AddressTable.check(self.columns(of: AddressTable.name, db), users: mapping) }
     let statements = UserStatements(mapping)
-    try check([statements.userByID, statements.usersByEmail, statements.usersByUsername, statements.setPassword], table.name, db)
+    let ofAllauth = table.usesAllauth ? [statements.usersByVerifiedAddress, UserStatements.addresses] : []
+    try check([statements.userByID, statements.usersByEmail, statements.usersByUsername, statements.setPassword] + ofAllauth, table.name, db)
     return mapping
   }
 
@@ -35,7 +36,7 @@ enum UserTableCheck {
       UserTable.hasLikelyColumns(try String.fetchAll(db, sql: "SELECT name FROM pragma_table_xinfo(?)", arguments: [name]))
     }
     let djangoTable = ["django_migrations", "django_content_type"].first(where: tables.contains)
-    if !table.isDjango || table.usesAllauth || !candidates.isEmpty || djangoTable != nil {
+    if !table.isDefault || table.usesAllauth || !candidates.isEmpty || djangoTable != nil {
       throw StoreOpenError.missingUserTable(table.name, candidates: candidates, djangoTable: djangoTable)
     }
   }

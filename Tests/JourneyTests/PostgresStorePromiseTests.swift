@@ -40,6 +40,15 @@ import Testing
     return store
   }
 
+  @Test func `lists the users behind keys that are none, and counts those`() async throws {
+    let url = try PostgresCluster.newDatabase()
+    try PostgresCluster.sql(tableWithOddKeys, url: url)
+    let store = try PostgresStore(PostgresAddress(url: url), users: usersWithOddKeys)
+    try store.migrate()
+    try await checkPagesWithOddKeys(store)
+    #expect(try PostgresDatabase(PostgresAddress(url: url), users: usersWithOddKeys).inspect(isThorough: true).damagedUsers == 3)
+  }
+
   @Test(arguments: OtherUserTable.all, userStorePromises) func `keeps the users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {
     try await promise.check(store(table))
   }

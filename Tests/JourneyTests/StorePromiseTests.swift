@@ -1,3 +1,4 @@
+import Credentials
 import Foundation
 import PasswordReset
 import SQLiteStore
@@ -32,6 +33,27 @@ import Testing
   @Test(arguments: auditPromises) func `keeps the audit`(_ promise: StorePromise) async throws { try await promise.check(store) }
 }
 
+/// A table with keys that are no UUIDs, which `char(32)` promises, next to one that is.
+let tableWithOddKeys = """
+  CREATE TABLE members (id char(32) PRIMARY KEY, email varchar(99), password varchar(99));
+  INSERT INTO members VALUES ('0123456789abcdef0123456789abcdef', 'a@b.co', 'x'), ('AAAA', 'b@b.co', 'x'), ('zzzz', 'c@b.co', 'x'), ('', 'd@b.co', 'x');
+  """
+
+/// The settings for ``tableWithOddKeys``.
+let usersWithOddKeys = UserTable(name: "members", columns: [.isActive: .absent, .lastLogin: .absent])
+
+/// Checks that the pages of ``tableWithOddKeys`` have all rows that have a key, and count the others.
+func checkPagesWithOddKeys(_ store: any Store) async throws {
+  var (emails, withoutKey, last) = ([String](), 0, UserID?.none)
+  repeat {
+    let page = try await store.userPage(after: last, limit: 1)
+    emails += page.rows.map(\.email)
+    withoutKey += page.withoutKey
+    last = page.last
+  } while last != nil
+  #expect(emails == ["a@b.co"] && withoutKey == 3)
+}
+
 /// Runs the promises about users on tables that are not Django's.
 @Suite struct `The SQLite store on another users table` {
   private let harness: Harness
@@ -43,6 +65,13 @@ import Testing
     let store = try SQLiteStore(path: harness.path, users: table.users)
     try store.migrate()
     return store
+  }
+
+  @Test func `lists the users behind keys that are none, and counts those`() async throws {
+    try harness.execute(tableWithOddKeys)
+    let store = try SQLiteStore(path: harness.path, users: usersWithOddKeys)
+    try store.migrate()
+    try await checkPagesWithOddKeys(store)
   }
 
   @Test(arguments: OtherUserTable.all, userStorePromises) func `keeps the users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {

@@ -292,7 +292,16 @@ def package_settings() -> dict:
         installed.add("rest_framework_simplejwt")
     for name in sorted(installed):
         print(f"note: {name} is installed: {PACKAGES[name]}.", file=sys.stderr)
-    return {"ALLAUTH": True} if apps.is_installed("allauth.account") else {}
+    return allauth_settings() if apps.is_installed("allauth.account") else {}
+
+
+def allauth_settings() -> dict:
+    """Returns the setting for django-allauth, and warns about settings of allauth that change its links."""
+    if hasattr(settings, "ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR"):
+        warn("ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR makes tokens of the site's own, which the service can neither make nor accept.")
+    if getattr(settings, "ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED", False):
+        warn("ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED is set, so allauth has no page for links: set RESET_URL to a page of the frontend.")
+    return {"ALLAUTH": True}
 
 
 def views(patterns):

@@ -76,10 +76,12 @@ def password_settings(model)
     "PASSWORD_HASHER" => "bcrypt", "PASSWORD_HASHER_OPTIONS" => "rounds=#{model.stretches}"
   }
   if model.devise_modules.include?(:validatable)
+    # A range without an end has no maximum.
+    longest = model.password_length.end && model.password_length.max
     values["AUTH_PASSWORD_VALIDATORS"] = [
       { "NAME" => "MinimumLengthValidator", "OPTIONS" => { "min_length" => model.password_length.min } },
-      { "NAME" => "MaximumLengthValidator", "OPTIONS" => { "max_length" => model.password_length.max } }
-    ]
+      ({ "NAME" => "MaximumLengthValidator", "OPTIONS" => { "max_length" => longest } } if longest)
+    ].compact
   end
   values
 end

@@ -86,7 +86,7 @@ struct CheckCommand: AsyncParsableCommand {
 
   private func text(_ findings: [Finding]) -> String {
     let errors = findings.count(where: \.kind.isError)
-    let agreement = vectors != nil && errors == 0 ? ["The site's tokens, hash and addresses agree with these settings."] : []
+    let agreement = vectors != nil && errors == 0 ? ["The tokens, hash and addresses that Django made agree with these settings."] : []
     guard !findings.isEmpty else { return (agreement + ["No problems found."]).joined(separator: "\n") }
     let lines = findings.map { finding in
       "\(finding.id) \(finding.level): \(finding.message)" + (finding.hint.map { "\n  hint: \($0)" } ?? "")

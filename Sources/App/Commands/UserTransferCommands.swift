@@ -150,8 +150,9 @@ struct UsersImportCommand: AsyncParsableCommand {
           tally.unknownHashes += 1
         }
       case .present: tally.present += 1
-      case .nameTaken: refuse(place, "\(store.userMapping.nameColumn.rawValue) is taken by another user", user: row.username, &tally)
-      case .keyTaken: refuse(place, "id is taken by another user", user: row.username, &tally)
+      case .nameTaken:
+        refuse(place, "\(store.userMapping.nameColumn.rawValue) is taken by another user", user: store.userMapping.name(of: row), &tally)
+      case .keyTaken: refuse(place, "id is taken by another user", user: store.userMapping.name(of: row), &tally)
       }
     }
   }

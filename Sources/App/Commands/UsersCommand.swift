@@ -173,6 +173,8 @@ extension CommandError {
   fileprivate static func ambiguous(_ rows: [UserRow]) -> CommandError {
     let users = rows.prefix(listed).map { "  \($0.id?.text ?? "") \(printable($0.username))" } + (rows.count > listed ? ["  …"] : [])
     return CommandError(
-      message: "Several users have this address. Name one of them by user name or id:\n\(users.joined(separator: "\n"))", code: usage)
+      message:
+        "Several users have this address. Name one of them by \(rows[0].username.isEmpty ? "id" : "user name or id"):\n\(users.joined(separator: "\n"))",
+      code: usage)
   }
 }

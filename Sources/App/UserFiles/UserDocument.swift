@@ -48,6 +48,18 @@ struct UserDocument: Encodable, Equatable {
   ///   - hashers: which hashes the table can have.
   ///   - choosesPassword: whether a user without a hash may choose a password by email.
   func record(now: Date, for users: UserMapping, _ hashers: PasswordHashers, choosesPassword: Bool = false) throws(Fault) -> UserRow {
+    var values = values
+    if users.hasUsernames, users.columns[.username] == users.columns[.email] {
+      values[.username] = values[.username] ?? values[.email]
+      values[.email] = values[.email] ?? values[.username]
+      guard values[.username] == values[.email] else {
+        throw Fault(reason: "username and email must be the same, because the users table has one column for both")
+      }
+    }
+    return try UserDocument(values).checked(now: now, for: users, hashers, choosesPassword: choosesPassword)
+  }
+
+  private func checked(now: Date, for users: UserMapping, _ hashers: PasswordHashers, choosesPassword: Bool) throws(Fault) -> UserRow {
     let name = users.hasUsernames ? try self.name(isDjango: users.isDjango) : ""
     if users.nameColumn == .email, values[.email] ?? "" == "" { throw Fault(reason: "email is missing") }
     let email = values[.email] ?? ""

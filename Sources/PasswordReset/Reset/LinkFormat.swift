@@ -2,7 +2,7 @@ public import Credentials
 import Foundation
 import Text
 
-/// Whose reset links the service makes and accepts.
+/// The format of reset links: Django's or django-allauth's.
 ///
 /// It decides how a link names a user. What the token is bound to follows from ``User/addresses``.
 public enum LinkFormat: Sendable, Equatable {

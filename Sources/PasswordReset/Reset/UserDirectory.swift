@@ -63,8 +63,8 @@ public struct UserPage: Sendable {
   public var rows: [UserRow]
   /// The keys of rows that Django cannot read.
   public var damaged: [UserID]
-  /// How many rows of the whole table have a key of the wrong type. The last page of ``UserSelection/all`` has this
-  /// number.
+  /// How many rows were left out because they have no key of the table's kind. The last page of ``UserSelection/all`` also
+  /// counts those that no page can contain.
   public var withoutKey: Int
   /// The key after which the next page begins, or `nil` if this page is the last.
   public var last: UserID?

@@ -51,7 +51,7 @@ public struct UserMapping: Sendable, Equatable {
   }
 
   /// Whether the table has the name and the columns of Django's own; it may have others as well.
-  public var isDjango: Bool { table == Self.django.table && columns == Self.django.columns }
+  public var isDjango: Bool { table == Self.django.table && columns == Self.django.columns && activity == Self.django.activity }
 
   /// Whether only the operator can choose the key of a new row.
   public var needsKey: Bool { columns[.id].map(unfilledColumns.contains) ?? false }
@@ -62,10 +62,13 @@ public struct UserMapping: Sendable, Equatable {
   /// Whether the table has user names.
   public var hasUsernames: Bool { columns[.username] != nil }
 
-  /// The column that names a user: the user name, or the address in a table without user names.
-  public var nameColumn: UserColumn { hasUsernames ? .username : .email }
+  /// The column that names a user: the user name, or the address in a table without other user names.
+  public var nameColumn: UserColumn { hasUsernames && columns[.username] != columns[.email] ? .username : .email }
 
-  /// Returns the values of columns that make a user active or inactive, or `nil` if the columns do not tell.
+  /// Returns the text in ``nameColumn``.
+  public func name(of row: UserRow) -> String { hasUsernames ? row.username : row.email }
+
+  /// Returns the values of columns that make a user active or inactive, or `nil` if the columns do not determine it.
   ///
   /// A user is made inactive by the first column that is true or false. ``ActiveChange/now`` fills a column that is empty
   /// for active users, such as `deleted_at`.

@@ -28,7 +28,7 @@ public struct UserTable: Sendable, Equatable {
   public static let django = UserTable(name: "auth_user")
 
   /// Whether the table has the name and the columns of Django's own.
-  public var isDjango: Bool { name == Self.django.name && columns == Self.django.columns }
+  public var isDefault: Bool { name == Self.django.name && columns == Self.django.columns }
 }
 
 /// A column that has certain values if the user is active.

@@ -364,6 +364,22 @@ def test_an_error_names_the_line_of_a_broken_file_and_earlier_lines_are_kept(
         assert not users.database.exists() or users.names == []
 
 
+@pytest.mark.parametrize("header", ["username,email", "email,username"])
+def test_a_file_cannot_put_a_name_into_the_column_of_the_address(header: str, tmp_path: Path) -> None:
+    database, file = tmp_path / "site.sqlite3", tmp_path / "users.csv"
+    with connected(database) as connection:
+        connection.execute("CREATE TABLE members (id integer PRIMARY KEY, email text, password text)")
+    rows = ["alice,alice@example.com", ",bob@example.com", "carol@example.com,carol@example.com"]
+    file.write_text("\n".join([header] + [row if header.startswith("username") else ",".join(reversed(row.split(","))) for row in rows]))
+    settings = {"USERS_TABLE": "members", "USERS_COLUMNS": '{"username": "email", "is_active": null, "last_login": null}'}
+
+    done = command(database, "users", "import", str(file), **settings)
+
+    assert done.returncode == 1 and "username and email must be the same" in done.stderr
+    with connected(database) as connection:
+        assert [email for (email,) in connection.execute("SELECT email FROM members ORDER BY email")] == ["bob@example.com", "carol@example.com"]
+
+
 def test_the_columns_of_a_file_without_a_header_are_an_option(users: Users) -> None:
     text = "7,alice,,alice@example.com\n"
     named = ("--format", "csv", "--columns", "id,username,groups,email")

@@ -93,7 +93,7 @@ enum UserTableCheck {
     let tables = rows.map { (shown: $0.text(0) ?? "", name: $0.text(1) ?? "", columns: ($0.text(2) ?? "").split(separator: "\n").map(String.init)) }
     let candidates = tables.filter { UserTable.hasLikelyColumns($0.columns) }.map(\.shown)
     let djangoTable = tables.map(\.name).last { ["django_migrations", "django_content_type"].contains($0) }
-    if !table.isDefault || table.usesAllauth || !candidates.isEmpty || djangoTable != nil {
+    if !table.mayBeCreated || !candidates.isEmpty || djangoTable != nil {
       throw .missingUserTable(table.name, candidates: candidates, djangoTable: djangoTable)
     }
   }

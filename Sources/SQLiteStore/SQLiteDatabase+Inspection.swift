@@ -57,8 +57,10 @@ extension SQLiteDatabase: DatabaseInspector {
   /// change its journal mode to WAL.
   func preflight() throws(StoreOpenError) {
     let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-    // A missing or empty file becomes a new database.
-    guard let size = try? FileManager.default.attributesOfItem(atPath: target)[.size] as? Int else { return }
+    // A missing or empty file becomes a new database, unless it must have a table already.
+    let size = try? FileManager.default.attributesOfItem(atPath: target)[.size] as? Int
+    if size ?? 0 == 0, !users.mayBeCreated { throw .missingUserTable(users.name, candidates: [], djangoTable: nil) }
+    guard let size else { return }
     guard size > 0 else { return try checkWritable() }
     do {
       _ = try inspect(isThorough: false)

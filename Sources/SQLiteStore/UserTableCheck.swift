@@ -36,7 +36,7 @@ enum UserTableCheck {
       UserTable.hasLikelyColumns(try String.fetchAll(db, sql: "SELECT name FROM pragma_table_xinfo(?)", arguments: [name]))
     }
     let djangoTable = ["django_migrations", "django_content_type"].first(where: tables.contains)
-    if !table.isDefault || table.usesAllauth || !candidates.isEmpty || djangoTable != nil {
+    if !table.mayBeCreated || !candidates.isEmpty || djangoTable != nil {
       throw StoreOpenError.missingUserTable(table.name, candidates: candidates, djangoTable: djangoTable)
     }
   }

@@ -115,7 +115,10 @@ enum Checks {
   /// Checks the whole database without changing it.
   /// - Returns: the findings, and how the users table holds the users if it can be used.
   static func ofDatabase(_ database: DatabaseSettings) -> (findings: [Finding], users: UserMapping?) {
-    if let path = database.path, let finding = ofMissingFile(path) { return ([finding], nil) }
+    if let path = database.path, let finding = ofMissingFile(path) {
+      guard finding.kind == .noDatabase, !database.users.mayBeCreated else { return ([finding], nil) }
+      return ([Finding(.missingUserTable(database.users.name, candidates: [], djangoTable: nil))], nil)
+    }
     do {
       let condition = try unopenedDatabase(database).inspect(isThorough: true)
       return (findings(condition, isFile: database.path != nil), condition.users)

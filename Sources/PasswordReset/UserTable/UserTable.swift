@@ -27,8 +27,8 @@ public struct UserTable: Sendable, Equatable {
   /// Django's own table.
   public static let django = UserTable(name: "auth_user")
 
-  /// Whether the table has the name and the columns of Django's own.
-  public var isDefault: Bool { name == Self.django.name && columns == Self.django.columns }
+  /// Whether a migration may create the table in an empty database. A table that the settings describe must exist.
+  public var mayBeCreated: Bool { self == .django }
 }
 
 /// A column that has certain values if the user is active.

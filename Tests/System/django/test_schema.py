@@ -192,7 +192,7 @@ def test_a_row_whose_key_is_not_an_integer_is_named_and_skipped(service_database
     for arguments in (["users", "list"], ["users", "export"]):
         done = command(service_database, *arguments)
         assert (done.returncode, "bob@example.com" in done.stdout) == (1, True), done.stderr
-        assert "1 row whose id is not a whole number" in done.stderr
+        assert "1 row whose key is not a whole number" in done.stderr
         assert "a-secret-hash" not in done.stderr and "alice@example.com" not in done.stderr
 
 

@@ -230,6 +230,8 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusals]:
             settings = {"PASSWORD_RESET_CONFIG": str(write_settings(folder, json.dumps(settings, indent=2)))}
         return run(settings, "serve", seconds=LONGEST_REFUSAL)
 
+    # Of two threads that ask first, both would create the folder of all folders.
+    tmp_path_factory.getbasetemp()
     # No more at once than a small machine has processors, so that they do not slow each other down.
     with ThreadPoolExecutor(max_workers=2) as pool:
         yield Refusals(*([pool.submit(start, fault, by_file) for fault in BAD] for by_file in (False, True)))

@@ -55,21 +55,25 @@ extension SQLiteDatabase: DatabaseInspector {
 
   /// Throws if there is a file that the service cannot write or must not touch, because opening it as a store would
   /// change its journal mode to WAL.
-  func preflight() throws(StoreOpenError) {
+  /// - Returns: the condition of the database, or `nil` if it is a new one.
+  @discardableResult func preflight() throws(StoreOpenError) -> DatabaseCondition? {
     let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     // A missing or empty file becomes a new database, unless it must have a table already.
     let size = try? FileManager.default.attributesOfItem(atPath: target)[.size] as? Int
     if size ?? 0 == 0, !users.mayBeCreated { throw .missingUserTable(users.name, candidates: [], djangoTable: nil) }
-    guard let size else { return }
-    guard size > 0 else { return try checkWritable() }
+    guard let size else { return nil }
+    guard size > 0 else {
+      try checkWritable()
+      return nil
+    }
     do {
-      _ = try inspect(isThorough: false)
+      return try inspect(isThorough: false)
     } catch let error where error.kind == .unfinishedTransaction {
       // SQLite rolls the transaction back when a connection that may write reads from the database.
       do { _ = try DatabaseQueue(path: path).read { db in try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") } } catch {
         throw StoreOpenError(error, path)
       }
-      _ = try inspect(isThorough: false)
+      return try inspect(isThorough: false)
     }
   }
 

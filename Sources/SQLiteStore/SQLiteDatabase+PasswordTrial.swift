@@ -9,9 +9,8 @@ extension SQLiteDatabase {
   public func tryPasswordChange(to specimen: String) throws(StoreOpenError) {
     // A connection that may write would create a missing file.
     guard FileManager.default.fileExists(atPath: path) else { return }
-    try preflight()
+    guard let mapping = try preflight()?.users else { return }
     do {
-      guard let mapping = try inspect(isThorough: false).users else { return }
       let queue = try DatabaseQueue(path: path, configuration: SQLiteStore.configuration(busyTimeout: Self.trialTimeout, onStatement: nil))
       let trial = PasswordTrial(users: UserStatements(mapping), specimen: specimen)
       if let fault = try trial.fault(in: queue) { throw StoreOpenError.unchangeablePassword(mapping, fault) }

@@ -21,7 +21,7 @@ public struct DatabaseCondition: Sendable, Equatable {
   public var hasPendingMigrations: Bool
   /// How the users table holds the users, or `nil` if there is none yet.
   public var users: UserMapping?
-  /// How many rows of the users table Django cannot read; 0 if the inspection was not thorough.
+  /// How many rows of the users table cannot be read; 0 if the inspection was not thorough.
   public var damagedUsers: Int
   /// Whether the site uses django-allauth, whose reset links are of another kind than Django's.
   public var hasAllauth: Bool

@@ -55,7 +55,34 @@ enum Migrations {
         "CREATE INDEX audit_at ON password_reset.audit (at)",
         PostgresStore.clientLimitTable,
       ]
-    )
+    ),
+    (
+      "cancellation, password history and audit details",
+      [
+        """
+        -- "detail" is a JSON object.
+        ALTER TABLE password_reset.audit ADD COLUMN client_key text, ADD COLUMN detail text
+        """,
+        """
+        -- Links of the user that were made at this time or before are dead.
+        CREATE TABLE password_reset.cancellation (
+          user_id text PRIMARY KEY,
+          at bigint NOT NULL CHECK (abs(at) < 1::bigint << 53)
+        )
+        """,
+        "CREATE INDEX cancellation_at ON password_reset.cancellation (at)",
+        """
+        -- Hashes of former passwords, and when they were replaced.
+        CREATE TABLE password_reset.password_history (
+          id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+          user_id text NOT NULL,
+          password text NOT NULL,
+          at bigint NOT NULL CHECK (abs(at) < 1::bigint << 53)
+        )
+        """,
+        "CREATE INDEX password_history_user ON password_reset.password_history (user_id, id)",
+      ]
+    ),
   ]
 
   static let createSchema = [

@@ -10,8 +10,8 @@ enum OutboxStatements {
     "password_reset_enqueue",
     """
     WITH audit AS (
-      INSERT INTO password_reset.audit (at, event, user_id, identifier_key, request_id)
-      VALUES ($6::bigint, $10::text, $11::text, $12::text, $5::text)
+      INSERT INTO password_reset.audit (at, event, user_id, identifier_key, client_key, request_id)
+      VALUES ($6::bigint, $10::text, $11::text, $12::text, $13::text, $5::text)
     )
     INSERT INTO \(outbox) (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts)
     VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::bigint, $7::bigint, $8::text, $9::integer)
@@ -22,12 +22,12 @@ enum OutboxStatements {
     WITH new AS MATERIALIZED (
       SELECT * FROM unnest(
         (SELECT $1::text[]), $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::integer[], $10::text[],
-        $11::text[], $12::text[]
+        $11::text[], $12::text[], $13::text[]
       ) WITH ORDINALITY AS new (
-        kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts, event, audit_user_id, identifier_key, position)
+        kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts, event, audit_user_id, identifier_key, client_key, position)
     ), audit AS (
-      INSERT INTO password_reset.audit (at, event, user_id, identifier_key, request_id)
-      SELECT created_at, event, audit_user_id, identifier_key, request_id FROM new ORDER BY position
+      INSERT INTO password_reset.audit (at, event, user_id, identifier_key, client_key, request_id)
+      SELECT created_at, event, audit_user_id, identifier_key, client_key, request_id FROM new ORDER BY position
     )
     INSERT INTO \(outbox) (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts)
     SELECT kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts FROM new ORDER BY position

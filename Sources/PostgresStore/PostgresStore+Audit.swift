@@ -6,15 +6,16 @@ extension PostgresStore: AuditStore, AuditReader {
   private static let insertLine = Statement(
     "password_reset_audit",
     """
-    INSERT INTO password_reset.audit (at, event, user_id, identifier_key, request_id)
-    VALUES ($1::bigint, $2::text, $3::text, $4::text, $5::text)
+    INSERT INTO password_reset.audit (at, event, user_id, identifier_key, request_id, client_key, detail)
+    VALUES ($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text)
     """)
 
   public func append(_ lines: [AuditLine]) async throws(StoreError) {
     _ = try await write(
       lines.map { line in
         Command(
-          Self.insertLine, line.at.milliseconds, line.record.event.rawValue, line.record.userID?.text, line.record.identifierKey, line.requestID)
+          Self.insertLine, line.at.milliseconds, line.record.event.rawValue, line.record.userID?.text, line.record.identifierKey, line.requestID,
+          line.record.clientKey, line.record.detail)
       })
   }
 
@@ -28,7 +29,7 @@ extension PostgresStore: AuditStore, AuditReader {
 
   public func auditRows(_ filter: AuditFilter, limit: Int) async throws(StoreError) -> [AuditRow] {
     let sql = """
-      SELECT id, at, event, user_id, identifier_key, request_id FROM password_reset.audit
+      SELECT id, at, event, user_id, identifier_key, request_id, client_key, detail FROM password_reset.audit
       WHERE ($1::text IS NULL OR event = $1) AND ($2::text IS NULL OR user_id = $2)
         AND ($3::json IS NULL OR identifier_key IN (SELECT json_array_elements_text($3)))
         AND ($4::text IS NULL OR request_id = $4) AND ($5::bigint IS NULL OR at >= $5)
@@ -45,8 +46,10 @@ extension PostgresStore: AuditStore, AuditReader {
   private static func json(_ keys: [String]) -> String { "[\(keys.map { "\"\($0)\"" }.joined(separator: ","))]" }
 
   private static func auditRow(_ row: Row) -> AuditRow {
-    AuditRow(
+    var result = AuditRow(
       id: row.integer(0) ?? 0, at: Date(milliseconds: row.integer(1) ?? 0), event: row.text(2) ?? "?", userID: row.text(3).map(UserID.init(_:)),
       identifierKey: row.text(4), requestID: row.text(5) ?? "?")
+    (result.clientKey, result.detail) = (row.text(6), row.text(7))
+    return result
   }
 }

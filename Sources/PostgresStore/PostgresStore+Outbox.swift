@@ -7,7 +7,8 @@ extension PostgresStore: OutboxStore {
     let columns = job.kind.columns
     let command = Command(
       OutboxStatements.enqueue, columns.kind, columns.identifier, columns.userID?.text, job.locale, job.requestID, job.createdAt.milliseconds,
-      job.due.milliseconds, job.owner, job.firstAttempts, audit.event.rawValue, audit.userID?.text, audit.identifierKey)
+      job.due.milliseconds, job.owner, job.firstAttempts, audit.event.rawValue, audit.userID?.text, audit.identifierKey,
+      audit.clientKey)
     let rows = try await write([command] + Self.notification(of: [job]), isRefusable: true)
     guard let id = rows.first?.first?.integer(0) else { throw .unavailable(reason: "the server did not return the id of a new job") }
     return job.stored(as: id)

@@ -30,7 +30,7 @@ extension PostgresStore: UserStore {
     let user = change.user
     var command = try Command(
       users.setPassword, change.newHash, users.keyText(user.id), user.password, user.email, user.lastLogin, now.milliseconds, change.event.rawValue,
-      user.id.text, change.requestID, JobDocument.json(change.jobs))
+      user.id.text, change.requestID, JobDocument.json(change.jobs), change.clientKey)
     if users.mapping.usesAllauth { command.values += Self.addressValues(of: user) }
     let rows = try await writeUsers([command] + Self.notification(of: change.jobs))[0]
     // A row for each job, or one row with NULL if there are none; no row if nothing was changed.

@@ -6,6 +6,7 @@ public enum Privileges {
   static let ownTables: [(table: String, privileges: [String])] = [
     ("migrations", ["SELECT"]), ("outbox", ["SELECT", "INSERT", "UPDATE", "DELETE"]), ("mail_window", ["SELECT", "INSERT", "DELETE"]),
     ("audit", ["SELECT", "INSERT", "DELETE"]), ("client_limit", ["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("cancellation", ["SELECT", "INSERT", "UPDATE", "DELETE"]), ("password_history", ["SELECT", "INSERT", "DELETE"]),
   ]
 
   /// Returns the statements that give the privileges to a role. The owner of the tables runs them.

@@ -91,7 +91,8 @@ struct UserStatements: Sendable {
     WITH changed AS (
       \(passwordUpdate(sql, zone, and: sql.hasSameAddresses(ofKey: "$2")))
     ), audit AS (
-      INSERT INTO password_reset.audit (at, event, user_id, request_id) SELECT $6::bigint, $7::text, $8::text, $9::text FROM changed
+      INSERT INTO password_reset.audit (at, event, user_id, request_id, client_key)
+      SELECT $6::bigint, $7::text, $8::text, $9::text, $11::text FROM changed
     ), jobs AS (
       INSERT INTO password_reset.outbox (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts)
       SELECT kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts

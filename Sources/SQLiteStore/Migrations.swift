@@ -169,6 +169,28 @@ enum Migrations {
           PRAGMA legacy_alter_table = OFF;
           """)
     }
+    migrator.registerMigration("6 cancellation, password history and audit details", foreignKeyChecks: .immediate) { db in
+      try db.execute(
+        sql: """
+          ALTER TABLE password_reset_audit ADD COLUMN client_key TEXT;
+          -- A JSON object.
+          ALTER TABLE password_reset_audit ADD COLUMN detail TEXT;
+          -- Links of the user that were made at this time or before are dead.
+          CREATE TABLE password_reset_cancellation (
+            user_id TEXT NOT NULL PRIMARY KEY,
+            at INTEGER NOT NULL CHECK (abs(at) < 1 << 53)
+          ) STRICT, WITHOUT ROWID;
+          CREATE INDEX password_reset_cancellation_at ON password_reset_cancellation (at);
+          -- Hashes of former passwords, and when they were replaced.
+          CREATE TABLE password_reset_password_history (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            user_id TEXT NOT NULL,
+            password TEXT NOT NULL,
+            at INTEGER NOT NULL CHECK (abs(at) < 1 << 53)
+          ) STRICT;
+          CREATE INDEX password_reset_password_history_user ON password_reset_password_history (user_id, id);
+          """)
+    }
     return migrator
   }
 }

@@ -22,8 +22,11 @@ extension SQLiteStore: AuditStore {
   /// Adds a line to the audit in the transaction that makes the change.
   static func insert(_ audit: AuditRecord, requestID: String, at now: Date, in db: Database) throws {
     try db.cachedStatement(
-      sql: "INSERT INTO password_reset_audit (at, event, user_id, identifier_key, request_id) VALUES (?, ?, ?, ?, ?)"
+      sql: """
+        INSERT INTO password_reset_audit (at, event, user_id, identifier_key, client_key, detail, request_id) VALUES (?, ?, ?, ?, ?, ?, ?)
+        """
     ).run(
-      .integer(now.milliseconds), .text(audit.event.rawValue), RawParameter(audit.userID?.text), RawParameter(audit.identifierKey), .text(requestID))
+      .integer(now.milliseconds), .text(audit.event.rawValue), RawParameter(audit.userID?.text), RawParameter(audit.identifierKey),
+      RawParameter(audit.clientKey), RawParameter(audit.detail), .text(requestID))
   }
 }

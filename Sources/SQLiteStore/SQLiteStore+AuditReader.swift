@@ -29,8 +29,10 @@ extension SQLiteStore: AuditReader {
   }
 
   private static func auditRow(_ row: Row) -> AuditRow {
-    AuditRow(
+    var result = AuditRow(
       id: row.integer("id") ?? 0, at: Date(milliseconds: row.integer("at") ?? 0), event: row.text("event") ?? "?",
       userID: row.text("user_id").map(UserID.init(_:)), identifierKey: row.text("identifier_key"), requestID: row.text("request_id") ?? "?")
+    (result.clientKey, result.detail) = (row.text("client_key"), row.text("detail"))
+    return result
   }
 }

@@ -30,7 +30,7 @@ extension SQLiteStore: UserStore {
       try db.cachedStatement(sql: users.setPassword).run(
         .text(change.newHash), users.parameter(user.id), .text(user.password), .text(user.email), RawParameter(user.lastLogin))
       guard db.changesCount == 1 else { return nil }
-      try Self.insert(AuditRecord(change.event, userID: user.id), requestID: change.requestID, at: now, in: db)
+      try Self.insert(AuditRecord(change.event, userID: user.id, clientKey: change.clientKey), requestID: change.requestID, at: now, in: db)
       return try change.jobs.map { try Self.insert($0, in: db) }
     }
   }

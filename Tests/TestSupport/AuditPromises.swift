@@ -9,8 +9,9 @@ public let auditPromises: [StorePromise] = [
     let ids = try await fill(store)
     let rows = try await store.auditRows(AuditFilter(), limit: 10)
     #expect(rows.map(\.requestID) == ["r0", "r1", "r2", "r3"])
-    let second = AuditRow(
+    var second = AuditRow(
       id: rows[1].id, at: start.addingTimeInterval(1), event: "mailed", userID: ids[0], identifierKey: "k1", requestID: "r1")
+    (second.clientKey, second.detail) = ("c1", #"{"rows":1}"#)
     #expect(rows[1] == second)
     #expect(try await store.auditRows(AuditFilter(), limit: 2) == Array(rows.suffix(2)))
   },
@@ -44,7 +45,8 @@ public let auditPromises: [StorePromise] = [
 private func fill(_ store: any Store) async throws -> [UserID] {
   let ids = [try await store.addUser("a").id, try await store.addUser("b").id]
   let records = [
-    AuditRecord(.requested, identifierKey: "k0"), AuditRecord(.mailed, userID: ids[0], identifierKey: "k1"), AuditRecord(.reset, userID: ids[0]),
+    AuditRecord(.requested, identifierKey: "k0"),
+    AuditRecord(.mailed, userID: ids[0], identifierKey: "k1", clientKey: "c1", detail: #"{"rows":1}"#), AuditRecord(.reset, userID: ids[0]),
     AuditRecord(.mailed, userID: ids[1], identifierKey: "k3"),
   ]
   let lines = records.enumerated().map { AuditLine($1, requestID: "r\($0)", at: start.addingTimeInterval(Double($0))) }

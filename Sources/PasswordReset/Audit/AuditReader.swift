@@ -16,6 +16,10 @@ public struct AuditRow: Sendable, Equatable {
   public var userID: UserID?
   /// The keyed hash of the address or user name.
   public var identifierKey: String?
+  /// The keyed hash of the client's network.
+  public var clientKey: String?
+  /// More about the event, as a JSON object.
+  public var detail: String?
   public var requestID: String
 
   public init(id: Int64, at: Date, event: String, userID: UserID?, identifierKey: String?, requestID: String) {

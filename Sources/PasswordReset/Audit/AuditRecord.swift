@@ -34,11 +34,17 @@ public struct AuditRecord: Sendable, Equatable {
   /// The keyed hash of the address or user name. With it the audit can be searched for a person but not read as a list
   /// of people.
   public var identifierKey: String?
+  /// The keyed hash of the client's network, or `nil` for an event without a request.
+  public var clientKey: String?
+  /// More about the event, as a JSON object.
+  public var detail: String?
 
   /// Creates a record of an event.
-  public init(_ event: AuditEvent, userID: UserID? = nil, identifierKey: String? = nil) {
+  public init(_ event: AuditEvent, userID: UserID? = nil, identifierKey: String? = nil, clientKey: String? = nil, detail: String? = nil) {
     self.event = event
     self.userID = userID
     self.identifierKey = identifierKey
+    self.clientKey = clientKey
+    self.detail = detail
   }
 }

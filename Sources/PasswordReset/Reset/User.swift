@@ -92,6 +92,8 @@ public struct PasswordChange: Sendable {
   public var event: AuditEvent
   /// The `X-Request-Id` of the request that causes the change.
   public var requestID: String
+  /// The keyed hash of the client's network, for the audit.
+  public var clientKey: String?
   /// The jobs that follow, such as the notice that the password was changed.
   public var jobs: [NewJob]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from documents import DOCS, NamedTest, first_names, name_of, rows_of, sources, named_tests
 from paths import ROOT
 from service import BASE_ENVIRONMENT, BINARY
 
-DOCS = ROOT / "docs"
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "SECURITY.md",
@@ -28,10 +28,6 @@ DOCUMENTS = [
 ]
 # The program's name may also be the name of a container or an image, in which case the program follows it.
 COMMAND = re.compile(r"\bpassword-reset((?: (?!password-reset)[a-z][a-z-]*)+)([^|&;\n]*)")
-
-
-def name_of(document: Path) -> str:
-    return str(document.relative_to(ROOT))
 
 
 @dataclass(frozen=True)
@@ -62,64 +58,28 @@ def prose_of(document: Path) -> str:
     return re.sub(r"^( *)```.*?^\1```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
-def rows_of(document: Path, heading: str) -> list[list[str]]:
-    """Returns the cells of each row of the tables under a heading."""
-    _, found, rest = document.read_text().partition(f"\n## {heading}\n")
-    assert found, f"{name_of(document)} has no {heading}"
-    lines = re.split(r"^## ", rest, maxsplit=1, flags=re.MULTILINE)[0].splitlines()
-    rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
-    assert rows, f"{name_of(document)} has no table under {heading}"
-    return [[cell.strip() for cell in row] for row in rows]
-
-
-def first_names(rows: list[list[str]]) -> list[str]:
-    """Returns the code in the first cell of each row; header rows have none."""
-    return [match[1] for row in rows if (match := re.match(r"`([^`]+)`", row[0]))]
-
-
-def sources(*folders: str) -> str:
-    return "\n".join(path.read_text() for folder in folders for path in sorted((ROOT / "Sources" / folder).rglob("*.swift")))
-
-
 # The threat model.
 
 
-def claims() -> Iterator[tuple[str, list[tuple[Path, str]]]]:
+def claims() -> Iterator[tuple[str, list[NamedTest]]]:
     """Returns each claim with the tests that it names."""
     for row in rows_of(DOCS / "threat-model.md", "Claims"):
-        if row[-1] == "test" or set(row[-1]) <= set("-"):
-            continue
-        tests, file = [], None
-        for code in re.findall(r"`([^`]+)`", row[-1]):
-            if code.startswith("Tests/"):
-                file = ROOT / code
-            else:
-                assert file, f"no file has {code}"
-                tests.append((file, code))
-        yield row[-2], tests
-
-
-def is_in(file: Path, test: str) -> bool:
-    if file.suffix == ".py":
-        return re.search(rf"^def {re.escape(test)}\(", file.read_text(), re.MULTILINE) is not None
-    if "TestSupport" in file.parts:
-        return f'Promise("{test}")' in file.read_text()
-    return any(f"func {name}(" in file.read_text() for name in (f"`{test}`", test))
+        if row[-1] != "test" and not set(row[-1]) <= set("-"):
+            yield row[-2], named_tests(row[-1])
 
 
 def test_every_test_that_the_threat_model_names_exists() -> None:
     found = list(claims())
     assert len(found) > 60
     assert [claim for claim, tests in found if not tests] == []
-    missing = [
-        (name_of(file), test) for _, tests in found for file, test in tests if not file.exists() or not is_in(file, test)
-    ]
-    assert missing == []
+    assert [str(test) for _, tests in found for test in tests if not test.exists] == []
 
 
 def test_a_missing_test_would_be_noticed() -> None:
-    (file, test), *_ = next(claims())[1]
-    assert is_in(file, test) and not is_in(file, test + "x") and not is_in(file, test[1:])
+    test, *_ = next(claims())[1]
+    assert test.exists
+    assert not any(NamedTest(test.file, name).exists for name in (test.name + "x", test.name[1:]))
+    assert not NamedTest(test.file.with_suffix(".txt"), test.name).exists
 
 
 # Links.

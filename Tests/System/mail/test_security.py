@@ -18,6 +18,7 @@ from processes import wait_until
 from service import Service, command
 
 LOGIN = Login()
+RETRIED = re.compile(r'"level":"(\w+)","message":"Email not sent; it will be retried","reason":"[^"]+"')
 TLS_SETTING = {"starttls": "EMAIL_USE_TLS", "implicit": "EMAIL_USE_SSL"}
 
 
@@ -117,6 +118,8 @@ def test_an_email_waits_for_a_server_that_is_safe(
         assert not {"MAIL", "RCPT", "DATA"} & set(bad.commands(encrypted=True))
         assert ("AUTH" in bad.commands(encrypted=True)) == fault.refuses_login
         assert bad.deliveries == []
+        log = wait_until(lambda: RETRIED.search(service.log.read_text()), "the failure in the log")
+        assert log[1] == "warning"
 
     certificate = authority.issue("localhost")
     with receiving(tmp_path / "good", tls=fault.tls, certificate=certificate, login=LOGIN, port=port) as good:

@@ -4,6 +4,7 @@ longer has that name.
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import threading
@@ -153,6 +154,24 @@ def test_no_request_is_answered_from_a_replaced_file(happen: Happen, database: P
         assert str(site) in report["reason"] and "replaced or removed" in report["reason"]
         # The service must not create a file there.
         assert site.exists() == there
+
+
+def test_a_refusal_does_not_say_why(site: Path, tmp_path: Path) -> None:
+    """The reason has the path of the file. It belongs in the log, not in a response to a stranger."""
+    with serving(site, tmp_path, **CHEAP) as service:
+        remove(site)
+        refused = service.request_reset(email="alice@example.com")
+        assert refused.body == {
+            "type": "urn:password-reset:problem:unavailable",
+            "title": "Service unavailable",
+            "status": 503,
+            "code": "unavailable",
+            "detail": "The service is temporarily unavailable. Please try again in a few seconds.",
+            "request_id": refused.request_id,
+        }
+        lines = rf'.*"Request refused".*{refused.request_id}.*\n'
+        (line,) = wait_until(lambda: re.findall(lines, service.log.read_text()), "the reason in the log")
+        assert str(site) in json.loads(line)["reason"]
 
 
 def test_a_link_to_another_database_counts_as_replaced(database: Path, site: Path, tmp_path: Path) -> None:

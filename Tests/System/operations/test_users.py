@@ -54,6 +54,13 @@ def users(tmp_path: Path) -> Users:
     return Users(tmp_path / "db.sqlite3")
 
 
+def test_a_new_database_has_no_users(users: Users, tmp_path: Path) -> None:
+    """Only `serve --dev` creates a user."""
+    with serving(users.database, tmp_path, **QUICK) as service:
+        assert service.request_reset(email="alice@example.com").status == 202
+    assert users.names == []
+
+
 def test_a_user_is_added_once_and_only_the_hash_is_stored(users: Users) -> None:
     add = ["add", "alice", "--email", "Alice@EXAMPLE.com", "--first-name", "Alice", "--password-stdin"]
     assert "too short" in users(*add, stdin="1234\n").stderr

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from documents import DOCS, NamedTest, first_names, name_of, rows_of, sources, named_tests
+from documents import DOCS, NamedTest, first_names, name_of, named_tests, rows_of, sources
 from paths import ROOT
 from service import BASE_ENVIRONMENT, BINARY
 

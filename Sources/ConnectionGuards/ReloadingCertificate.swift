@@ -18,6 +18,8 @@ public final class ReloadingCertificate: Service {
     case mismatch
   }
 
+  /// All suites of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325 section 4.2). Those of TLS 1.3 have both.
+  private static let suitesOfTLS12 = "ECDHE+AESGCM:ECDHE+CHACHA20"
   private static let interval = Duration.seconds(2)
 
   private let reloader: TimedCertificateReloader
@@ -54,6 +56,7 @@ public final class ReloadingCertificate: Service {
       reloader = try TimedCertificateReloader.makeReloaderValidatingSources(configuration: configuration)
       var tls = try TLSConfiguration.makeServerConfiguration(certificateReloader: reloader)
       tls.minimumTLSVersion = .tlsv12
+      tls.cipherSuites = Self.suitesOfTLS12
       self.tls = tls
     } catch let error as TimedCertificateReloader.Error where error == .publicKeyMismatch {
       throw .mismatch

@@ -47,9 +47,9 @@ class Pair:
     key: bytes
 
     @classmethod
-    def issued_by(cls, authority: Authority) -> "Pair":
+    def issued_by(cls, authority: Authority, *, uses_rsa: bool = False) -> "Pair":
         """Creates a new pair for localhost."""
-        key, begin, certificate = authority.issue("localhost").read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
+        key, begin, certificate = authority.issue("localhost", uses_rsa=uses_rsa).read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
         return cls(begin + certificate, key)
 
     @property
@@ -275,6 +275,25 @@ def test_the_service_refuses_tls_up_to(maximum: str, https: Service, authority: 
     done = run_curl("--tls-max", maximum, *lenient, *request)
     assert done.returncode == 35, done.stderr
     assert "no protocols available" not in done.stderr, "curl did not try"
+
+
+def test_the_service_refuses_tls_without_forward_secrecy_or_authenticated_encryption(
+    authority: Authority, tmp_path: Path, database: Path, serve: Callable[..., Service]
+) -> None:
+    # A key of RSA, with which a client could ask for the oldest suites.
+    service = serve(**Files.with_pair(tmp_path, Pair.issued_by(authority, uses_rsa=True)).settings)
+    request = Curl(service, authority, "1.1").arguments("/health/live")
+
+    def connect(suites: str) -> subprocess.CompletedProcess[str]:
+        return run_curl("--tls-max", "1.2", "--ciphers", f"{suites}:@SECLEVEL=0", *request)
+
+    for accepted in ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"):
+        assert connect(accepted).returncode == 0, accepted
+    # RSA encrypts the key, or AES-CBC the data.
+    for refused in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA", "AES256-SHA", "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA"):
+        done = connect(refused)
+        assert done.returncode == 35, refused
+        assert "no cipher match" not in done.stderr, "curl did not try"
 
 
 @pytest.mark.parametrize("version", ["1.1", "2"])

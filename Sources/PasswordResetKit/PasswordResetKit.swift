@@ -49,7 +49,7 @@ public struct PasswordResetKit: Sendable {
     service = PasswordResetService(
       context: context, auditTrail: auditTrail, passwords: configuration.passwords,
       hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry), leases: leases,
-      sendsNotice: configuration.notifiesOfChange)
+      sendsNotice: configuration.notifiesOfChange, registry: registry)
     // They stop in the opposite order: the worker still has to write to the audit.
     services = [auditTrail] + (worker.map { [$0] } ?? [])
     metrics = HTTPMetrics(registry)

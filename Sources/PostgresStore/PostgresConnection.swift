@@ -21,6 +21,8 @@ final class PostgresConnection: Sendable {
 
   struct Request: Sendable {
     var commands: [Command]
+    /// What follows in the same transaction, which is then not shared with other requests.
+    var followUp: FollowUp?
     var finish: @Sendable (Result<[Rows], StoreError>) -> Void
   }
 
@@ -62,11 +64,12 @@ final class PostgresConnection: Sendable {
   var hasDiskFailed: Bool { session.hasDiskFailed.load(ordering: .relaxed) }
 
   /// Runs the commands of one request in one transaction, and returns the rows of each.
+  /// - Parameter followUp: what to run afterwards in the same transaction.
   /// - Parameter isRefusable: whether to fail with ``StoreError/overloaded`` when too many requests are waiting.
-  func run(_ commands: [Command], isRefusable: Bool) async throws(StoreError) -> [Rows] {
+  func run(_ commands: [Command], followUp: FollowUp? = nil, isRefusable: Bool) async throws(StoreError) -> [Rows] {
     if commands.contains(where: \.hasNUL) { throw .unavailable(reason: "a text contains NUL, which PostgreSQL cannot store") }
     let result: Result<[Rows], StoreError> = await withCheckedContinuation { caller in
-      add(Request(commands: commands) { caller.resume(returning: $0) }, isRefusable: isRefusable)
+      add(Request(commands: commands, followUp: followUp) { caller.resume(returning: $0) }, isRefusable: isRefusable)
     }
     return try result.get()
   }
@@ -105,7 +108,8 @@ final class PostgresConnection: Sendable {
         state.isRunning = false
         return nil
       }
-      let batch = Array(state.pending.prefix(Self.batchLimit))
+      let shared = state.pending.prefix(Self.batchLimit).prefix { $0.followUp == nil }
+      let batch = shared.isEmpty ? Array(state.pending.prefix(1)) : Array(shared)
       state.pending.removeFirst(batch.count)
       return batch
     }

@@ -1,3 +1,4 @@
+import Foundation
 public import PasswordReset
 
 extension PostgresDatabase {
@@ -64,7 +65,22 @@ private struct PasswordTrial {
     // Runs the triggers that otherwise wait for the commit.
     try run("SET CONSTRAINTS ALL IMMEDIATE")
     let stored = try session.rows(of: Command(users.byID, key)).map { PostgresStore.user($0, users) }
-    return stored.compactMap(\.self).first { $0.id == user.id }?.password.utf8.elementsEqual(specimen.utf8) == true ? nil : .altered
+    guard stored.compactMap(\.self).first(where: { $0.id == user.id })?.password.utf8.elementsEqual(specimen.utf8) == true else { return .altered }
+    return try afterResetFault(key)
+  }
+
+  private func afterResetFault(_ key: String?) throws -> PasswordChangeFault? {
+    for entry in users.afterReset.afterReset.entries.indices {
+      do {
+        for command in users.afterReset.commands(entry, for: key, at: Date()) { _ = try session.rows(of: command) }
+      } catch let error as SQLError where error.isOfTrial {
+        return .afterReset("entry \(entry + 1): \(error)")
+      }
+    }
+    do { try run("SET CONSTRAINTS ALL IMMEDIATE") } catch let error as SQLError where error.isOfTrial {
+      return .afterReset("the entries together: \(error)")
+    }
+    return nil
   }
 
   private func run(_ sql: String) throws { _ = try session.rows(of: Command(Statement(nil, sql))) }

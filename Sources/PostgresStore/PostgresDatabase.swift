@@ -64,6 +64,9 @@ extension PostgresDatabase: DatabaseInspector {
           .readOnly, "The PostgreSQL server is a standby, or read-only; until that changes, the service answers with 503.",
           hint: "Name the primary in DATABASE_URL, or all hosts with target_session_attrs=read-write."))
     }
+    risks += try self.users.afterReset.risks { (name: String) throws(StoreOpenError) -> Bool in
+      try UserTableCheck.tableName(name, nextTo: users?.table, session) != nil
+    }
     if let risk = try ClockDifference.risk(session) { risks.append(risk) }
     var excess: [String] = []
     if let users { excess = try Privileges.excess(users, session) }

@@ -67,9 +67,12 @@ extension PostgresSession {
   ///
   /// It commits only when it has all results: a commit whose confirmation is lost can then be resolved by the transaction's
   /// id alone.
-  func commit(_ requests: [[Command]], until deadline: ContinuousClock.Instant) throws(CommitFailure) -> [[Rows]] {
+  /// - Parameter followUp: what follows a single request in its transaction. Its results are not returned.
+  func commit(
+    _ requests: [[Command]], followUp: FollowUp? = nil, until deadline: ContinuousClock.Instant
+  ) throws(CommitFailure) -> [[Rows]] {
     let execution: Result<Transaction, SQLError>
-    do { execution = try execute(requests, until: deadline) } catch { throw .session(error) }
+    do { execution = try execute(requests, followUp, until: deadline) } catch { throw .session(error) }
     switch execution {
     case .failure(let error):
       // The sync ends the failed transaction.
@@ -90,16 +93,44 @@ extension PostgresSession {
   }
 
   /// Runs all requests in one transaction, and leaves it open.
-  private func execute(_ requests: [[Command]], until deadline: ContinuousClock.Instant) throws(Failure) -> Result<Transaction, SQLError> {
+  private func execute(
+    _ requests: [[Command]], _ followUp: FollowUp?, until deadline: ContinuousClock.Instant
+  ) throws(Failure) -> Result<Transaction, SQLError> {
     let batch = Batch(requests)
-    let commands = [Command(Self.transactionID)] + batch.commands
-    for command in commands { try send(command) }
-    guard PQsendFlushRequest(connection) == 1 else { throw lost() }
-    switch try replies(to: commands, until: deadline) {
+    switch try run([Command(Self.transactionID)] + batch.commands, until: deadline) {
     case .success(var rows):
       let id = rows.removeFirst().first?.text(0) ?? ""
-      return .success(Transaction(id: id, timeline: timeline, results: batch.results(rows)))
+      let results = batch.results(rows)
+      if let error = try run(followUp, after: results, until: deadline) { return .failure(error) }
+      return .success(Transaction(id: id, timeline: timeline, results: results))
     case .failure(let error): return .failure(error)
     }
+  }
+
+  /// Runs the steps that follow a request.
+  /// - Returns: the error that ended them, if there was one.
+  private func run(_ followUp: FollowUp?, after first: [[Rows]], until deadline: ContinuousClock.Instant) throws(Failure) -> SQLError? {
+    var results = first
+    while let step = followUp?.next(results) {
+      // An entry without a statement has no replies to wait for.
+      guard !step.commands.isEmpty else {
+        results.append([])
+        continue
+      }
+      switch try run(step.commands, until: deadline) {
+      case .success(let rows): results.append(rows)
+      case .failure(var error):
+        error.afterReset = step.name
+        return error
+      }
+    }
+    return nil
+  }
+
+  /// Runs commands in the open transaction, or in a new one, and leaves it open.
+  private func run(_ commands: [Command], until deadline: ContinuousClock.Instant) throws(Failure) -> Result<[Rows], SQLError> {
+    for command in commands { try send(command) }
+    guard PQsendFlushRequest(connection) == 1 else { throw lost() }
+    return try replies(to: commands, until: deadline)
   }
 }

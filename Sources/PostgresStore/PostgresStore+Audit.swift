@@ -11,12 +11,14 @@ extension PostgresStore: AuditStore, AuditReader {
     """)
 
   public func append(_ lines: [AuditLine]) async throws(StoreError) {
-    _ = try await write(
-      lines.map { line in
-        Command(
-          Self.insertLine, line.at.milliseconds, line.record.event.rawValue, line.record.userID?.text, line.record.identifierKey, line.requestID,
-          line.record.clientKey, line.record.detail)
-      })
+    _ = try await write(lines.map(Self.insertion))
+  }
+
+  /// Returns the command that adds a line.
+  static func insertion(of line: AuditLine) -> Command {
+    Command(
+      insertLine, line.at.milliseconds, line.record.event.rawValue, line.record.userID?.text, line.record.identifierKey, line.requestID,
+      line.record.clientKey, line.record.detail)
   }
 
   public func purgeAudit(before date: Date, limit: Int) async throws(StoreError) -> Int {

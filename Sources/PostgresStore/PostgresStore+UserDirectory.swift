@@ -52,8 +52,9 @@ extension PostgresStore: UserDirectory {
     return isSame ? .present : .nameTaken
   }
 
-  public func update(_ id: UserID, _ changes: [ActiveChange]) async throws(StoreError) -> Bool {
-    try await writeUsers([users.update(id, changes)])[0].changes == 1
+  public func update(_ id: UserID, _ changes: [ActiveChange], runsAfterReset: Bool) async throws(StoreError) -> Bool {
+    let followUp = runsAfterReset ? afterReset(for: id, at: Date(), isMade: { $0[0].changes == 1 }) : nil
+    return try await writeUsers([users.update(id, changes)], followUp: followUp)[0].changes == 1
   }
 
   /// Returns `nil` for a row that Django cannot read.

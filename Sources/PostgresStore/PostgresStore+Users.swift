@@ -32,7 +32,12 @@ extension PostgresStore: UserStore {
       users.setPassword, change.newHash, users.keyText(user.id), user.password, user.email, user.lastLogin, now.milliseconds, change.event.rawValue,
       user.id.text, change.requestID, JobDocument.json(change.jobs), change.clientKey)
     if users.mapping.usesAllauth { command.values += Self.addressValues(of: user) }
-    let rows = try await writeUsers([command] + Self.notification(of: change.jobs))[0]
+    let followUp = afterReset(for: user.id, at: now, isMade: { $0[0].count > 0 }) { detail in
+      Self.insertion(
+        of: AuditLine(
+          AuditRecord(change.event, userID: user.id, clientKey: change.clientKey, detail: detail), requestID: change.requestID, at: now))
+    }
+    let rows = try await writeUsers([command] + Self.notification(of: change.jobs), followUp: followUp)[0]
     // A row for each job, or one row with NULL if there are none; no row if nothing was changed.
     guard rows.count > 0 else { return nil }
     return zip(change.jobs, rows.map { $0.integer(0) }).compactMap { job, id in id.map { job.stored(as: $0) } }

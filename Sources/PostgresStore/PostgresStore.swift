@@ -84,8 +84,9 @@ public struct PostgresStore: Sendable {
   }
 
   /// Runs statements that change the users table in one transaction.
-  func writeUsers(_ commands: [Command]) async throws(StoreError) -> [Rows] {
-    try await userWriter.run(commands, isRefusable: false)
+  /// - Parameter followUp: what to run afterwards, in a transaction that is not shared with other requests.
+  func writeUsers(_ commands: [Command], followUp: FollowUp? = nil) async throws(StoreError) -> [Rows] {
+    try await userWriter.run(commands, followUp: followUp, isRefusable: false)
   }
 
   /// Why writes fail at the moment, or `nil` if none failed for want of a connection.

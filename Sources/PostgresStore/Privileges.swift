@@ -21,6 +21,7 @@ public enum Privileges {
       .joined(separator: ", ")
     let addressColumns = AddressTable.columns.joined(separator: ", ")
     let addresses = users.usesAllauth ? "\nGRANT SELECT (\(addressColumns)) ON \(users.schemaPrefix)\(AddressTable.name) TO \(role);" : ""
+    let afterReset = users.afterReset.grants(to: role, table: table, schemaPrefix: users.schemaPrefix).map { "\n" + $0 }.joined()
     func list(_ columns: [UserColumn]) -> String {
       var names: [String] = []
       for name in columns.flatMap(users.names(of:)) where !names.contains(name) { names.append(name) }
@@ -41,7 +42,7 @@ public enum Privileges {
       -- The role must exist: CREATE ROLE \(role) LOGIN PASSWORD '…';
       GRANT USAGE ON SCHEMA \(schemas) TO \(role);
       \(ours.joined(separator: "\n"))
-      GRANT SELECT (\(list(UserColumn.ofReset))), UPDATE (\(list([.password]))) ON \(table) TO \(role);\(addresses)
+      GRANT SELECT (\(list(UserColumn.ofReset))), UPDATE (\(list([.password]))) ON \(table) TO \(role);\(addresses)\(afterReset)
       \(optional.map { "-- \($0)" }.joined(separator: "\n"))
       """
   }
@@ -94,7 +95,8 @@ public enum Privileges {
 
   /// Returns what the role can do on the users table without need.
   static func excess(_ users: UserStatements, _ session: PostgresSession) throws(StoreOpenError) -> [String] {
-    let writable = [users.mapping.columns[.password] ?? "password"] + users.mapping.activity.map(\.column)
+    let ofAfterReset = users.afterReset.afterReset.entries.flatMap(\.assignments).map(\.column)
+    let writable = [users.mapping.columns[.password] ?? "password"] + users.mapping.activity.map(\.column) + ofAfterReset
     let others = Set(users.mapping.columns.values).subtracting(writable).sorted().map(quoted(literal:)).joined(separator: ", ")
     let rows = try session.query(
       """

@@ -94,16 +94,18 @@ final class ReconnectingSession: @unchecked Sendable {
 
   private func commit(_ batch: [PostgresConnection.Request]) -> Commit {
     let requests = batch.map(\.commands)
+    // A request with a follow-up is alone in its batch.
+    let followUp = batch.first?.followUp
     // A transaction that loses again and again must not keep its callers for longer than an answer may take.
     let deadline = ContinuousClock.now + Self.answerTime
-    var result = commitOnce(requests)
+    var result = commitOnce(requests, followUp)
     for _ in 1..<Self.attempts where ContinuousClock.now < deadline {
       switch result {
       case .conflict:
         // A short random wait, so that two transactions do not meet again.
         usleep(.random(in: 1000...20_000))
-        result = commitOnce(requests)
-      case .lost: result = commitOnce(requests)
+        result = commitOnce(requests, followUp)
+      case .lost: result = commitOnce(requests, followUp)
       case .committed, .failed, .outage: break
       }
     }
@@ -124,9 +126,9 @@ final class ReconnectingSession: @unchecked Sendable {
     case outage(StoreError)
   }
 
-  private func commitOnce(_ requests: [[Command]]) -> Attempt {
+  private func commitOnce(_ requests: [[Command]], _ followUp: FollowUp?) -> Attempt {
     do {
-      return .committed(try connected().commit(requests, until: .now + Self.answerTime))
+      return .committed(try connected().commit(requests, followUp: followUp, until: .now + Self.answerTime))
     } catch let failure as PostgresSession.CommitFailure {
       switch failure {
       case .sql(let error): return attempt(error)

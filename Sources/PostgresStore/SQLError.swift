@@ -4,6 +4,10 @@ struct SQLError: Error, Sendable, Equatable {
   var state: String
   /// The first line of the server's message.
   var message: String
+  /// What failed of `AFTER_RESET`, or `nil` for another statement.
+  var afterReset: String?
+
+  init(state: String, message: String) { (self.state, self.message) = (state, message) }
 
   private static let retryable: Set = ["40001", "40P01"]
   private static let foreign: Set = ["26000", "42P05"]

@@ -57,6 +57,10 @@ extension StoreOpenError {
 
 extension StoreError {
   init(_ error: SQLError) {
+    if let entry = error.afterReset {
+      self = .afterReset(reason: "\(entry): \(error)")
+      return
+    }
     let hint = error.isOfPooler ? ". Does a pooler share connections between transactions? Set pool_mode = session, or connect directly" : ""
     self = .unavailable(reason: "\(error)\(hint)")
   }

@@ -80,7 +80,10 @@ struct UserSQL {
   }
 
   /// Returns a value as a literal of the column's type.
-  func literal(_ value: ActiveValues.Value, for column: String) -> String {
+  func literal(_ value: ActiveValues.Value, for column: String) -> String { Self.literal(value, type: types[column] ?? "text") }
+
+  /// Returns a value as a literal of a type.
+  static func literal(_ value: ActiveValues.Value, type: String) -> String {
     let text: String
     switch value {
     case .null: text = "NULL"
@@ -88,7 +91,7 @@ struct UserSQL {
     case .number(let number): text = "'\(number)'"
     case .text(let string): text = quoted(literal: string)
     }
-    return "\(text)::\(types[column] ?? "text")"
+    return "\(text)::\(type)"
   }
 
   /// The condition that the address is the parameter, as Django's `iexact` compares it on PostgreSQL.

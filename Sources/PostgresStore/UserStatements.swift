@@ -13,10 +13,13 @@ struct UserStatements: Sendable {
   let byVerifiedAddress: Statement
   /// Selects complete rows, with times in UTC.
   let row: String
+  /// What ends with a new password, in its transaction.
+  let afterReset: AfterResetStatements
 
   /// - Parameter loginZone: a name of the tz database.
-  init(_ sql: UserSQL, loginZone: String) {
+  init(_ sql: UserSQL, loginZone: String, afterReset: AfterResetStatements = .none) {
     self.sql = sql
+    self.afterReset = afterReset
     let table = sql.table
     let zone = quoted(literal: loginZone)
     let list = sql.list(UserColumn.ofReset, zone)
@@ -27,7 +30,7 @@ struct UserStatements: Sendable {
     byUsername = Statement("password_reset_users_by_name", "\(select) WHERE \(sql.hasUsername("$1")) \(order)")
     byVerifiedAddress = Statement("password_reset_users_by_verified_address", "\(select) WHERE \(sql.hasVerified("$1")) \(order)")
     row = "SELECT \(sql.list(UserColumn.allCases, "'UTC'")) FROM \(table)"
-    setPassword = Statement("password_reset_set_password", Self.setPassword(sql, zone))
+    setPassword = Statement("password_reset_set_password", Self.setPassword(sql, zone, isAudited: afterReset.isEmpty))
     tryPassword = Statement(nil, "WITH changed AS (\(Self.passwordUpdate(sql, zone))) SELECT count(*) FROM changed")
     let ends = ["ASC", "DESC"].map { direction in "(SELECT \(list) FROM \(table) ORDER BY \(sql.keyOrder) \(direction) LIMIT 5)" }
     someUsers = Statement(nil, ends.joined(separator: " UNION ALL "))
@@ -86,13 +89,14 @@ struct UserStatements: Sendable {
     """
   }
 
-  private static func setPassword(_ sql: UserSQL, _ zone: String) -> String {
+  /// - Parameter isAudited: whether the statement records the change. If not, a later one of the transaction does.
+  private static func setPassword(_ sql: UserSQL, _ zone: String, isAudited: Bool) -> String {
     """
     WITH changed AS (
       \(passwordUpdate(sql, zone, and: sql.hasSameAddresses(ofKey: "$2")))
     ), audit AS (
       INSERT INTO password_reset.audit (at, event, user_id, request_id, client_key)
-      SELECT $6::bigint, $7::text, $8::text, $9::text, $11::text FROM changed
+      SELECT $6::bigint, $7::text, $8::text, $9::text, $11::text FROM changed\(isAudited ? "" : " WHERE false")
     ), jobs AS (
       INSERT INTO password_reset.outbox (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts)
       SELECT kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts

@@ -31,7 +31,10 @@ enum UserTableCheck {
     let types = Dictionary(columns.filter { used.contains(where: $0.isNamed) }.map { ($0.name, $0.type) }) { first, _ in first }
     var sql = UserSQL(mapping: mapping, table: name, types: types)
     if mapping.usesAllauth { sql.addressTable = try addressTable(of: mapping, name, session) }
-    let statements = UserStatements(sql, loginZone: loginZone)
+    let afterReset = try AfterResetStatements(sql, columns: columns, table.afterReset, session)
+    try afterReset.checkPrivileges(sql, session)
+    try afterReset.check(session)
+    let statements = UserStatements(sql, loginZone: loginZone, afterReset: afterReset)
     try checkValues(of: statements, session)
     return statements
   }
@@ -39,13 +42,19 @@ enum UserTableCheck {
   /// Returns the quoted name, with its schema, of allauth's table: the one in the schema of the users table, otherwise the
   /// one that the name alone means on this connection.
   static func addressTableName(nextTo table: String?, _ session: PostgresSession) throws(StoreOpenError) -> String? {
+    try tableName(AddressTable.name, nextTo: table, session)
+  }
+
+  /// Returns the quoted name, with its schema, of another table of the site: the one in the schema of the users table, otherwise
+  /// the one that the name alone means on this connection.
+  static func tableName(_ name: String, nextTo table: String?, _ session: PostgresSession) throws(StoreOpenError) -> String? {
     try session.query(
       """
       SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
       WHERE relname = $1::text AND relkind IN ('r', 'p')
         AND (relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass($2::text)) OR pg_class.oid = to_regclass($1::text))
       ORDER BY pg_class.oid = to_regclass($1::text) LIMIT 1
-      """, AddressTable.name, table
+      """, name, table
     ).first?.text(0)
   }
 

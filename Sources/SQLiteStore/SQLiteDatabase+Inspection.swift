@@ -21,7 +21,8 @@ extension SQLiteDatabase: DatabaseInspector {
         let (mapping, isUpToDate) = try SQLiteStore.checkSchema(db, users)
         let damagedUsers = try isThorough ? mapping.map { try SQLiteStore.damagedUsers(UserStatements($0), in: db) } : nil
         return DatabaseCondition(
-          hasPendingMigrations: !isUpToDate, users: mapping, damagedUsers: damagedUsers ?? 0, hasAllauth: try db.tableExists("account_emailaddress"))
+          hasPendingMigrations: !isUpToDate, users: mapping, damagedUsers: damagedUsers ?? 0, hasAllauth: try db.tableExists("account_emailaddress"),
+          risks: try users.afterReset.risks { try db.tableExists($0) })
       }
     } catch {
       throw StoreOpenError(error, path)

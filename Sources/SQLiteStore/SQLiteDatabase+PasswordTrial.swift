@@ -12,7 +12,9 @@ extension SQLiteDatabase {
     guard let mapping = try preflight()?.users else { return }
     do {
       let queue = try DatabaseQueue(path: path, configuration: SQLiteStore.configuration(busyTimeout: Self.trialTimeout, onStatement: nil))
-      let trial = PasswordTrial(users: UserStatements(mapping), specimen: specimen)
+      let statements = UserStatements(mapping)
+      let afterReset = try queue.read { db in try AfterResetStatements(statements, users.afterReset, db) }
+      let trial = PasswordTrial(users: statements, afterReset: afterReset, specimen: specimen)
       if let fault = try trial.fault(in: queue) { throw StoreOpenError.unchangeablePassword(mapping, fault) }
     } catch let error as DatabaseError where [.SQLITE_BUSY, .SQLITE_LOCKED].contains(error.resultCode) {
       return
@@ -25,6 +27,7 @@ extension SQLiteDatabase {
 /// Changes passwords, and rolls that back.
 private struct PasswordTrial {
   let users: UserStatements
+  let afterReset: AfterResetStatements
   let specimen: String
 
   /// Returns why none of some users can get a new password, or `nil` if one can, or if there is none to try.
@@ -58,6 +61,14 @@ private struct PasswordTrial {
       .text(specimen), users.parameter(user.id), .text(user.password), .text(user.email), RawParameter(user.lastLogin))
     guard db.changesCount == 1 else { return .ineffective }
     let stored = try db.makeStatement(sql: users.userByID).rows([users.parameter(user.id)]) { row in SQLiteStore.user(row, users) }
-    return stored.compactMap(\.self).first { $0.id == user.id }?.password.utf8.elementsEqual(specimen.utf8) == true ? nil : .altered
+    guard stored.compactMap(\.self).first(where: { $0.id == user.id })?.password.utf8.elementsEqual(specimen.utf8) == true else { return .altered }
+    do {
+      _ = try afterReset.run(for: user.id, of: users, at: Date(), in: db)
+      return nil
+    } catch let failure as AfterResetFailure {
+      // Another user would take as long, and the site cannot write meanwhile.
+      if failure.isTimeout { throw StoreOpenError.failingAfterReset("\(failure)") }
+      return .afterReset("\(failure)")
+    }
   }
 }

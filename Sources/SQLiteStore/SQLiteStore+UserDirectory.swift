@@ -1,4 +1,5 @@
 public import Credentials
+import Foundation
 import GRDB
 public import PasswordReset
 
@@ -42,12 +43,14 @@ extension SQLiteStore: UserDirectory {
     try await write { [users] db in try rows.map { try Self.add($0, users, in: db) } }
   }
 
-  public func update(_ id: UserID, _ changes: [ActiveChange]) async throws(StoreError) -> Bool {
+  public func update(_ id: UserID, _ changes: [ActiveChange], runsAfterReset: Bool) async throws(StoreError) -> Bool {
     let assignments = changes.map(\.assignment).joined(separator: ", ")
-    return try await write { [users] db in
+    return try await write { [users, afterReset] db in
       let statement = try db.makeStatement(sql: "UPDATE \(users.table) SET \(assignments) WHERE \(users.mapping.quoted(.id)) = ?1")
       try statement.run(users.parameter(id))
-      return db.changesCount == 1
+      guard db.changesCount == 1 else { return false }
+      if runsAfterReset { _ = try afterReset.run(for: id, of: users, at: Date(), in: db) }
+      return true
     }
   }
 

@@ -25,12 +25,14 @@ extension SQLiteStore: UserStore {
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
-    return try await write { [users] db in
+    return try await write { [users, afterReset] db in
       guard try Self.hasSameAddresses(user, users, in: db) else { return nil }
       try db.cachedStatement(sql: users.setPassword).run(
         .text(change.newHash), users.parameter(user.id), .text(user.password), .text(user.email), RawParameter(user.lastLogin))
       guard db.changesCount == 1 else { return nil }
-      try Self.insert(AuditRecord(change.event, userID: user.id, clientKey: change.clientKey), requestID: change.requestID, at: now, in: db)
+      let detail = try afterReset.run(for: user.id, of: users, at: now, in: db)
+      let record = AuditRecord(change.event, userID: user.id, clientKey: change.clientKey, detail: detail)
+      try Self.insert(record, requestID: change.requestID, at: now, in: db)
       return try change.jobs.map { try Self.insert($0, in: db) }
     }
   }

@@ -8,6 +8,7 @@ public struct SQLiteStore: Sendable {
   let commits: GroupCommit
   let userTable: UserTable
   let users: UserStatements
+  let afterReset: AfterResetStatements
   private let readers: SynchronousReaderPool
   private let files: DatabaseFiles
 
@@ -32,7 +33,9 @@ public struct SQLiteStore: Sendable {
       try pool.barrierWriteWithoutTransaction { db in try Self.checkPragmas(db) }
       try pool.writeWithoutTransaction { db in try Self.checkWritable(db, path: path) }
       files = try pool.writeWithoutTransaction { db in try DatabaseFiles(of: db, path: path, onReplaced: onReplaced) }
-      self.users = UserStatements(try pool.read { db in try UserTableCheck.mapping(of: users, db) } ?? .django)
+      let statements = UserStatements(try pool.read { db in try UserTableCheck.mapping(of: users, db) } ?? .django)
+      self.users = statements
+      afterReset = try pool.read { db in try AfterResetStatements(statements, users.afterReset, db) }
       readers = try SynchronousReaderPool(path: path, Self.configuration(busyTimeout: 0, onStatement: onStatement), self.users, files)
       try files.check()
     } catch {

@@ -71,6 +71,8 @@ extension StoreError {
   init(_ error: any Error) {
     if let error = error as? StoreError {
       self = error
+    } else if let error = error as? AfterResetFailure {
+      self = .afterReset(reason: "\(error)")
     } else if let error = error as? DatabaseError {
       // The message and the code, without the values of the statement.
       self = .unavailable(reason: "SQLite error \(error.extendedResultCode.rawValue): \(error.message ?? "unknown")")

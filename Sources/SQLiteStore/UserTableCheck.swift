@@ -24,6 +24,7 @@ enum UserTableCheck {
     let statements = UserStatements(mapping)
     let ofAllauth = table.usesAllauth ? [statements.usersByVerifiedAddress, UserStatements.addresses] : []
     try check([statements.userByID, statements.usersByEmail, statements.usersByUsername, statements.setPassword] + ofAllauth, table.name, db)
+    _ = try AfterResetStatements(statements, table.afterReset, db)
     return mapping
   }
 
@@ -41,7 +42,7 @@ enum UserTableCheck {
     }
   }
 
-  private static func columns(of table: String, _ db: Database) throws -> [TableColumn] {
+  static func columns(of table: String, _ db: Database) throws -> [TableColumn] {
     let rows = try Row.fetchAll(db, sql: "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?)", arguments: [table])
     let keyLength = rows.count { ($0["pk"] as Int? ?? 0) > 0 }
     return rows.map { row in

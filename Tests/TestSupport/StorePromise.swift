@@ -34,7 +34,7 @@ extension UserDirectory where Self: UserStore {
 
   /// Makes a user active or inactive, and returns whether there is one with this key.
   func setActive(_ isActive: Bool, _ id: UserID) async throws -> Bool {
-    try await update(id, try #require(userMapping.assignments(isActive: isActive)))
+    try await update(id, try #require(userMapping.assignments(isActive: isActive)), runsAfterReset: false)
   }
 }
 

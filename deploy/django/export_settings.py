@@ -66,10 +66,19 @@ COLUMNS += ("last_login", "is_active", "is_staff", "is_superuser", "date_joined"
 DECIDING_COLUMNS = ("email", "password", "username", "last_login", "is_active")
 # Packages whose logins or locks a reset does not end.
 PACKAGES = {
-    "rest_framework.authtoken": "its tokens stay valid after a reset",
-    "knox": "its tokens stay valid after a reset",
-    "rest_framework_simplejwt": "its tokens stay valid after a reset, until they expire",
+    "rest_framework_simplejwt": "its access tokens stay valid after a reset, until they expire",
     "axes": "a user whom it has locked out stays locked out after a reset",
+}
+# Packages whose tokens or sessions AFTER_RESET ends, each with the preset and the settings that name other models.
+PRESETS = {
+    "rest_framework.authtoken": ("drf_tokens", ()),
+    "rest_framework_simplejwt.token_blacklist": ("simplejwt", ()),
+    "knox": ("knox", ("KNOX_TOKEN_MODEL",)),
+    "oauth2_provider": (
+        "oauth2_provider",
+        tuple(f"OAUTH2_PROVIDER_{name}_MODEL" for name in ("ACCESS_TOKEN", "REFRESH_TOKEN", "ID_TOKEN", "GRANT")),
+    ),
+    "allauth.usersessions": ("allauth_sessions", ()),
 }
 
 User = get_user_model()
@@ -286,13 +295,29 @@ def users_settings() -> dict:
 
 
 def package_settings() -> dict:
-    """Returns a setting for django-allauth, and prints a note about each other package that a reset concerns."""
+    """Returns the settings for packages that a reset concerns, and prints a note about what the service does not do for them."""
     installed = {name for name in PACKAGES for app in apps.get_app_configs() if f"{app.name}.".startswith(f"{name}.")}
     if "rest_framework_simplejwt" in str(getattr(settings, "REST_FRAMEWORK", "")):
         installed.add("rest_framework_simplejwt")
     for name in sorted(installed):
         print(f"note: {name} is installed: {PACKAGES[name]}.", file=sys.stderr)
-    return allauth_settings() if apps.is_installed("allauth.account") else {}
+    return after_reset_settings() | (allauth_settings() if apps.is_installed("allauth.account") else {})
+
+
+def after_reset_settings() -> dict:
+    """Returns the setting for packages whose tokens or sessions are to end with a reset."""
+    entries = []
+    for package, (preset, models) in PRESETS.items():
+        if not apps.is_installed(package):
+            continue
+        others = [name for name in models if hasattr(settings, name)]
+        if others:
+            warn(f"{package} has other models ({', '.join(others)}): add an entry with sql for their tables to AFTER_RESET.")
+        elif preset == "allauth_sessions" and not settings.SESSION_ENGINE.endswith((".db", ".cached_db")):
+            warn("allauth.usersessions lists sessions that are not in the database, so AFTER_RESET cannot end them.")
+        else:
+            entries.append({"preset": preset})
+    return {"AFTER_RESET": entries} if entries else {}
 
 
 def allauth_settings() -> dict:

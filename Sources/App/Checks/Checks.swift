@@ -239,6 +239,8 @@ extension Finding {
       case .newerSchema: .newerSchema
       case .foreignUserTable: .foreignUserTable
       case .missingAddressTable: .missingAddressTable
+      case .unusableAfterReset: .unusableAfterReset
+      case .failingAfterReset: .failingAfterReset
       case .outdatedLibrary: .oldSQLite
       }
     self.init(kind, "\(error)")
@@ -253,6 +255,7 @@ extension Finding {
       case .readOnly: .readOnlyDatabase
       case .excessivePrivileges: .excessivePrivileges
       case .clockDifference: .clockDifference
+      case .unendedTokens: .unendedTokens
       }
     self.init(kind, risk.message, hint: risk.hint)
   }

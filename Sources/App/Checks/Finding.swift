@@ -24,6 +24,8 @@ struct Finding: Error, Equatable, Sendable {
     case missingPrivilege = "E031"
     case sharedConnections = "E032"
     case differentVector = "E033"
+    case unusableAfterReset = "E034"
+    case failingAfterReset = "E035"
     case missingAddressTable = "E040"
     case noMailSent = "W001"
     case longTimeout = "W002"
@@ -55,6 +57,7 @@ struct Finding: Error, Equatable, Sendable {
     case excessivePrivileges = "W033"
     case clockDifference = "W035"
     case differentTimeout = "W036"
+    case unendedTokens = "W037"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

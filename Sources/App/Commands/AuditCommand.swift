@@ -57,12 +57,14 @@ struct AuditCommand: AsyncParsableCommand {
         filter.identifierKeys = ([tokens.secretKey] + tokens.secretKeyFallbacks).map { IdentifierHasher(secretKey: $0).key(for: identifier) }
       }
       let table = Table(20, 12, 8, 32)
-      if !json { print(table.row("TIME", "EVENT", "USER", "IDENTIFIER", "REQUEST")) }
+      if !json { print(table.row("TIME", "EVENT", "USER", "IDENTIFIER", padded("REQUEST", 32) + " DETAIL")) }
       for row in try await store.auditRows(filter, limit: limit) {
         print(
           json
             ? try Output.jsonLine(Document(row))
-            : table.row(row.at.ISO8601Format(), row.event, row.userID?.text ?? "-", row.identifierKey ?? "-", row.requestID))
+            : table.row(
+              row.at.ISO8601Format(), row.event, row.userID?.text ?? "-", row.identifierKey ?? "-",
+              row.requestID + (row.detail.map { " " + $0 } ?? "")))
       }
     }
   }
@@ -74,10 +76,12 @@ struct AuditCommand: AsyncParsableCommand {
     var userID: UserID?
     var identifierKey: String?
     var requestID: String
+    var detail: JSONValue?
 
     init(_ row: AuditRow) {
       (id, at, event) = (row.id, row.at, row.event)
       (userID, identifierKey, requestID) = (row.userID, row.identifierKey, row.requestID)
+      detail = row.detail.map(JSONValue.init(json:))
     }
   }
 }

@@ -77,8 +77,8 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
     commandName: "set-password",
     abstract: "Set a user's password.",
     discussion: """
-      Prompts for the password, which must follow the password rules. Reset links stop working, sessions end, and the user receives the same notice \
-      as after a reset.
+      Prompts for the password, which must follow the password rules. Reset links stop working, sessions end, what AFTER_RESET \
+      names ends in the same transaction, and the user receives the same notice as after a reset.
 
         printf %s "$PASSWORD" | password-reset users set-password alice --password-stdin
       """
@@ -103,7 +103,8 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
         .changedNotice(userID: id, recipient: account.email), locale: nil, requestID: "users set-password", createdAt: now, due: now)
       let change = PasswordChange(
         user: account, newHash: encoded, event: .setByStaff, requestID: "users set-password", jobs: account.email.isEmpty ? [] : [notice])
-      guard try await store.setPassword(change, at: now) != nil else {
+      let jobs = try await store.recordingFailure(of: change.requestID, id) { () throws(StoreError) in try await store.setPassword(change, at: now) }
+      guard jobs != nil else {
         throw CommandError(message: "The user was changed at the same time, so the password was not set. Try again.")
       }
       print("Set the password of user \(id).")

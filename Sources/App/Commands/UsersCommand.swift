@@ -84,7 +84,9 @@ struct UsersActivateCommand: AsyncParsableCommand {
 struct UsersDeactivateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "deactivate", abstract: "Prevent a user from signing in and from resetting the password.",
-    discussion: "Reset links stop working. Nothing is deleted; `users activate` undoes this.")
+    discussion: """
+      Reset links stop working, and what AFTER_RESET names ends in the same transaction. `users activate` undoes only the former.
+      """)
 
   @Argument(help: "The user name, email address or id.")
   var user: String
@@ -103,7 +105,10 @@ private func setActive(_ isActive: Bool, _ user: String) async throws {
     guard let changes = users.assignments(isActive: isActive) else {
       throw CommandError(message: "USERS_COLUMNS does not say which value makes a user inactive. Use the site's own tools.")
     }
-    guard try await store.update(id, changes) else { throw CommandError.noUser }
+    let isFound = try await store.recordingFailure(of: "users deactivate", id) { () throws(StoreError) in
+      try await store.update(id, changes, runsAfterReset: !isActive)
+    }
+    guard isFound else { throw CommandError.noUser }
     print("User \(id) is \(isActive ? "active" : "inactive").")
   }
 }

@@ -11,17 +11,20 @@ struct DatabaseSettings: SettingsGroup, Sendable {
   var path: String? { location.path }
 
   init(from reader: inout SettingsReader) {
-    users = UserTable(from: &reader)
+    var users = UserTable(from: &reader)
     let password = reader.optionalString(.databasePassword)
     let usesUTC = reader.boolean(.useTZ)
     let url = reader.value(.databaseURL, Self.checked)
+    let needsZone = !usesUTC && (DatabaseLocation.isPostgreSQL(url) || !users.afterReset.entries.isEmpty)
+    let zone = needsZone ? LinkSettings.timeZone(from: &reader) : .gmt
+    users.afterReset.timeZone = zone
+    self.users = users
     guard DatabaseLocation.isPostgreSQL(url) else {
       location = .sqlite(path: Self.path(in: url))
       return
     }
     // PostgreSQL stores moments. Without USE_TZ, Django prints them in the site's zone; in SQLite it stores them like that.
-    let zone = usesUTC ? "UTC" : LinkSettings.timeZone(from: &reader).identifier
-    location = .postgreSQL(url: url, password: password, loginZone: zone)
+    location = .postgreSQL(url: url, password: password, loginZone: usesUTC ? "UTC" : zone.identifier)
   }
 
   /// Returns the URL if it names a database.

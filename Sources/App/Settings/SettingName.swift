@@ -16,6 +16,7 @@ enum SettingName: String, CaseIterable {
   case usersTable = "USERS_TABLE"
   case usersColumns = "USERS_COLUMNS"
   case allauth = "ALLAUTH"
+  case afterReset = "AFTER_RESET"
   case secretKey = "SECRET_KEY"
   case secretKeyFallbacks = "SECRET_KEY_FALLBACKS"
   case passwordResetTimeout = "PASSWORD_RESET_TIMEOUT"
@@ -75,7 +76,7 @@ enum SettingName: String, CaseIterable {
   }
 
   /// Whether the value is JSON. The settings file can contain such a value as plain YAML.
-  var isJSON: Bool { [.authPasswordValidators, .emailExtraContext, .usersColumns].contains(self) }
+  var isJSON: Bool { [.afterReset, .authPasswordValidators, .emailExtraContext, .usersColumns].contains(self) }
 
   /// The default value as text, or `nil` if the setting is required, optional, or has a default that depends on others.
   var defaultValue: String? {
@@ -86,6 +87,7 @@ enum SettingName: String, CaseIterable {
     case .databaseURL: "sqlite:password-reset.sqlite3"
     case .usersTable: "auth_user"
     case .usersColumns: "{}"
+    case .afterReset: "[]"
     case .passwordResetTimeout: "3600"
     case .timeZone: "UTC"
     case .siteName, .emailHost: "localhost"
@@ -137,7 +139,7 @@ enum SettingName: String, CaseIterable {
   private static let prefixes = [
     "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "PASSWORD_FORMAT", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_",
     "TRUSTED_PROXIES",
-    "HTTP_SSL_", "AUDIT_DAYS",
+    "HTTP_SSL_", "AUDIT_DAYS", "AFTER_RESET",
   ]
 
   /// Settings of Django, django-environ and django-cors-headers that begin like the service's, and that the service does

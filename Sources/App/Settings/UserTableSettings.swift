@@ -4,7 +4,7 @@ import PasswordReset
 extension UserTable {
   private static let example = #"{"username": "email", "password": "encrypted_password", "last_login": null}"#
 
-  /// Reads `USERS_TABLE`, `USERS_COLUMNS` and `ALLAUTH`.
+  /// Reads `USERS_TABLE`, `USERS_COLUMNS`, `ALLAUTH` and `AFTER_RESET`.
   init(from reader: inout SettingsReader) {
     let name = reader.value(
       .usersTable, message: "must be the name of a table, on PostgreSQL also with its schema: accounts_user, site.accounts_user."
@@ -12,10 +12,10 @@ extension UserTable {
       Self.isName($0) ? $0 : nil
     }
     let columns = reader.value(.usersColumns, Self.columns)
-    self.init(name: name, columns: columns, usesAllauth: reader.boolean(.allauth))
+    self.init(name: name, columns: columns, usesAllauth: reader.boolean(.allauth), afterReset: AfterReset(from: &reader))
   }
 
-  private static func isName(_ text: String) -> Bool {
+  static func isName(_ text: String) -> Bool {
     !text.isEmpty && text.utf8.count <= 255 && text.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
   }
 

@@ -23,6 +23,8 @@ public enum AuditEvent: String, Sendable, CaseIterable {
   case setByStaff = "set_by_staff"
   /// An operator printed a link with a command.
   case linkPrinted = "link_printed"
+  /// An entry of `AFTER_RESET` failed, so that a new password was not set.
+  case afterResetFailed = "after_reset_failed"
 }
 
 /// An event in the audit and the user that it concerns.

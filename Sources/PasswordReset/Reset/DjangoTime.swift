@@ -100,6 +100,12 @@ public struct DjangoTime: Sendable, Equatable {
     let text = date.ISO8601Format(.init(includingFractionalSeconds: true, timeZone: .gmt))
     return text.replacingOccurrences(of: "T", with: " ").replacingOccurrences(of: "Z", with: "000")
   }
+
+  /// Returns the text that Django stores in SQLite for a time, or for its day, in a zone.
+  package static func text(of date: Date, in zone: TimeZone, isDate: Bool) -> String {
+    let day = Date.ISO8601FormatStyle(dateTimeSeparator: .space, timeZone: zone).year().month().day()
+    return isDate ? date.formatted(day) : date.formatted(day.time(includingFractionalSeconds: true)) + "000"
+  }
 }
 
 private func padded(_ number: Int, _ width: Int) -> String {

@@ -1,6 +1,7 @@
 public import Concurrency
 import Credentials
 import Foundation
+public import Prometheus
 public import Text
 
 /// The reason why the service refused an operation.
@@ -23,11 +24,13 @@ public struct PasswordResetService: Sendable {
   private let hashing: HashingPool
   private let leases: LeaseKeeper
   private let sendsNotice: Bool
+  private let afterResetFailures: Counter
 
   /// Creates a service from its parts.
   /// - Parameter sendsNotice: Whether the user gets the "your password was changed" email after a reset.
   public init(
-    context: ResetContext, auditTrail: AuditTrail, passwords: PasswordPolicy, hashing: HashingPool, leases: LeaseKeeper, sendsNotice: Bool
+    context: ResetContext, auditTrail: AuditTrail, passwords: PasswordPolicy, hashing: HashingPool, leases: LeaseKeeper, sendsNotice: Bool,
+    registry: Registry
   ) {
     self.context = context
     self.auditTrail = auditTrail
@@ -35,6 +38,8 @@ public struct PasswordResetService: Sendable {
     self.hashing = hashing
     self.leases = leases
     self.sendsNotice = sendsNotice
+    afterResetFailures = registry.counter(
+      "password_reset_after_reset_failures_total", "New passwords that were not set because an entry of AFTER_RESET failed.")
   }
 
   /// The rules for new passwords, in one sentence each.
@@ -136,6 +141,10 @@ public struct PasswordResetService: Sendable {
       return nil
     } catch {
       for job in change.jobs { leases.cancel(job) }
+      if case .afterReset(let reason) = error {
+        afterResetFailures.increment()
+        auditTrail.record(AuditRecord(afterResetFailure: reason, of: change), requestID: change.requestID)
+      }
       throw PasswordResetError(error)
     }
   }
@@ -150,6 +159,7 @@ extension PasswordResetError {
     switch error {
     case .unavailable(let reason): self = .unavailable(reason: reason)
     case .overloaded: self = .unavailable(reason: "too many requests are waiting for the disk")
+    case .afterReset: self = .unavailable(reason: "\(error)")
     }
   }
 }

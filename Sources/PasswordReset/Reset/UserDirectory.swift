@@ -23,8 +23,9 @@ public protocol UserDirectory: Sendable {
 
   /// Changes the columns that make a user active or inactive.
   /// - Parameter changes: see ``UserMapping/assignments(isActive:)``.
+  /// - Parameter runsAfterReset: whether what ends with a reset ends with this change, in its transaction.
   /// - Returns: `false` if there is no such user.
-  func update(_ id: UserID, _ changes: [ActiveChange]) async throws(StoreError) -> Bool
+  func update(_ id: UserID, _ changes: [ActiveChange], runsAfterReset: Bool) async throws(StoreError) -> Bool
 }
 
 extension UserDirectory {

@@ -51,6 +51,8 @@ public struct DatabaseRisk: Sendable, Equatable {
     case excessivePrivileges
     /// The clocks of the database server and of this machine differ.
     case clockDifference
+    /// A well-known package has tokens that stay valid after a reset.
+    case unendedTokens
   }
 
   public var kind: Kind

@@ -23,6 +23,10 @@ public struct StoreOpenError: Error, Sendable, CustomStringConvertible {
     case foreignUserTable
     /// The settings say that the site uses django-allauth, and its table of addresses is missing or cannot be used.
     case missingAddressTable
+    /// An entry of `AFTER_RESET` does not fit the database.
+    case unusableAfterReset
+    /// The entries of `AFTER_RESET` were tried for a user, and failed.
+    case failingAfterReset
     /// The database library lacks a feature that our tables need.
     case outdatedLibrary
   }
@@ -51,12 +55,13 @@ extension StoreOpenError {
   /// The service cannot change the password of any user.
   public static func unchangeablePassword(_ users: UserMapping, _ fault: PasswordChangeFault) -> Self {
     let column = users.columns[.password] ?? UserColumn.password.rawValue
-    let reason =
-      switch fault {
-      case .refused(let message): "the database refuses it: \(message)"
-      case .ineffective: "no row changes; check the triggers and rules of the table"
-      case .altered: "the column then holds another text; check the triggers of the table"
-      }
+    let reason: String
+    switch fault {
+    case .refused(let message): reason = "the database refuses it: \(message)"
+    case .ineffective: reason = "no row changes; check the triggers and rules of the table"
+    case .altered: reason = "the column then holds another text; check the triggers of the table"
+    case .afterReset(let reason): return .failingAfterReset(reason)
+    }
     return .unusableUserTable(users.table, faults: ["password: a new hash in the column \(column) was tried, and rolled back; \(reason)"])
   }
 
@@ -97,4 +102,6 @@ public enum PasswordChangeFault: Sendable {
   case ineffective
   /// A trigger changes what is stored.
   case altered
+  /// An entry of `AFTER_RESET` fails, with this reason.
+  case afterReset(String)
 }

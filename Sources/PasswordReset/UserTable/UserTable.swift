@@ -7,6 +7,8 @@ public struct UserTable: Sendable, Equatable {
   public var columns: [UserColumn: Column]
   /// `ALLAUTH`: whether the site uses django-allauth, so that users have more addresses in its table, and links are allauth's.
   public var usesAllauth: Bool
+  /// `AFTER_RESET`: what ends with each new password.
+  public var afterReset: AfterReset
 
   /// What the settings say about a column.
   public enum Column: Sendable, Equatable {
@@ -18,17 +20,20 @@ public struct UserTable: Sendable, Equatable {
     case values([ActiveValues])
   }
 
-  public init(name: String, columns: [UserColumn: Column] = [:], usesAllauth: Bool = false) {
+  public init(
+    name: String, columns: [UserColumn: Column] = [:], usesAllauth: Bool = false, afterReset: AfterReset = AfterReset()
+  ) {
     self.name = name
     self.columns = columns
     self.usesAllauth = usesAllauth
+    self.afterReset = afterReset
   }
 
   /// Django's own table.
   public static let django = UserTable(name: "auth_user")
 
   /// Whether a migration may create the table in an empty database. A table that the settings describe must exist.
-  public var mayBeCreated: Bool { self == .django }
+  public var mayBeCreated: Bool { name == Self.django.name && columns.isEmpty && !usesAllauth && afterReset.entries.isEmpty }
 }
 
 /// A column that has certain values if the user is active.

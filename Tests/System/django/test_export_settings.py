@@ -377,18 +377,22 @@ def test_an_ordinary_site_has_no_warnings(site: Callable[..., Site]) -> None:
 
 PACKAGES = {
     "allauth.account": "",
-    "knox": "note: knox is installed: its tokens stay valid after a reset.",
+    "knox": "",
+    "rest_framework.authtoken": "",
+    "oauth2_provider": "warning: oauth2_provider has other models (OAUTH2_PROVIDER_GRANT_MODEL): "
+    "add an entry with sql for their tables to AFTER_RESET.",
     "axes": "note: axes is installed: a user whom it has locked out stays locked out after a reset.",
 }
 
 
 def test_packages_that_a_reset_concerns_are_named(site: Callable[..., Site], tmp_path: Path) -> None:
-    for name in ("allauth", *PACKAGES):
+    for name in ("allauth", "rest_framework", *PACKAGES):
         folder = tmp_path / name.replace(".", "/")
         folder.mkdir()
         (folder / "__init__.py").touch()
-    exported = site(f"INSTALLED_APPS += {list(PACKAGES)}").export()
+    exported = site(f'INSTALLED_APPS += {list(PACKAGES)}\nOAUTH2_PROVIDER_GRANT_MODEL = "own.Grant"').export()
     assert exported.values["ALLAUTH"] is True
+    assert exported.values["AFTER_RESET"] == [{"preset": "drf_tokens"}, {"preset": "knox"}]
     assert sorted(exported.stderr.splitlines()) == sorted(filter(None, PACKAGES.values()))
 
 

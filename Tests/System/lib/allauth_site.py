@@ -1,4 +1,4 @@
-"""Runs `allauth_project.py` and calls its functions."""
+"""Runs `allauth_project.py`, or another script like it, and calls its functions."""
 
 import json
 import re
@@ -38,13 +38,15 @@ class AllauthSite:
 
 
 @contextmanager
-def running_site(database: dict[str, str], folder: Path, user_model: str = "auth.User") -> Iterator[AllauthSite]:
+def running_site(
+    database: dict[str, str], folder: Path, user_model: str = "auth.User", script: Path = SCRIPT
+) -> Iterator[AllauthSite]:
     """Runs the site on `database`, which has the form of Django's setting."""
     site = {"SECRET_KEY": site_settings.SECRET_KEY, "DATABASE": json.dumps(database), "USER_MODEL": user_model}
     environment = BASE_ENVIRONMENT | site | {"HOME": str(folder)}
     with (folder / "site.log").open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(SCRIPT)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            [sys.executable, "-W", "ignore", str(script)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
         )
         with process:
             yield AllauthSite(process)

@@ -183,7 +183,7 @@ def test_the_table_has_no_address(story: Story) -> None:
 
 def test_the_audit_can_be_printed_as_a_table(story: Story) -> None:
     heading, *lines = run_command(story.database, "audit", "--limit", "1000").splitlines()
-    assert heading.split() == ["TIME", "EVENT", "USER", "IDENTIFIER", "REQUEST"]
+    assert heading.split() == ["TIME", "EVENT", "USER", "IDENTIFIER", "REQUEST", "DETAIL"]
     assert [line.split()[1] for line in lines] == events(story.database, "--limit", "1000")
     assert story.requests["reset"] in "\n".join(lines)
 

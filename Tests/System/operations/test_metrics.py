@@ -45,6 +45,7 @@ TYPES = {
     "password_reset_hashing_waiting": "gauge",
     "password_reset_hashing_wait_seconds": "histogram",
     "password_reset_hashing_refused_total": "counter",
+    "password_reset_after_reset_failures_total": "counter",
     "password_reset_audit_lost_total": "counter",
     "password_reset_log_lines_lost_total": "counter",
     "process_start_time_seconds": "gauge",

@@ -41,6 +41,10 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
 
   func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? { try await store.setPassword(change, at: now) }
 
+  func cancelLinks(_ cancellation: LinkCancellation, at now: Date) async throws(StoreError) -> [Job] {
+    try await store.cancelLinks(cancellation, at: now)
+  }
+
   func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
     try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
   }
@@ -72,4 +76,8 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
   func append(_ lines: [AuditLine]) async throws(StoreError) { try await store.append(lines) }
 
   func purgeAudit(before date: Date, limit: Int) async throws(StoreError) -> Int { try await store.purgeAudit(before: date, limit: limit) }
+
+  func purgeCancellations(before time: TokenTime, limit: Int) async throws(StoreError) -> Int {
+    try await store.purgeCancellations(before: time, limit: limit)
+  }
 }

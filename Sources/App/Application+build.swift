@@ -110,6 +110,7 @@ extension Settings {
   fileprivate func kit(composer: any EmailComposer, _ dependencies: ApplicationDependencies) -> PasswordResetKit.Configuration {
     var kit = PasswordResetKit.Configuration(
       secretKey: tokens.secretKey, resetURL: links.resetURL, languages: languages, composer: composer)
+    kit.cancelURL = links.cancelURL
     kit.secretKeyFallbacks = tokens.secretKeyFallbacks
     kit.linkLifetime = links.timeout
     kit.timeZone = links.timeZone

@@ -14,15 +14,27 @@ public struct TokenSubject: Sendable, Equatable {
   public var email: String
   /// What django-allauth's tokens are bound to in addition, or `nil` for Django's own tokens.
   public var addresses: AddressSet?
+  /// The last cancelled second: a token with this time or an earlier one is invalid. `nil` if the user's links were never
+  /// cancelled.
+  public var cancelledThrough: TokenTime?
 
   /// Creates a subject from the user's stored values.
-  public init(id: UserID, password: String, lastLogin: String?, email: String, addresses: AddressSet? = nil) {
+  public init(
+    id: UserID, password: String, lastLogin: String?, email: String, addresses: AddressSet? = nil, cancelledThrough: TokenTime? = nil
+  ) {
     self.id = id
     self.password = password
     self.lastLogin = lastLogin
     self.email = email
     self.addresses = addresses
+    self.cancelledThrough = cancelledThrough
   }
+
+  /// Returns what the token of a cancel link is bound to: only the key, because such a link must outlive a change of the
+  /// password.
+  ///
+  /// The word separates the key from the time in the message. Without it, user 1 could use a token as user 12.
+  public static func ofCancelLink(_ id: UserID) -> TokenSubject { TokenSubject(id: id, password: "cancel", lastLogin: nil, email: "") }
 }
 
 /// Makes and checks one-time tokens that equal those of Django's `PasswordResetTokenGenerator` byte for byte, or those of
@@ -41,10 +53,26 @@ public struct PasswordResetTokenGenerator: Sendable {
     case invalid
   }
 
-  /// Django's `key_salt`.
-  private static let keySalt = "django.contrib.auth.tokens.PasswordResetTokenGenerator"
-  /// The time from which Django counts, 2001-01-01, in Unix seconds.
-  private static let epoch = 978_307_200
+  /// The use of a token. A token for one use is forged for any other.
+  public enum Use: Sendable {
+    /// To set a password.
+    case reset
+    /// To cancel the reset links of the user.
+    case cancel
+
+    /// Django's `key_salt`, from which the key is made. Django's own is that of reset links.
+    fileprivate var keySalt: String {
+      switch self {
+      case .reset: "django.contrib.auth.tokens.PasswordResetTokenGenerator"
+      case .cancel: "password-reset.CancelToken"
+      }
+    }
+  }
+
+  /// How long a cancel link works, in seconds: seven days.
+  public static let cancelTimeout = 7 * 86400
+
+  private static let epoch = TokenTime.epoch
 
   /// An HMAC for each key, ready for a message, so that the keys are not hashed for every token.
   private let codes: [HMAC<SHA256>]
@@ -58,9 +86,10 @@ public struct PasswordResetTokenGenerator: Sendable {
   ///   - fallbacks: `SECRET_KEY_FALLBACKS`, which only check tokens.
   ///   - timeout: `PASSWORD_RESET_TIMEOUT`, in seconds.
   ///   - timeZone: `TIME_ZONE`. Tokens contain the wall-clock time of this zone.
-  public init(secretKey: String, fallbacks: [String] = [], timeout: Int, timeZone: TimeZone = .gmt) {
+  ///   - use: What the tokens can do.
+  public init(secretKey: String, fallbacks: [String] = [], timeout: Int, timeZone: TimeZone = .gmt, use: Use = .reset) {
     codes = ([secretKey] + fallbacks).map { secret in
-      HMAC(key: SymmetricKey(data: SHA256.hash(data: Data((Self.keySalt + secret).utf8))))
+      HMAC(key: SymmetricKey(data: SHA256.hash(data: Data((use.keySalt + secret).utf8))))
     }
     self.timeout = timeout
     self.timeZone = timeZone
@@ -69,13 +98,29 @@ public struct PasswordResetTokenGenerator: Sendable {
 
   /// Returns a token for `subject` with the time `now`.
   public func makeToken(for subject: TokenSubject, at now: Date) -> String {
-    String(decoding: Self.token(for: subject, timestamp: timestamp(at: now), codes[0]), as: UTF8.self)
+    String(decoding: Self.token(for: subject, timestamp: timestamp(for: subject, at: now), codes[0]), as: UTF8.self)
   }
 
-  /// Returns how many seconds a token made at `now` can be used: the timeout, or longer if the clock is put back meanwhile.
-  public func lifetime(ofTokenMadeAt now: Date) -> Int {
+  /// Returns how many seconds a token made for `subject` at `now` can be used: the timeout, or longer if the clock is put back
+  /// meanwhile, or if links were cancelled in the same second.
+  public func lifetime(ofTokenFor subject: TokenSubject, madeAt now: Date) -> Int {
     let start = Int(now.timeIntervalSince1970.rounded(.down))
-    return lastSecond(until: timestamp(at: now) + timeout, from: start) - start
+    return lastSecond(until: timestamp(for: subject, at: now) + timeout, from: start) - start
+  }
+
+  /// Returns the last second to cancel so that all tokens that were made until `now` become invalid.
+  ///
+  /// The wall clock may have been put back lately: then tokens have later times than its own. No time zone puts it back by
+  /// more than three hours, except for one that moves across the date line.
+  public func lastTokenTime(until now: Date) -> TokenTime {
+    let earlier = now.addingTimeInterval(-3 * 3600)
+    return TokenTime(seconds: max(timestamp(at: now), wallClock(at: now) + timeZone.secondsFromGMT(for: earlier) - timeZone.secondsFromGMT(for: now)))
+  }
+
+  /// Returns the time for a token made at `now`, which is after the cancelled ones: a user who asks for a link in the
+  /// second in which links were cancelled must get one that works.
+  private func timestamp(for subject: TokenSubject, at now: Date) -> Int {
+    max(timestamp(at: now), (subject.cancelledThrough?.seconds ?? -1) + 1)
   }
 
   /// Returns the time for a token made at `now`.
@@ -92,11 +137,11 @@ public struct PasswordResetTokenGenerator: Sendable {
   /// The whole token is made again and compared in constant time, so only one spelling of its time is accepted. As in
   /// Django, a token expires when *more* than the timeout has passed, and a token with a time in the future is valid.
   public func check(_ token: String, for subject: TokenSubject, at now: Date) -> Verdict {
-    guard let timestamp = Self.timestamp(of: token) else { return .invalid }
+    guard let timestamp = TokenTime(of: token)?.seconds else { return .invalid }
     let genuine = codes.contains { code in
       constantTimeEqual(token.utf8, Self.token(for: subject, timestamp: timestamp, code))
     }
-    guard genuine else { return .invalid }
+    guard genuine, timestamp > subject.cancelledThrough?.seconds ?? -1 else { return .invalid }
     guard timeout - (wallClock(at: now) - timestamp) >= 0 else { return .expired }
     let last = lastSecond(until: timestamp + timeout, from: Int(now.timeIntervalSince1970.rounded(.down)))
     return .valid(expiresAt: Date(timeIntervalSince1970: Double(last)))
@@ -118,15 +163,6 @@ public struct PasswordResetTokenGenerator: Sendable {
   /// Returns the whole seconds since 2001 on the wall clock of the time zone, like Django's `_num_seconds(_now())`.
   public func wallClock(at now: Date) -> Int {
     Int(now.timeIntervalSince1970.rounded(.down)) + timeZone.secondsFromGMT(for: now) - Self.epoch
-  }
-
-  private static func timestamp(of token: String) -> Int? {
-    let parts = Array(token.utf8).split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-    // Django refuses base-36 numbers of more than 13 digits, which also bounds the work here.
-    guard parts.count == 2, (1...13).contains(parts[0].count), let timestamp = Int(String(decoding: parts[0], as: UTF8.self), radix: 36),
-      timestamp >= 0
-    else { return nil }
-    return timestamp
   }
 
   private static func token(for subject: TokenSubject, timestamp: Int, _ code: HMAC<SHA256>) -> [UInt8] {

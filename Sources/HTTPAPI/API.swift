@@ -7,15 +7,17 @@ public struct API: HTTPResponder {
   private let pipeline: RequestPipeline
 
   /// - Parameters:
+  ///   - trustedProxies: whose `X-Forwarded-For` names the client.
   ///   - rateLimiter: limits the requests of each client, or `nil` for no limits.
   ///   - isReady: whether the service can answer requests, or `nil` to leave out the routes for health and for `openapi.yaml`.
   public init(
-    service: PasswordResetService, languages: Languages, rateLimiter: RequestRateLimiter? = nil, allowedOrigins: AllowedOrigins = .none,
-    metrics: HTTPMetrics, isReady: (@Sendable () async -> Bool)? = nil
+    service: PasswordResetService, languages: Languages, trustedProxies: TrustedProxies = .none, rateLimiter: RequestRateLimiter? = nil,
+    allowedOrigins: AllowedOrigins = .none, metrics: HTTPMetrics, isReady: (@Sendable () async -> Bool)? = nil
   ) {
     let routes = ResetHandlers(service: service, languages: languages).routes + (isReady.map { OperationsHandlers(isReady: $0).routes } ?? [])
     pipeline = RequestPipeline(
-      routes: RouteTable(routes: routes), rateLimiter: rateLimiter, allowedOrigins: allowedOrigins, metrics: metrics)
+      routes: RouteTable(routes: routes), trustedProxies: trustedProxies, rateLimiter: rateLimiter, allowedOrigins: allowedOrigins,
+      metrics: metrics)
   }
 
   /// All routes, such as `GET /health/live`, so that a test can compare them with `openapi.yaml`.

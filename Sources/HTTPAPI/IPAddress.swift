@@ -38,9 +38,9 @@ public struct IPAddress: Sendable, Hashable {
 
   var isV4: Bool { bits >> 32 == 0xFFFF }
 
-  /// Identifies a client for rate limits: by its IPv4 address, or by the /64 of its IPv6 address, because a client
+  /// Identifies a client for rate limits and in the audit: by its IPv4 address, or by the /64 of its IPv6 address, because a client
   /// usually controls the whole /64.
-  var rateLimitKey: UInt64 {
+  public var network: UInt64 {
     // No IPv6 network starts with ffff:ffff.
     isV4 ? 0xFFFF_FFFF << 32 | UInt64(truncatingIfNeeded: bits) & 0xFFFF_FFFF : UInt64(bits >> 64)
   }

@@ -38,12 +38,12 @@ struct MailboxHandlers: Sendable {
     var from, to, subject, text: String
     var html: String?
     var language: String
-    var reset_url: String?
+    var reset_url, cancel_url: String?
     var message_id, date: String
 
     init(_ message: EmailMessage) {
       (from, to, subject, text, html) = (message.sender, message.recipient, message.subject, message.body, message.html)
-      (language, reset_url, message_id) = (message.language, message.resetURL, message.messageID)
+      (language, reset_url, cancel_url, message_id) = (message.language, message.resetURL, message.cancelURL, message.messageID)
       date = message.date.ISO8601Format()
     }
   }

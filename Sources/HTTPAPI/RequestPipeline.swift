@@ -9,6 +9,7 @@ import Logging
 struct RequestPipeline: Sendable {
   let routes: RouteTable
   var allowedHosts: AllowedHosts?
+  var trustedProxies = TrustedProxies.none
   var rateLimiter: RequestRateLimiter?
   var allowedOrigins = AllowedOrigins.none
   var metrics: HTTPMetrics?
@@ -43,8 +44,10 @@ struct RequestPipeline: Sendable {
   }
 
   private func call(_ route: Route, _ parameters: PathParameters, _ request: Request, _ context: ResetRequestContext) async -> Response {
+    var context = context
+    context.client = trustedProxies.client(peer: context.peer, forwardedFor: request.headers[values: .xForwardedFor])
     var decision: RequestRateLimiter.Decision?
-    if let rateLimiter, let group = route.rateLimitClass { decision = await rateLimiter.charge(request, from: context.peer, as: group) }
+    if let rateLimiter, let group = route.rateLimitClass { decision = await rateLimiter.charge(context.client, as: group) }
     var response: Response
     do {
       if let seconds = decision?.retryAfter { throw Problem.throttled(retryAfter: seconds) }

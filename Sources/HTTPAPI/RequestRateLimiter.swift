@@ -26,13 +26,12 @@ public struct RequestRateLimiter: Sendable {
 
     /// Returns `nil` if the store cannot be used at the moment.
     fileprivate func charge(_ client: UInt64, _ group: RateLimitClass, _ limits: [RateLimit]) async -> LimitDecision? {
-      try? await store.charge(hasher.key(for: "client \(client)"), in: group.rawValue, limits)
+      try? await store.charge(hasher.key(forClient: client), in: group.rawValue, limits)
     }
   }
 
   private let limiters: [RateLimitClass: (limiter: GCRALimiter, policy: String)]
   private let shared: Shared?
-  private let trustedProxies: TrustedProxies
   private let metrics: HTTPMetrics
 
   /// - Parameters:
@@ -40,22 +39,20 @@ public struct RequestRateLimiter: Sendable {
   ///   - links: limits for checking and confirming links; empty for no limit.
   ///   - shared: counts for all instances, or `nil` if each counts for itself.
   public init(
-    requests: [RateLimit], links: [RateLimit], shared: Shared? = nil, trustedProxies: TrustedProxies, metrics: HTTPMetrics,
-    now: @escaping @Sendable () -> Date
+    requests: [RateLimit], links: [RateLimit], shared: Shared? = nil, metrics: HTTPMetrics, now: @escaping @Sendable () -> Date
   ) {
     limiters = [.requests: requests, .links: links].filter { !$0.value.isEmpty }.mapValues { limits in
       (GCRALimiter(limits, now: now), limits.map { "\"\($0.name)\";q=\($0.count);w=\($0.seconds)" }.joined(separator: ", "))
     }
     self.shared = shared
-    self.trustedProxies = trustedProxies
     self.metrics = metrics
   }
 
   /// Counts the request, and decides whether it is allowed. Returns `nil` if the class has no limit.
-  func charge(_ request: Request, from peer: IPAddress?, as rateLimitClass: RateLimitClass) async -> Decision? {
+  func charge(_ client: IPAddress?, as rateLimitClass: RateLimitClass) async -> Decision? {
     guard let (limiter, policy) = limiters[rateLimitClass] else { return nil }
     // Clients without an address share a bucket.
-    let client = trustedProxies.client(peer: peer, forwardedFor: request.headers[values: .xForwardedFor])?.rateLimitKey ?? 0
+    let client = client?.network ?? 0
     // While the store is away, this instance counts for itself.
     let decision = await shared?.charge(client, rateLimitClass, limiter.limits) ?? limiter.charge(client)
     metrics.recordDecision(of: rateLimitClass, isAllowed: decision.retryAfter == nil)

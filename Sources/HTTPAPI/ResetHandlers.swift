@@ -3,7 +3,7 @@ import Localization
 import Logging
 import PasswordReset
 
-/// Handlers of the three operations of a password reset.
+/// Handlers of the operations of a password reset.
 struct ResetHandlers: Sendable {
   private let service: PasswordResetService
   private let languages: Languages
@@ -24,6 +24,9 @@ struct ResetHandlers: Sendable {
       Route(.post, "/password-reset/{uidb64}/{token}", limitedAs: .links) { request, context, parameters in
         try await confirm(request, context, uidb64: parameters["uidb64"], token: parameters["token"])
       },
+      Route(.post, "/password-reset/{uidb64}/{token}/cancel", limitedAs: .links) { request, context, parameters in
+        try await cancel(request, context, uidb64: parameters["uidb64"], token: parameters["token"])
+      },
     ]
   }
 
@@ -33,7 +36,7 @@ struct ResetHandlers: Sendable {
     let language = language(of: request, body)
     let form = PasswordResetForm(email: body.field("email"), username: body.field("username"), locale: body.field("locale"))
     do {
-      try await service.requestReset(form, locale: language.tag, requestID: context.requestID)
+      try await service.requestReset(form, locale: language.tag, origin: context.origin)
       return responses.accepted
     } catch {
       throw problem(for: error, language, context)
@@ -44,7 +47,7 @@ struct ResetHandlers: Sendable {
   private func check(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
     let language = language(of: request)
     do {
-      let status = try await service.checkLink(uidb64: uidb64, token: token, requestID: context.requestID)
+      let status = try await service.checkLink(uidb64: uidb64, token: token, origin: context.origin)
       return responses.check(status, in: language)
     } catch {
       throw problem(for: error, language, context)
@@ -58,10 +61,22 @@ struct ResetHandlers: Sendable {
     let form = SetPasswordForm(
       newPassword1: body.field("new_password1"), newPassword2: body.field("new_password2"), locale: body.field("locale"))
     do {
-      try await service.setPassword(form, uidb64: uidb64, token: token, locale: language.tag, requestID: context.requestID)
+      try await service.setPassword(form, uidb64: uidb64, token: token, locale: language.tag, origin: context.origin)
       return responses.done(in: language)
     } catch {
       throw problem(for: error, language, context, link: true)
+    }
+  }
+
+  /// `POST /password-reset/{uidb64}/{token}/cancel`: cancels the user's reset links. The response does not depend on the link.
+  private func cancel(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
+    _ = try await JSONBody.members(ofOptionalBody: request)
+    let language = language(of: request)
+    do {
+      try await service.cancelLinks(uidb64: uidb64, token: token, origin: context.origin)
+      return responses.cancelled(in: language)
+    } catch {
+      throw problem(for: error, language, context)
     }
   }
 

@@ -1,11 +1,14 @@
 public import Hummingbird
 import Logging
 import NIOCore
+import PasswordReset
 
 /// The context of one request: its ID, its logger, and the address of its connection.
 public struct ResetRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
   let requestID: String
+  /// The address of the client, which a trusted proxy may have forwarded. The pipeline finds it out before it calls a handler.
+  var client: IPAddress?
   private let address: SocketAddress?
 
   public init(source: ApplicationRequestContextSource) {
@@ -30,4 +33,7 @@ public struct ResetRequestContext: RequestContext {
 
   /// The address at the other end of the connection: the client's, or a proxy's.
   var peer: IPAddress? { IPAddress(address) }
+
+  /// What the audit records about the client.
+  var origin: RequestOrigin { RequestOrigin(requestID: requestID, clientNetwork: client?.network) }
 }

@@ -44,7 +44,9 @@ public struct MailTemplates: EmailComposer {
   }
 
   /// The names that `EMAIL_EXTRA_CONTEXT` cannot replace, because their values differ between emails.
-  public static let reserved: Set = ["email", "user", "uid", "token", "reset_url", "expires_in", "time", "language", "direction", "words"]
+  public static let reserved: Set = [
+    "email", "user", "uid", "token", "reset_url", "cancel_url", "expires_in", "time", "language", "direction", "words",
+  ]
 
   private let languages: Languages
   private let siteName: String
@@ -100,6 +102,7 @@ public struct MailTemplates: EmailComposer {
     message.html = texts.html?.render(values)
     message.language = language.tag
     message.resetURL = context.link?.url
+    message.cancelURL = context.cancelURL
     return message
   }
 
@@ -124,6 +127,7 @@ public struct MailTemplates: EmailComposer {
       values["reset_url"] = link.url
       values["expires_in"] = cached("\(language.tag) \(link.lifetime) s") { language.duration(seconds: link.lifetime) }
     }
+    values["cancel_url"] = context.cancelURL
     return values.merging(extraContext.mapValues(\.any)) { $1 }
   }
 
@@ -182,7 +186,8 @@ extension MailTemplates {
     let words = language.emails[kind.rawValue] ?? [:]
     let names = contextNames.union(words.keys.map { "words.\($0)" }).union(extra)
     let allWords = language.emails.values.flatMap(\.keys).map { "words.\($0)" }
-    let checker = TemplateChecker(names: kind == .passwordReset ? names.union(linkNames) : names, conditional: linkNames.union(allWords))
+    let checker = TemplateChecker(
+      names: kind == .passwordReset ? names.union(linkNames) : names, conditional: linkNames.union(allWords).union(["cancel_url"]))
     func template(_ part: TemplateFolder.Part) throws(Invalid) -> MustacheTemplate {
       let contentType = part == .html ? "HTML" : "TEXT"
       guard let (text, origin) = folder.text(kind, part, language: language.tag) else {

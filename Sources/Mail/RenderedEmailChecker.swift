@@ -7,14 +7,20 @@ struct RenderedEmailChecker {
   /// The link of the email, or `nil` if it has none.
   let link: MailContext.Link?
 
-  /// Returns sample emails: one to a user with all names, and one to a user with the user name only.
+  /// Returns sample emails: to a user with all names, and to a user with the user name only; with a cancel link, and without.
   static func samples(_ kind: MailContext.Kind, _ language: Language) -> [MailContext] {
     guard let resetURL = ResetURL("https://example.com/reset/{uid}/{token}") else { return [] }
     let sample = MailContext.sample(kind, locale: language.tag, resetURL: resetURL, lifetime: 3600, at: Date(timeIntervalSince1970: 0))
     var nameless = sample
     nameless.user.firstName = ""
     nameless.user.lastName = ""
-    return [sample, nameless]
+    let samples = [sample, nameless]
+    return samples
+      + samples.map { sample in
+        var sample = sample
+        sample.cancelURL = "https://example.com/cancel/MQ/d8ary8-0f3a6c5d7e9b8a1c2d4f6e8a0b1c3d5e"
+        return sample
+      }
   }
 
   /// Returns what is wrong with a part, as the rest of a sentence that begins with its file, or `nil`.

@@ -23,7 +23,10 @@ struct TemplateChecker {
       case "=": return "line \(line): the delimiters cannot be changed"
       default:
         let isSection = tag.1 == "#" || tag.1 == "^"
-        guard isKnown(name, within: open) || isSection && conditional.contains(name) else { return "line \(line): there is no \(name)" }
+        guard isKnown(name, within: open) || isSection && conditional.contains(name) else {
+          let remedy = conditional.contains(name) ? " outside of {{#\(name)}}…{{/\(name)}}" : ""
+          return "line \(line): there is no \(name)\(remedy)"
+        }
         guard !isSection || !name.hasPrefix("words.") else { return "line \(line): \(name) is a sentence and cannot be a section" }
         guard isSection || name != "user" && (name != "." || !open.isEmpty) else { return "line \(line): \(name) is not a text; name a member of it" }
         // An inverted section does not change the context.

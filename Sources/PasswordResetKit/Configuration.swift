@@ -16,6 +16,8 @@ extension PasswordResetKit {
     public var secretKeyFallbacks: [String] = []
     /// `RESET_URL`: the page that the links in emails lead to.
     public var resetURL: ResetURL
+    /// `CANCEL_URL`: the page on which a user cancels all reset links, or `nil` for emails without a link to one.
+    public var cancelURL: ResetURL?
     /// `PASSWORD_RESET_TIMEOUT`: how long a link is valid.
     public var linkLifetime = 3600
     /// `TIME_ZONE`, which dates the tokens. A Django site on the same table must have the same one.

@@ -11,7 +11,7 @@ public import ServiceLifecycle
 /// Add ``routes(context:)`` to the application's router under any path, and ``services`` to the application. The stand-alone service is built
 /// from the same parts. No other type connects them.
 public struct PasswordResetKit: Sendable {
-  /// The three operations, without HTTP.
+  /// The operations, without HTTP.
   public let service: PasswordResetService
   /// The services that must run while the application runs: they write the audit and, if there is an email backend, send the emails.
   public let services: [any Service]
@@ -34,13 +34,17 @@ public struct PasswordResetKit: Sendable {
       tokenGenerator: PasswordResetTokenGenerator(
         secretKey: configuration.secretKey, fallbacks: configuration.secretKeyFallbacks, timeout: configuration.linkLifetime,
         timeZone: configuration.timeZone),
+      cancelTokens: PasswordResetTokenGenerator(
+        secretKey: configuration.secretKey, fallbacks: configuration.secretKeyFallbacks, timeout: PasswordResetTokenGenerator.cancelTimeout,
+        timeZone: configuration.timeZone, use: .cancel),
       passwordFormat: configuration.passwords.format, identifierHasher: IdentifierHasher(secretKey: configuration.secretKey), now: now)
     let auditTrail = AuditTrail(store: store, lifetime: configuration.auditLifetime, registry: registry, logger: logger, now: now)
     let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: now)
     let worker = backend.map { backend in
       let sender = MailSender(backend, policy: policy, registry: registry, now: now)
       let links = ResetLinkFactory(
-        format: store.linkFormat, tokenGenerator: context.tokenGenerator, resetURL: configuration.resetURL)
+        format: store.linkFormat, tokenGenerator: context.tokenGenerator, resetURL: configuration.resetURL,
+        cancelTokens: context.cancelTokens, cancelURL: configuration.cancelURL)
       let handler = ResetMailHandler(
         context: context, links: links, composer: configuration.composer, sender: sender, leases: leases, policy: policy)
       return OutboxWorker(outbox: store, leases: leases, handler: handler, sender: sender, policy: policy, logger: logger, now: now)
@@ -56,7 +60,7 @@ public struct PasswordResetKit: Sendable {
     rateLimiter = RequestRateLimiter(
       requests: configuration.requestLimits, links: configuration.linkLimits,
       shared: (store as? any ClientLimitStore).map { RequestRateLimiter.Shared($0, hasher: context.identifierHasher) },
-      trustedProxies: configuration.trustedProxies, metrics: metrics, now: now)
+      metrics: metrics, now: now)
     self.configuration = configuration
   }
 
@@ -69,7 +73,7 @@ public struct PasswordResetKit: Sendable {
   /// - Parameter isReady: Whether the service can answer requests, or `nil` to leave out the routes for health and for `openapi.yaml`.
   public func api(isReady: (@Sendable () async -> Bool)?) -> API {
     API(
-      service: service, languages: configuration.languages, rateLimiter: rateLimiter, allowedOrigins: configuration.allowedOrigins,
-      metrics: metrics, isReady: isReady)
+      service: service, languages: configuration.languages, trustedProxies: configuration.trustedProxies, rateLimiter: rateLimiter,
+      allowedOrigins: configuration.allowedOrigins, metrics: metrics, isReady: isReady)
   }
 }

@@ -64,7 +64,7 @@ private struct PasswordTrial {
     guard try session.rows(of: change).first?.integer(0) == 1 else { return .ineffective }
     // Runs the triggers that otherwise wait for the commit.
     try run("SET CONSTRAINTS ALL IMMEDIATE")
-    let stored = try session.rows(of: Command(users.byID, key)).map { PostgresStore.user($0, users) }
+    let stored = try session.rows(of: Command(users.userOfTrial, key)).map { PostgresStore.user($0, users) }
     guard stored.compactMap(\.self).first(where: { $0.id == user.id })?.password.utf8.elementsEqual(specimen.utf8) == true else { return .altered }
     return try afterResetFault(key)
   }

@@ -29,19 +29,37 @@ extension PostgresStore: AuditStore, AuditReader {
     return try await write(Command(Statement("password_reset_purge_audit", sql), date.milliseconds, limit)).changes
   }
 
+  private static let select = "SELECT id, at, event, user_id, identifier_key, request_id, client_key, detail FROM password_reset.audit"
+
   public func auditRows(_ filter: AuditFilter, limit: Int) async throws(StoreError) -> [AuditRow] {
     let sql = """
-      SELECT id, at, event, user_id, identifier_key, request_id, client_key, detail FROM password_reset.audit
+      \(Self.select)
       WHERE ($1::text IS NULL OR event = $1) AND ($2::text IS NULL OR user_id = $2)
         AND ($3::json IS NULL OR identifier_key IN (SELECT json_array_elements_text($3)))
         AND ($4::text IS NULL OR request_id = $4) AND ($5::bigint IS NULL OR at >= $5)
+        AND ($7::json IS NULL OR client_key IN (SELECT json_array_elements_text($7)))
       ORDER BY at DESC, id DESC LIMIT $6::bigint
       """
     let rows = try await read(
       Command(
         Statement(nil, sql), filter.event?.rawValue, filter.userID?.text, filter.identifierKeys.map(Self.json), filter.requestID,
-        filter.since?.milliseconds, limit))
+        filter.since?.milliseconds, limit, filter.clientKeys.map(Self.json)))
     return rows.map(Self.auditRow).reversed()
+  }
+
+  public func auditRows(after id: Int64, or others: [Int64], limit: Int) async throws(StoreError) -> [AuditRow] {
+    // Each part uses the primary key, which a condition with OR may not.
+    let sql = """
+      SELECT * FROM (
+        (\(Self.select) WHERE id > $1::bigint ORDER BY id LIMIT $3::bigint)
+        UNION ALL (\(Self.select) WHERE id = ANY ($2::bigint[]) AND id <= $1::bigint)
+      ) AS lines ORDER BY id LIMIT $3::bigint
+      """
+    return try await read(Command(Statement(nil, sql), id, others, limit)).map(Self.auditRow)
+  }
+
+  public func lastAuditID() async throws(StoreError) -> Int64 {
+    try await read(Command(Statement(nil, "SELECT max(id) FROM password_reset.audit"))).first?.integer(0) ?? 0
   }
 
   /// Returns a JSON array of keys, which are hexadecimal.

@@ -13,7 +13,7 @@ extension PostgresStore {
 
   /// Returns the users in rows that end with an address, and whether it is verified.
   func joined(_ rows: Rows) -> JoinedUsers {
-    let emailColumn = UserColumn.ofReset.count
+    let emailColumn = UserStatements.cancellationColumn + 1
     return JoinedUsers(
       rows.map { row in
         let address = row.text(emailColumn).map { EmailAddress($0, isVerified: row.isTrue(emailColumn + 1)) }

@@ -30,7 +30,7 @@ extension PostgresStore: UserStore {
     let user = change.user
     var command = try Command(
       users.setPassword, change.newHash, users.keyText(user.id), user.password, user.email, user.lastLogin, now.milliseconds, change.event.rawValue,
-      user.id.text, change.requestID, JobDocument.json(change.jobs), change.clientKey)
+      user.id.text, change.requestID, JobDocument.json(change.jobs), change.clientKey, change.linkTime?.milliseconds)
     if users.mapping.usesAllauth { command.values += Self.addressValues(of: user) }
     let followUp = afterReset(for: user.id, at: now, isMade: { $0[0].count > 0 }) { detail in
       Self.insertion(
@@ -40,7 +40,12 @@ extension PostgresStore: UserStore {
     let rows = try await writeUsers([command] + Self.notification(of: change.jobs), followUp: followUp)[0]
     // A row for each job, or one row with NULL if there are none; no row if nothing was changed.
     guard rows.count > 0 else { return nil }
-    return zip(change.jobs, rows.map { $0.integer(0) }).compactMap { job, id in id.map { job.stored(as: $0) } }
+    return Self.stored(change.jobs, rows)
+  }
+
+  /// Returns the jobs with the ids in the rows.
+  static func stored(_ jobs: [NewJob], _ rows: Rows) -> [Job] {
+    zip(jobs, rows.map { $0.integer(0) }).compactMap { job, id in id.map { job.stored(as: $0) } }
   }
 
   func rows(_ identifier: AccountIdentifier) async throws(StoreError) -> Rows {
@@ -59,6 +64,7 @@ extension PostgresStore: UserStore {
       id: id, username: username, email: email, firstName: row.text(3) ?? "", lastName: row.text(4) ?? "", password: password,
       lastLogin: lastLogin?.clock)
     user.isActive = row.isTrue(7)
+    user.linksCancelledThrough = row.integer(UserStatements.cancellationColumn).flatMap(TokenTime.init(milliseconds:))
     return user
   }
 }

@@ -27,16 +27,16 @@ extension UserSQL {
     "\(key) IN (SELECT user_id FROM \(addressTable) WHERE email = \(parameter)::text AND verified)"
   }
 
-  /// A further condition: the addresses that a token is bound to are as they were read. `$12` is the user's own in
-  /// lowercase, and `$13` all of them as ``AddressSet`` joins them.
+  /// A further condition: the addresses that a token is bound to are as they were read. `$13` is the user's own in
+  /// lowercase, and `$14` all of them as ``AddressSet`` joins them.
   func hasSameAddresses(ofKey parameter: String) -> String {
     guard mapping.usesAllauth else { return "" }
     return """
 
           AND coalesce((SELECT string_agg(email, '|' ORDER BY email) FROM (
             SELECT email::text COLLATE "C" AS email FROM \(addressTable) WHERE user_id = \(keyParameter(parameter))
-            UNION SELECT $12::text COLLATE "C" WHERE $12::text <> ''
-          ) AS addresses), '') = $13::text COLLATE "C"
+            UNION SELECT $13::text COLLATE "C" WHERE $13::text <> ''
+          ) AS addresses), '') = $14::text COLLATE "C"
       """
   }
 }

@@ -39,6 +39,15 @@ struct UserSQL {
     return "\(key) = \(value)" + (mapping.key == .integer ? "" : " AND \(key)::text = \(value)::text COLLATE \"C\"")
   }
 
+  /// The time through which the links of the row's user are cancelled. It reads one row whether or not they are. The collation is
+  /// that of our table, whose index serves.
+  var cancellation: String {
+    let key = "\(table).\(key)::text COLLATE \"default\""
+    return """
+      (SELECT CASE WHEN user_id = \(key) THEN at END FROM password_reset.cancellation WHERE user_id <= \(key) ORDER BY user_id DESC LIMIT 1)
+      """
+  }
+
   /// The condition that a row's key is not one of its kind; there is none for a type that has no other values.
   var hasUnreadableKey: [String] {
     switch mapping.key {

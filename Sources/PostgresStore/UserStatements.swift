@@ -4,7 +4,9 @@ import PasswordReset
 /// The statements on the site's users table.
 struct UserStatements: Sendable {
   let sql: UserSQL
-  let byID, byEmail, byUsername, setPassword, namesake, adjustKeys: Statement
+  let byID, byEmail, byUsername, setPassword, cancelLinks, namesake, adjustKeys: Statement
+  /// Like ``byID``, without our tables, which a database that was never migrated lacks.
+  let userOfTrial: Statement
   /// Changes a password as ``setPassword`` does, without our tables, and returns how many rows it changed.
   let tryPassword: Statement
   /// Selects some users: those with the lowest keys, and those with the highest.
@@ -23,16 +25,20 @@ struct UserStatements: Sendable {
     let table = sql.table
     let zone = quoted(literal: loginZone)
     let list = sql.list(UserColumn.ofReset, zone)
-    let select = "SELECT \(list)\(sql.addressList) FROM \(table)\(sql.addressJoin)"
+    func select(_ cancellation: String) -> String { "SELECT \(list), \(cancellation)\(sql.addressList) FROM \(table)\(sql.addressJoin)" }
+    let selectUsers = select(sql.cancellation)
     let order = "ORDER BY \(sql.keyOrder)\(sql.addressOrder)"
-    byID = Statement("password_reset_user", Self.userOrNearest(select, sql) + (sql.mapping.usesAllauth ? " \(order)" : ""))
-    byEmail = Statement("password_reset_users_by_email", "\(select) WHERE \(sql.hasEmail("$1")) \(order)")
-    byUsername = Statement("password_reset_users_by_name", "\(select) WHERE \(sql.hasUsername("$1")) \(order)")
-    byVerifiedAddress = Statement("password_reset_users_by_verified_address", "\(select) WHERE \(sql.hasVerified("$1")) \(order)")
+    let orderOfAddresses = sql.mapping.usesAllauth ? " \(order)" : ""
+    byID = Statement("password_reset_user", Self.userOrNearest(selectUsers, sql) + orderOfAddresses)
+    userOfTrial = Statement(nil, Self.userOrNearest(select("NULL"), sql) + orderOfAddresses)
+    byEmail = Statement("password_reset_users_by_email", "\(selectUsers) WHERE \(sql.hasEmail("$1")) \(order)")
+    byUsername = Statement("password_reset_users_by_name", "\(selectUsers) WHERE \(sql.hasUsername("$1")) \(order)")
+    byVerifiedAddress = Statement("password_reset_users_by_verified_address", "\(selectUsers) WHERE \(sql.hasVerified("$1")) \(order)")
     row = "SELECT \(sql.list(UserColumn.allCases, "'UTC'")) FROM \(table)"
     setPassword = Statement("password_reset_set_password", Self.setPassword(sql, zone, isAudited: afterReset.isEmpty))
+    cancelLinks = Statement("password_reset_cancel_links", Self.cancelLinks(sql))
     tryPassword = Statement(nil, "WITH changed AS (\(Self.passwordUpdate(sql, zone))) SELECT count(*) FROM changed")
-    let ends = ["ASC", "DESC"].map { direction in "(SELECT \(list) FROM \(table) ORDER BY \(sql.keyOrder) \(direction) LIMIT 5)" }
+    let ends = ["ASC", "DESC"].map { direction in "(SELECT \(list), NULL FROM \(table) ORDER BY \(sql.keyOrder) \(direction) LIMIT 5)" }
     someUsers = Statement(nil, ends.joined(separator: " UNION ALL "))
     namesake = Statement(
       "password_reset_namesake", "SELECT \(sql.key)::text, \(sql.expression(.email, zone)) FROM \(table) WHERE \(sql.hasName("$1"))")
@@ -62,6 +68,9 @@ struct UserStatements: Sendable {
     mapping.key == .integer ? id.integer.map(String.init) : mapping.key.id(id.text).map(mapping.key.stored)
   }
 
+  /// The position of the time through which a user's links are cancelled, after the columns of the user.
+  static let cancellationColumn = UserColumn.ofReset.count
+
   /// Returns the key in the first column of a row, or `nil` if it is not of the table's kind.
   func id(_ row: Row) -> UserID? { row.text(0).flatMap(mapping.key.id(stored:)) }
 
@@ -78,10 +87,12 @@ struct UserStatements: Sendable {
 
   /// Everything that the token is bound to must still be as it was when the token was checked. The collation makes
   /// PostgreSQL compare the texts byte by byte.
-  /// - Parameter more: further conditions, each after `AND`.
-  private static func passwordUpdate(_ sql: UserSQL, _ zone: String, and more: String = "") -> String {
+  /// - Parameters:
+  ///   - source: a FROM clause.
+  ///   - more: further conditions, each after `AND`.
+  private static func passwordUpdate(_ sql: UserSQL, _ zone: String, from source: String = "", and more: String = "") -> String {
     """
-    UPDATE \(sql.table) SET \(sql.column(.password)) = $1::text
+    UPDATE \(sql.table) SET \(sql.column(.password)) = $1::text\(source)
     WHERE \(sql.hasExactKey("$2")) AND \(sql.expression(.password, zone)) = $3::text COLLATE "C"
       AND \(sql.expression(.email, zone)) = $4::text COLLATE "C" AND \(sql.expression(.isActive, zone))
       AND \(sql.loginSecond(zone)) IS NOT DISTINCT FROM $5::timestamp\(more)
@@ -92,20 +103,56 @@ struct UserStatements: Sendable {
   /// - Parameter isAudited: whether the statement records the change. If not, a later one of the transaction does.
   private static func setPassword(_ sql: UserSQL, _ zone: String, isAudited: Bool) -> String {
     """
-    WITH changed AS (
-      \(passwordUpdate(sql, zone, and: sql.hasSameAddresses(ofKey: "$2")))
+    WITH \(lockedCancellation(sql)), changed AS (
+      \(passwordUpdate(sql, zone, from: " FROM password_reset_link", and: isNotCancelled + sql.hasSameAddresses(ofKey: "$2")))
     ), audit AS (
       INSERT INTO password_reset.audit (at, event, user_id, request_id, client_key)
       SELECT $6::bigint, $7::text, $8::text, $9::text, $11::text FROM changed\(isAudited ? "" : " WHERE false")
-    ), jobs AS (
+    ), \(jobs(of: "changed", "$10"))
+    SELECT jobs.id FROM changed LEFT JOIN jobs ON true ORDER BY jobs.id
+    """
+  }
+
+  /// Locks the row with the time through which the user's links are cancelled, and reads that time as it is now, even if another
+  /// transaction has just committed it: a statement otherwise sees only what was committed before it began. If there is no row, it
+  /// adds one that cancels nothing, so that a cancellation waits until this transaction ends.
+  private static func lockedCancellation(_ sql: UserSQL) -> String {
+    """
+    password_reset_link AS (
+      INSERT INTO password_reset.cancellation AS known (user_id, at) VALUES (\(sql.keyParameter("$2"))::text, 0)
+      ON CONFLICT (user_id) DO UPDATE SET at = known.at RETURNING at AS password_reset_cancelled
+    )
+    """
+  }
+
+  /// A further condition: the link was made after the cancelled ones. `$12` is its time, or NULL if no link allows the change.
+  private static let isNotCancelled = "\n  AND ($12::bigint IS NULL OR password_reset_cancelled < $12::bigint)"
+
+  private static func cancelLinks(_ sql: UserSQL) -> String {
+    """
+    WITH cancelled AS (
+      INSERT INTO password_reset.cancellation AS known (user_id, at) VALUES (\(sql.keyParameter("$1"))::text, $2::bigint)
+      ON CONFLICT (user_id) DO UPDATE SET at = greatest(known.at, excluded.at, least(known.at + 1000, excluded.at + 60000)) RETURNING 1
+    ), audit AS (
+      INSERT INTO password_reset.audit (at, event, user_id, request_id, client_key)
+      SELECT $3::bigint, $4::text, $5::text, $6::text, $7::text FROM cancelled
+    ), \(jobs(of: "cancelled", "$8"))
+    SELECT jobs.id FROM cancelled LEFT JOIN jobs ON true ORDER BY jobs.id
+    """
+  }
+
+  /// Adds jobs to the outbox if there is a row in `change`.
+  /// - Parameter parameter: the jobs, as ``JobDocument`` writes them.
+  private static func jobs(of change: String, _ parameter: String) -> String {
+    """
+    jobs AS (
       INSERT INTO password_reset.outbox (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts)
       SELECT kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts
-      FROM changed, ROWS FROM (json_to_recordset($10::json) AS (
+      FROM \(change), ROWS FROM (json_to_recordset(\(parameter)::json) AS (
         kind text, identifier text, user_id text, locale text, request_id text, created_at bigint, due_at bigint, owner text, attempts integer
       )) WITH ORDINALITY AS job (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts, position)
       ORDER BY position RETURNING id
     )
-    SELECT jobs.id FROM changed LEFT JOIN jobs ON true ORDER BY jobs.id
     """
   }
 

@@ -12,7 +12,7 @@ extension SQLiteDatabase {
     guard let mapping = try preflight()?.users else { return }
     do {
       let queue = try DatabaseQueue(path: path, configuration: SQLiteStore.configuration(busyTimeout: Self.trialTimeout, onStatement: nil))
-      let statements = UserStatements(mapping)
+      let statements = UserStatements(mapping, hasOwnTables: false)
       let afterReset = try queue.read { db in try AfterResetStatements(statements, users.afterReset, db) }
       let trial = PasswordTrial(users: statements, afterReset: afterReset, specimen: specimen)
       if let fault = try trial.fault(in: queue) { throw StoreOpenError.unchangeablePassword(mapping, fault) }

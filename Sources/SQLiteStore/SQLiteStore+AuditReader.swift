@@ -13,6 +13,19 @@ extension SQLiteStore: AuditReader {
     }
   }
 
+  public func auditRows(after id: Int64, or others: [Int64], limit: Int) async throws(StoreError) -> [AuditRow] {
+    try await read { db in
+      let sql = """
+        SELECT * FROM password_reset_audit WHERE id > ?1 OR id IN (SELECT value FROM json_each(?2)) ORDER BY id LIMIT ?3
+        """
+      return try Row.fetchAll(db, sql: sql, arguments: [id, "\(others)", limit]).map(Self.auditRow)
+    }
+  }
+
+  public func lastAuditID() async throws(StoreError) -> Int64 {
+    try await read { db in try Int64.fetchOne(db, sql: "SELECT max(id) FROM password_reset_audit") ?? 0 }
+  }
+
   private static func condition(_ filter: AuditFilter) -> (String, StatementArguments) {
     var conditions = ["true"]
     var arguments = StatementArguments()
@@ -23,6 +36,7 @@ extension SQLiteStore: AuditReader {
     if let event = filter.event { add("event = ?", [event.rawValue]) }
     if let userID = filter.userID { add("user_id = ?", [userID.text]) }
     if let keys = filter.identifierKeys { add("identifier_key IN (\(databaseQuestionMarks(count: keys.count)))", StatementArguments(keys)) }
+    if let keys = filter.clientKeys { add("client_key IN (\(databaseQuestionMarks(count: keys.count)))", StatementArguments(keys)) }
     if let requestID = filter.requestID { add("request_id = ?", [requestID]) }
     if let since = filter.since { add("at >= ?", [since.milliseconds]) }
     return (conditions.joined(separator: " AND "), arguments)

@@ -6,8 +6,8 @@ import Text
 // What the store does with django-allauth's table of addresses.
 
 extension SQLiteStore {
-  /// The positions of the address and of whether it is verified, after the columns of the user.
-  private static let emailColumn = CInt(UserColumn.ofReset.count)
+  /// The positions of the address and of whether it is verified, after those of the user.
+  private static let emailColumn = UserStatements.cancellationColumn + 1
   private static let verifiedColumn = emailColumn + 1
 
   func joinedUsers(_ query: UserQuery, _ parameter: RawParameter) async throws(StoreError) -> JoinedUsers {

@@ -26,7 +26,7 @@ extension SQLiteStore: UserStore {
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
     return try await write { [users, afterReset] db in
-      guard try Self.hasSameAddresses(user, users, in: db) else { return nil }
+      guard try Self.hasSameAddresses(user, users, in: db), try !Self.isCancelled(change, users, in: db) else { return nil }
       try db.cachedStatement(sql: users.setPassword).run(
         .text(change.newHash), users.parameter(user.id), .text(user.password), .text(user.email), RawParameter(user.lastLogin))
       guard db.changesCount == 1 else { return nil }
@@ -58,6 +58,7 @@ extension SQLiteStore: UserStore {
       id: id, username: username, email: email, firstName: text(.firstName) ?? "", lastName: text(.lastName) ?? "", password: password,
       lastLogin: time)
     user.isActive = row.isTrue(.isActive)
+    user.linksCancelledThrough = row.integer(UserStatements.cancellationColumn).flatMap(TokenTime.init(milliseconds:))
     return user
   }
 

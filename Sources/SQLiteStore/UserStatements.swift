@@ -13,13 +13,15 @@ struct UserStatements: Sendable {
   /// The index that serves ``usersByEmail``, and the statement that creates it.
   let emailIndex, createEmailIndex: String
 
-  init(_ mapping: UserMapping) {
+  /// - Parameter hasOwnTables: whether the database has our own tables. One that was never migrated lacks them.
+  init(_ mapping: UserMapping, hasOwnTables: Bool = true) {
     self.mapping = mapping
     table = mapping.table.quotedIdentifier
     let key = mapping.quoted(.id)
     let email = mapping.quoted(.email)
     let resetList = mapping.list(UserColumn.ofReset)
-    let select = "SELECT \(resetList)\(mapping.addressList) FROM \(table)\(mapping.addressJoin)"
+    let cancellation = hasOwnTables ? Self.cancellation(of: "CAST(\(table).\(key) AS TEXT)") : "NULL"
+    let select = "SELECT \(resetList), \(cancellation)\(mapping.addressList) FROM \(table)\(mapping.addressJoin)"
     let order = "ORDER BY \(key)\(mapping.addressOrder)"
     // Selects the user with the key, otherwise the one with the next lower key, otherwise the one with the lowest key. Every
     // key searches for and reads one user, so that the time does not reveal which keys exist.
@@ -42,11 +44,17 @@ struct UserStatements: Sendable {
       WHERE \(key) = ?2 AND \(key) = ?2 COLLATE BINARY AND \(mapping.expression(.password)) = ?3 COLLATE BINARY AND \(mapping.expression(.email)) = ?4 COLLATE BINARY
         AND \(loginTime) IS ?5 AND \(mapping.expression(.isActive))
       """
-    let ends = ["ASC", "DESC"].map { [table] direction in "SELECT * FROM (SELECT \(resetList) FROM \(table) ORDER BY \(key) \(direction) LIMIT 5)" }
+    let plainSelect = "SELECT \(resetList), NULL FROM \(table)"
+    let ends = ["ASC", "DESC"].map { direction in "SELECT * FROM (\(plainSelect) ORDER BY \(key) \(direction) LIMIT 5)" }
     someUsers = ends.joined(separator: " UNION ALL ")
     row = "SELECT \(mapping.list(UserColumn.allCases)) FROM \(table)"
     emailIndex = "password_reset_\(mapping.table)_\(mapping.columns[.email] ?? "email")"
     createEmailIndex = "CREATE INDEX IF NOT EXISTS \(emailIndex.quotedIdentifier) ON \(table) (\(email) COLLATE NOCASE)"
+  }
+
+  /// Selects the time through which a user's links are cancelled. It reads one row whether or not they are, as ``userByID`` does.
+  private static func cancellation(of key: String) -> String {
+    "(SELECT iif(user_id = \(key), at, NULL) FROM password_reset_cancellation WHERE user_id <= \(key) ORDER BY user_id DESC LIMIT 1)"
   }
 
   /// Returns the text of a query.
@@ -66,6 +74,12 @@ struct UserStatements: Sendable {
     case .uuid, .uuidDigits, .text: .text(mapping.key.stored(id))
     }
   }
+
+  /// Returns the key of this table as `password_reset_cancellation` has it: as the users table writes it, as text.
+  func keyText(_ id: UserID) -> String { mapping.key == .integer ? id.text : mapping.key.stored(id) }
+
+  /// The position of the time through which a user's links are cancelled, after the columns of the user.
+  static let cancellationColumn = CInt(UserColumn.ofReset.count)
 
   /// Returns the key in a row, or `nil` if the row has none of the table's kind.
   func id(_ row: RawRow) -> UserID? {

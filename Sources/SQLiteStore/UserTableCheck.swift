@@ -21,7 +21,7 @@ enum UserTableCheck {
     let columns = try columns(of: table.name, db)
     let mapping = try UserMapping(table, found: columns, unique: try uniqueColumns(of: table.name, db))
     if table.usesAllauth { try AddressTable.check(self.columns(of: AddressTable.name, db), users: mapping) }
-    let statements = UserStatements(mapping)
+    let statements = UserStatements(mapping, hasOwnTables: false)
     let ofAllauth = table.usesAllauth ? [statements.usersByVerifiedAddress, UserStatements.addresses] : []
     try check([statements.userByID, statements.usersByEmail, statements.usersByUsername, statements.setPassword] + ofAllauth, table.name, db)
     _ = try AfterResetStatements(statements, table.afterReset, db)

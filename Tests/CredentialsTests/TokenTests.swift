@@ -88,7 +88,7 @@ import Testing
       for start in stride(from: change - timeout - 3000, to: change + 7200, by: max(timeout / 7, 601)) {
         let date = Date(timeIntervalSince1970: Double(start))
         let token = generator.makeToken(for: alice, at: date)
-        let life = generator.lifetime(ofTokenMadeAt: date)
+        let life = generator.lifetime(ofTokenFor: alice, madeAt: date)
         #expect(life >= timeout && life <= timeout + 7200)
         for time in [start, start + life / 3, start + life / 2, start + life] {
           let verdict = generator.check(token, for: alice, at: Date(timeIntervalSince1970: Double(time)))
@@ -127,8 +127,8 @@ import Testing
     let token = utc.makeToken(for: alice, at: try date("2026-03-29T01:30:00Z"))
     #expect(berlin.check(token, for: alice, at: try date("2026-03-29T00:31:00Z")) == .valid(expiresAt: try date("2026-03-29T00:59:59Z")))
     #expect(berlin.check(token, for: alice, at: try date("2026-03-29T01:00:01Z")) == .expired)
-    #expect(berlin.lifetime(ofTokenMadeAt: try date("2026-03-29T00:59:59Z")) == 3600)
-    #expect(berlin.lifetime(ofTokenMadeAt: try date("2026-10-25T00:30:00Z")) == 7200)
+    #expect(berlin.lifetime(ofTokenFor: alice, madeAt: try date("2026-03-29T00:59:59Z")) == 3600)
+    #expect(berlin.lifetime(ofTokenFor: alice, madeAt: try date("2026-10-25T00:30:00Z")) == 7200)
   }
 }
 
@@ -162,5 +162,92 @@ import Testing
     #expect(hasher.key(for: "alice@example.com") != hasher.key(for: "alice@example.org"))
     #expect(IdentifierHasher(secretKey: "other").key(for: "alice@example.com") != hasher.key(for: "alice@example.com"))
     #expect(hasher.key(for: "alice@example.com").count == 32)
+    #expect(hasher.key(forClient: 1) == hasher.key(forClient: 1) && hasher.key(forClient: 1) != hasher.key(forClient: 2))
+    #expect(hasher.key(forClient: 0x61) != hasher.key(for: "\0\0\0\0\0\0\0a"))
+    #expect(IdentifierHasher(secretKey: "other").key(forClient: 1) != hasher.key(forClient: 1))
+  }
+}
+
+@Suite struct `The token of a cancel link` {
+  private static let key = "django-insecure-test-key-0123456789"
+  private let reset = PasswordResetTokenGenerator(secretKey: key, timeout: 3600)
+  private let cancel = PasswordResetTokenGenerator(secretKey: key, timeout: PasswordResetTokenGenerator.cancelTimeout, use: .cancel)
+  private let alice = TokenSubject(id: UserID("1"), password: "x", lastLogin: nil, email: "alice@example.com")
+  private let now = Date(timeIntervalSince1970: 1_800_000_000)
+
+  @Test func `cannot reset, and the token of a reset link is no cancel token`() {
+    let token = cancel.makeToken(for: .ofCancelLink(alice.id), at: now)
+    #expect(reset.check(token, for: alice, at: now) == .invalid)
+    #expect(reset.check(token, for: .ofCancelLink(alice.id), at: now) == .invalid)
+    #expect(cancel.check(reset.makeToken(for: .ofCancelLink(alice.id), at: now), for: .ofCancelLink(alice.id), at: now) == .invalid)
+  }
+
+  @Test func `works for seven days and not a second longer`() {
+    let token = cancel.makeToken(for: .ofCancelLink(alice.id), at: now)
+    let end = now.addingTimeInterval(7 * 86400)
+    #expect(cancel.check(token, for: .ofCancelLink(alice.id), at: end) == .valid(expiresAt: end))
+    #expect(cancel.check(token, for: .ofCancelLink(alice.id), at: end.addingTimeInterval(1)) == .expired)
+  }
+
+  @Test func `is another user's under no reading of its digits`() throws {
+    let token = cancel.makeToken(for: .ofCancelLink(UserID("1")), at: now)
+    let seconds = String(try #require(TokenTime(of: token)).seconds)
+    let hash = try #require(token.split(separator: "-").last)
+    for digits in 1..<seconds.count {
+      let (front, rest) = (seconds.prefix(digits), try #require(Int(seconds.dropFirst(digits))))
+      let forged = "\(String(rest, radix: 36))-\(hash)"
+      #expect(cancel.check(forged, for: .ofCancelLink(UserID("1\(front)")), at: now) == .invalid)
+      #expect(cancel.check(forged, for: .ofCancelLink(UserID("1cancel\(front)")), at: now) == .invalid)
+    }
+  }
+
+  @Test func `survives a change of the secret key as a fallback`() {
+    let token = cancel.makeToken(for: .ofCancelLink(alice.id), at: now)
+    let rotated = PasswordResetTokenGenerator(secretKey: "another-key-another-key-another-key", fallbacks: [Self.key], timeout: 60, use: .cancel)
+    #expect(rotated.check(token, for: .ofCancelLink(alice.id), at: now) == .valid(expiresAt: now.addingTimeInterval(60)))
+  }
+}
+
+@Suite struct `A cancellation of links` {
+  private static let key = "django-insecure-test-key-0123456789"
+  private static let zones = [
+    "Europe/Berlin", "America/Chicago", "Australia/Lord_Howe", "Africa/Casablanca", "America/Sao_Paulo", "Antarctica/Troll", "Asia/Tehran", "UTC",
+  ]
+
+  private func subject(_ cancelled: TokenTime? = nil) -> TokenSubject {
+    TokenSubject(id: UserID("1"), password: "x", lastLogin: nil, email: "alice@example.com", cancelledThrough: cancelled)
+  }
+
+  /// Around each hour in which the offset changes from 2022 to 2027, every token from before is dead and the next one works, also in the same second.
+  @Test(arguments: zones, [600, 3600, 259_200])
+  func `ends all tokens from before and none that is made later, also while the clock is changed`(_ name: String, _ timeout: Int) throws {
+    let zone = try #require(TimeZone(identifier: name))
+    let generator = PasswordResetTokenGenerator(secretKey: Self.key, timeout: timeout, timeZone: zone)
+    let offset = { (time: Int) in zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(time))) }
+    let hours = stride(from: 1_640_995_200, to: 1_830_297_600, by: 3600).filter { offset($0) != offset($0 + 3600) }
+    for hour in hours.suffix(4) + [1_782_907_200] {
+      for second in stride(from: hour - 3600, to: hour + 7 * 3600, by: 911) {
+        let cancelTime = Date(timeIntervalSince1970: Double(second) + 0.5)
+        let cancelled = subject(generator.lastTokenTime(until: cancelTime))
+        for age in stride(from: 0, to: min(timeout, 3 * 3600), by: 307) {
+          let token = generator.makeToken(for: subject(), at: Date(timeIntervalSince1970: Double(second - age)))
+          #expect(generator.check(token, for: cancelled, at: cancelTime) == .invalid, "\(name) \(second) \(age)")
+        }
+        let token = generator.makeToken(for: cancelled, at: cancelTime)
+        let life = generator.lifetime(ofTokenFor: cancelled, madeAt: cancelTime)
+        let end = Date(timeIntervalSince1970: Double(second + life))
+        #expect(life > timeout && life <= timeout + 2 * 7201)
+        #expect(generator.check(token, for: cancelled, at: cancelTime) == .valid(expiresAt: end), "\(name) \(second)")
+        #expect(generator.check(token, for: cancelled, at: end) == .valid(expiresAt: end))
+      }
+    }
+  }
+
+  @Test func `is kept by a store as milliseconds, and a damaged time cancels nothing`() {
+    let time = TokenTime(seconds: 821_692_800)
+    #expect(time.milliseconds == 1_800_000_000_000)
+    #expect(TokenTime(milliseconds: time.milliseconds) == time)
+    #expect(TokenTime(milliseconds: 0) == nil && TokenTime(milliseconds: .min) == nil)
+    #expect(TokenTime(milliseconds: .max) != nil && TokenTime(seconds: .max).milliseconds > 0)
   }
 }

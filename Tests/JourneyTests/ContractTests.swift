@@ -119,8 +119,10 @@ private final class Replies: @unchecked Sendable {  // Only one test uses it, an
     ] {
       all.append((request, try await client.send(.post, "/password-reset", body: body)))
     }
+    let cancel = "POST /password-reset/{uidb64}/{token}/cancel"
+    for body in [nil, "{}", "[]"] { all.append((cancel, try await client.send(.post, "/password-reset/MQ/1-2/cancel", body: body))) }
     let huge = String(repeating: " ", count: 20_000)
-    for (operation, path) in [(request, "/password-reset"), (confirm, link)] {
+    for (operation, path) in [(request, "/password-reset"), (confirm, link), (cancel, "\(link)/cancel")] {
       all.append((operation, try await client.send(.post, path, body: huge)))
       all.append((operation, try await client.send(.post, path, body: "{}", contentType: "text/plain")))
     }
@@ -135,7 +137,7 @@ private final class Replies: @unchecked Sendable {  // Only one test uses it, an
     harness.clock.advance(by: -4000)
     all.append((confirm, try await client.setPassword(link, "a-Fine-pass-77")))
     for path in ["/openapi.yaml", "/health/live", "/health/ready"] { all.append(("GET \(path)", try await client.get(path))) }
-    try await collectUnavailable(client, harness, link, [request, check, confirm])
+    try await collectUnavailable(client, harness, link, [request, check, confirm, cancel])
   }
 
   /// Collects the responses to a client that sends too many requests, up to the refusal.
@@ -146,6 +148,7 @@ private final class Replies: @unchecked Sendable {  // Only one test uses it, an
       all.append(("GET /password-reset/{uidb64}/{token}", try await client.get(link)))
     }
     all.append(("POST /password-reset/{uidb64}/{token}", try await client.setPassword(link, "a-Fine-pass-77")))
+    all.append(("POST /password-reset/{uidb64}/{token}/cancel", try await client.send(.post, "\(link)/cancel")))
   }
 
   /// Collects the responses after the tables of the database have disappeared.
@@ -155,6 +158,7 @@ private final class Replies: @unchecked Sendable {  // Only one test uses it, an
     all.append((operations[0], try await client.requestReset(email: "alice@example.com")))
     all.append((operations[1], try await client.get(link)))
     all.append((operations[2], try await client.setPassword(link, "a-Fine-pass-77")))
+    all.append((operations[3], try await client.send(.post, "\(link)/cancel")))
     all.append(("GET /health/ready", try await client.get("/health/ready")))
   }
 }

@@ -31,7 +31,7 @@ import Testing
     var message = templates.compose(
       MailContext(
         kind: .passwordChanged, user: User(id: 1, username: "密码", email: "alice@example.com", password: ""), recipient: "alice@example.com",
-        link: nil, locale: nil, time: Date(), messageKey: "r1.1", date: Date()))
+        link: nil, cancelURL: nil, locale: nil, time: Date(), messageKey: "r1.1", date: Date()))
     #expect(message.messageID == "r1.1@xn--exmple-cua.com")
     message.subject = "Zurücksetzen: 密码 😀"
     message.body = "Grüße, \(String(repeating: "密码", count: 300)) \u{2028} 😀\n"
@@ -136,7 +136,7 @@ import Testing
     let mail = MailContext(
       kind: .passwordChanged, user: User(id: 1, username: "{{site_name}}{{{email}}}", email: "alice@example.com", password: ""),
       recipient: "alice@example.com",
-      link: nil, locale: nil, time: Date(), messageKey: "r1.1", date: Date())
+      link: nil, cancelURL: nil, locale: nil, time: Date(), messageKey: "r1.1", date: Date())
     let composed = templates.compose(mail)
     #expect(composed.body.contains("Hi {{site_name}}{{{email}}},"))
     let headers = try #require(try wire(composed).components(separatedBy: "\r\n\r\n").first).components(separatedBy: "\r\n")

@@ -1,3 +1,4 @@
+import Credentials
 import Foundation
 import PasswordReset
 import TestSupport
@@ -78,6 +79,54 @@ import Testing
     _ = try await stores[0].enqueue(.request(at: now), audit: AuditRecord(.requested))
     await iterator.next()
     #expect(try await stores[1].claim(limit: 10, owner: "me", at: now, leaseEnd: now.addingTimeInterval(60)).count == 1)
+  }
+
+  @Test func `set no password after the other has cancelled the link`() async throws {
+    let link = TokenTime(seconds: 800_000_000)
+    for round in 0..<20 {
+      let id = try #require(try await stores[0].addUser(username: "u\(round)", email: "u\(round)@example.com", password: "x", at: Date()))
+      let user = try #require(try await stores[0].user(id: id))
+      var change = PasswordChange(user: user, newHash: "y", event: .reset, requestID: "r", jobs: [])
+      change.linkTime = link
+      let (stores, first) = (stores, change)
+      async let isSet = stores[0].setPassword(first, at: Date()) != nil
+      _ = try await stores[1].cancelLinks(LinkCancellation(userID: id, through: link, requestID: "r"), at: Date())
+      let password = try await stores[1].user(id: id)?.password
+      #expect(try await isSet == (password == "y"))
+      #expect(try await stores[0].user(id: id)?.password == password)
+    }
+  }
+
+  @Test func `see a cancellation that was committed while the change waited for it`() async throws {
+    let id = try #require(try await stores[0].addUser(username: "a", email: "a@example.com", password: "x", at: Date()))
+    let user = try #require(try await stores[0].user(id: id))
+    let link = TokenTime(seconds: 800_000_000)
+    // The cancellation holds its lock, and a statement that began before the commit sees the state from before it.
+    let session = try PostgresSession(PostgresAddress(url: url))
+    _ = try session.query("BEGIN")
+    _ = try session.rows(
+      of: Command(stores[1].users.cancelLinks, id.text, link.milliseconds, 0, "cancelled", id.text, "r", String?.none, "[]"))
+    var change = PasswordChange(user: user, newHash: "y", event: .reset, requestID: "r", jobs: [])
+    change.linkTime = link
+    let (stores, blocked) = (stores, change)
+    async let jobs = stores[0].setPassword(blocked, at: Date())
+    try await eventually("the wait for the lock") { try PostgresCluster.sql("SELECT count(*) FROM pg_locks WHERE NOT granted", url: url) != "0" }
+    _ = try session.query("COMMIT")
+    #expect(try await jobs == nil)
+    #expect(try await stores[0].user(id: id)?.password == "x")
+  }
+
+  @Test func `show a follower of the audit lines that are committed in another order than their ids`() async throws {
+    var follower = try await AuditFollower(stores[0])
+    let session = try PostgresSession(PostgresAddress(url: url))
+    _ = try session.query("BEGIN")
+    _ = try session.query("INSERT INTO password_reset.audit (at, event, request_id) VALUES (1, 'reset', 'first')")
+    try await stores[1].append([AuditLine(AuditRecord(.requested), requestID: "second", at: Date())])
+    #expect(try await follower.next().map(\.requestID) == ["second"])
+    #expect(try await follower.next().isEmpty)
+    _ = try session.query("COMMIT")
+    #expect(try await follower.next().map(\.requestID) == ["first"])
+    #expect(try await follower.next().isEmpty)
   }
 
   @Test func `need privileges on each table of the schema`() throws {

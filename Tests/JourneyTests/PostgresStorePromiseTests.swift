@@ -13,7 +13,9 @@ import Testing
     try store.migrate()
   }
 
-  @Test(arguments: userStorePromises) func `keeps the users`(_ promise: StorePromise) async throws { try await promise.check(store) }
+  @Test(arguments: userStorePromises + cancellationPromises) func `keeps the users`(_ promise: StorePromise) async throws {
+    try await promise.check(store)
+  }
 
   @Test(arguments: userDirectoryPromises) func `serves the commands for users`(_ promise: StorePromise) async throws {
     try await promise.check(store)
@@ -49,7 +51,8 @@ import Testing
     #expect(try PostgresDatabase(PostgresAddress(url: url), users: usersWithOddKeys).inspect(isThorough: true).damagedUsers == 3)
   }
 
-  @Test(arguments: OtherUserTable.all, userStorePromises) func `keeps the users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {
+  @Test(arguments: OtherUserTable.all, userStorePromises + cancellationPromises)
+  func `keeps the users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {
     try await promise.check(store(table))
   }
 

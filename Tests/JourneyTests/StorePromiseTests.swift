@@ -16,7 +16,9 @@ import Testing
     try store.migrate()
   }
 
-  @Test(arguments: userStorePromises) func `keeps the users`(_ promise: StorePromise) async throws { try await promise.check(store) }
+  @Test(arguments: userStorePromises + cancellationPromises) func `keeps the users`(_ promise: StorePromise) async throws {
+    try await promise.check(store)
+  }
 
   @Test(arguments: userDirectoryPromises) func `serves the commands for users`(_ promise: StorePromise) async throws {
     try await promise.check(store)
@@ -74,7 +76,8 @@ func checkPagesWithOddKeys(_ store: any Store) async throws {
     try await checkPagesWithOddKeys(store)
   }
 
-  @Test(arguments: OtherUserTable.all, userStorePromises) func `keeps the users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {
+  @Test(arguments: OtherUserTable.all, userStorePromises + cancellationPromises)
+  func `keeps the users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {
     try await promise.check(store(table))
   }
 

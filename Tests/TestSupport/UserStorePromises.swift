@@ -76,7 +76,10 @@ public let userStorePromises: [StorePromise] = [
   },
 ]
 
-func passwordChange(of user: User, to hash: String) -> PasswordChange {
+/// - Parameter link: the time of the link that allows the change.
+func passwordChange(of user: User, to hash: String, link: TokenTime? = nil) -> PasswordChange {
   let notice = NewJob(.changedNotice(userID: user.id, recipient: user.email), locale: nil, requestID: "r", createdAt: start, due: start)
-  return PasswordChange(user: user, newHash: hash, event: .reset, requestID: "r", jobs: [notice])
+  var change = PasswordChange(user: user, newHash: hash, event: .reset, requestID: "r", jobs: [notice])
+  change.linkTime = link
+  return change
 }

@@ -82,8 +82,9 @@ enum Checks {
       let message = "PASSWORD_RESET_TIMEOUT is longer than a day."
       findings.append(Finding(.longTimeout, message, hint: "Shorten it: a valid link in an old email is a risk."))
     }
-    if links.resetURL.isLocal, [.smtp, .sendmail].contains(mail.backend) {
-      let message = "RESET_URL leads to this machine, which people who read the email cannot reach."
+    let urls: [(SettingName, ResetURL?)] = [(.resetURL, links.resetURL), (.cancelURL, links.cancelURL)]
+    for (name, url) in urls where url?.isLocal == true && [.smtp, .sendmail].contains(mail.backend) {
+      let message = "\(name.rawValue) leads to this machine, which people who read the email cannot reach."
       findings.append(Finding(.localLink, message, hint: "Set it to the page of your frontend."))
     }
     return findings

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Credentials
 import Foundation
+import HTTPAPI
 import PasswordReset
 
 struct AuditCommand: AsyncParsableCommand {
@@ -9,10 +10,13 @@ struct AuditCommand: AsyncParsableCommand {
     discussion: """
       Prints the latest events, with the newest last. The audit trail does not contain the addresses and user names that people typed, only keyed \
       hashes of them. --identifier searches for such a hash: it needs SECRET_KEY, and SECRET_KEY_FALLBACKS for events from before a change of the \
-      key. Events are kept for AUDIT_DAYS. Works on the database that DATABASE_URL names. The service may be running.
+      key. CLIENT is the keyed hash of the client's network, an IPv4 address or the /64 of an IPv6 address: events of one client have the same. \
+      --client-address searches for it and needs the keys as well. Events are kept for AUDIT_DAYS. Works on the database that DATABASE_URL names. The service may be running.
 
         password-reset audit --identifier alice@example.com --since 24h
         password-reset audit --event mail_failed --json
+        password-reset audit --client-address 203.0.113.7 --since 1h
+        password-reset audit --follow --json | logger -t password-reset-audit
       """)
 
   /// A number of events that always fits into memory.
@@ -26,6 +30,12 @@ struct AuditCommand: AsyncParsableCommand {
 
   @Option(help: ArgumentHelp("Show only events for this typed address or user name, even if no such user exists.", valueName: "text"))
   var identifier: String?
+
+  @Option(help: ArgumentHelp("Show only events of the client with this key, as the CLIENT column shows it.", valueName: "key"))
+  var client: String?
+
+  @Option(help: ArgumentHelp("Show only events of the client with this IP address.", valueName: "address"))
+  var clientAddress: String?
 
   @Option(help: ArgumentHelp("Show only the request with this X-Request-Id.", valueName: "id"))
   var requestID: String?
@@ -42,31 +52,51 @@ struct AuditCommand: AsyncParsableCommand {
   @Flag(help: "Print one JSON object per line.")
   var json = false
 
+  @Flag(help: "Then print new events as they are recorded, until interrupted.")
+  var follow = false
+
   func validate() throws {
+    if client != nil, clientAddress != nil { throw ValidationError("Use either --client or --client-address.") }
+    if let clientAddress, IPAddress(clientAddress) == nil { throw ValidationError("--client-address must be an IP address, such as 203.0.113.7.") }
     if !Self.limits.contains(limit) { throw ValidationError("--limit must be from \(Self.limits.lowerBound) to \(Self.limits.upperBound).") }
   }
 
   func run() async throws {
     try await CommandError.withExitCodes {
       let store = try openStore(createIfMissing: false)
-      var filter = AuditFilter()
-      (filter.event, filter.requestID, filter.since) = (event?.event, requestID, since)
-      if let user { filter.userID = try await store.existing(user).id }
-      if let identifier {
-        let tokens = try TokenSettings(environment: ProcessInfo.processInfo.environment)
-        filter.identifierKeys = ([tokens.secretKey] + tokens.secretKeyFallbacks).map { IdentifierHasher(secretKey: $0).key(for: identifier) }
-      }
-      let table = Table(20, 12, 8, 32)
-      if !json { print(table.row("TIME", "EVENT", "USER", "IDENTIFIER", padded("REQUEST", 32) + " DETAIL")) }
-      for row in try await store.auditRows(filter, limit: limit) {
-        print(
-          json
-            ? try Output.jsonLine(Document(row))
-            : table.row(
-              row.at.ISO8601Format(), row.event, row.userID?.text ?? "-", row.identifierKey ?? "-",
-              row.requestID + (row.detail.map { " " + $0 } ?? "")))
+      let filter = try await filter(store)
+      if !json { print(Self.table.row("TIME", "EVENT", "USER", "IDENTIFIER", "CLIENT", padded("REQUEST", 32) + " DETAIL")) }
+      if follow {
+        try await AuditPrinter(store: store, filter: filter, line: line).run(limit: limit)
+      } else {
+        for row in try await store.auditRows(filter, limit: limit) { print(try line(row)) }
       }
     }
+  }
+
+  private func filter(_ store: any Store) async throws -> AuditFilter {
+    var filter = AuditFilter()
+    (filter.event, filter.requestID, filter.since) = (event?.event, requestID, since)
+    if let user { filter.userID = try await store.existing(user).id }
+    if let identifier { filter.identifierKeys = try Self.hashers().map { $0.key(for: identifier) } }
+    if let client { filter.clientKeys = [client] }
+    if let address = clientAddress.flatMap({ IPAddress($0) }) { filter.clientKeys = try Self.hashers().map { $0.key(forClient: address.network) } }
+    return filter
+  }
+
+  private static func hashers() throws -> [IdentifierHasher] {
+    let tokens = try TokenSettings(environment: ProcessInfo.processInfo.environment)
+    return ([tokens.secretKey] + tokens.secretKeyFallbacks).map { IdentifierHasher(secretKey: $0) }
+  }
+
+  private static let table = Table(20, 12, 8, 32, 32)
+
+  private func line(_ row: AuditRow) throws -> String {
+    json
+      ? try Output.jsonLine(Document(row))
+      : Self.table.row(
+        row.at.ISO8601Format(), row.event, row.userID?.text ?? "-", row.identifierKey ?? "-", row.clientKey ?? "-",
+        row.requestID + (row.detail.map { " " + $0 } ?? ""))
   }
 
   private struct Document: Encodable {
@@ -75,12 +105,13 @@ struct AuditCommand: AsyncParsableCommand {
     var event: String
     var userID: UserID?
     var identifierKey: String?
+    var clientKey: String?
     var requestID: String
     var detail: JSONValue?
 
     init(_ row: AuditRow) {
       (id, at, event) = (row.id, row.at, row.event)
-      (userID, identifierKey, requestID) = (row.userID, row.identifierKey, row.requestID)
+      (userID, identifierKey, clientKey, requestID) = (row.userID, row.identifierKey, row.clientKey, row.requestID)
       detail = row.detail.map(JSONValue.init(json:))
     }
   }

@@ -30,8 +30,8 @@ struct MailPreviewCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "preview", abstract: "Show an email as a sample user would receive it.",
     discussion: """
-      Uses the settings that change the content of emails: SITE_NAME, DEFAULT_FROM_EMAIL, RESET_URL, LANGUAGE_CODE, EMAIL_TEMPLATES_DIR, \
-      EMAIL_EXTRA_CONTEXT, PASSWORD_RESET_TIMEOUT and TIME_ZONE. Needs no other settings, and sends nothing.
+      Uses the settings that change the content of emails: SITE_NAME, DEFAULT_FROM_EMAIL, RESET_URL, CANCEL_URL, LANGUAGE_CODE, \
+      EMAIL_TEMPLATES_DIR, EMAIL_EXTRA_CONTEXT, PASSWORD_RESET_TIMEOUT and TIME_ZONE. Needs no other settings, and sends nothing.
 
         password-reset mail preview --language de
         password-reset mail preview password_changed --html changed.html
@@ -56,7 +56,9 @@ struct MailPreviewCommand: AsyncParsableCommand {
           message: "There is no language \(language). Choose one of \(languages.all.map(\.tag).joined(separator: ", ")).",
           code: CommandError.usage)
       }
-      let message = templates.compose(.sample(mail.kind, locale: language, resetURL: links.resetURL, lifetime: links.timeout, at: Date()))
+      let message = templates.compose(
+        .sample(
+          mail.kind, locale: language, resetURL: links.resetURL, cancelURL: links.cancelURL, lifetime: links.timeout, at: Date()))
       guard let html else {
         print("From: \(message.sender)\nTo: \(message.recipient)\nSubject: \(message.subject)\n\n\(message.body)", terminator: "")
         return

@@ -166,6 +166,34 @@ struct UsersLinkCommand: AsyncParsableCommand {
   }
 }
 
+struct UsersCancelLinksCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "cancel-links",
+    abstract: "Cancel all reset links of a user.",
+    discussion: """
+      Reset links that were made until now stop working in this service, those of `users link` included: use it if someone else may have a link. \
+      The password and the sessions stay as they are. The user can ask for a new link at once. A Django site that checks links itself still accepts \
+      them: set a new password to end them there as well. The audit trail records the cancellation.
+      """
+  )
+
+  @Argument(help: "The user name, email address or id.")
+  var user: String
+
+  func run() async throws {
+    try await CommandError.withExitCodes {
+      let tokens = try TokenSettings(environment: ProcessInfo.processInfo.environment)
+      let links = try LinkSettings(environment: ProcessInfo.processInfo.environment)
+      let store = try openStore()
+      guard let id = try await store.existing(user).id else { throw CommandError.noUser }
+      let now = Date()
+      let through = tokens.generator(for: links).lastTokenTime(until: now)
+      _ = try await store.cancelLinks(LinkCancellation(userID: id, through: through, requestID: "users cancel-links"), at: now)
+      print("Cancelled the reset links of user \(id).")
+    }
+  }
+}
+
 /// Reads passwords from the terminal or from standard input.
 private enum PasswordInput {
   /// Bytes; far more than the password rules allow.

@@ -12,7 +12,8 @@ struct UsersCommand: CommandGroup {
       """,
     subcommands: [
       UsersAddCommand.self, UsersListCommand.self, UsersShowCommand.self, UsersSetPasswordCommand.self, UsersCheckPasswordCommand.self,
-      UsersActivateCommand.self, UsersDeactivateCommand.self, UsersLinkCommand.self, UsersImportCommand.self, UsersExportCommand.self,
+      UsersActivateCommand.self, UsersDeactivateCommand.self, UsersLinkCommand.self, UsersCancelLinksCommand.self, UsersImportCommand.self,
+      UsersExportCommand.self,
     ])
 }
 

@@ -1,10 +1,12 @@
 import Foundation
 import PasswordReset
 
-/// The link in a reset email: where it leads and how long it is valid.
+/// The links in emails: where they lead, and how long a reset link is valid.
 struct LinkSettings: SettingsGroup, Sendable {
   let resetURL: ResetURL
-  /// How many seconds a link is valid.
+  /// The page on which a user cancels all reset links, or `nil` if the emails have no link to one.
+  let cancelURL: ResetURL?
+  /// How many seconds a reset link is valid.
   let timeout: Int
   /// Django dates tokens by the local time in this time zone. Emails show times in it.
   let timeZone: TimeZone
@@ -19,10 +21,21 @@ struct LinkSettings: SettingsGroup, Sendable {
       if let fault = ResetURL.fault(in: text) { throw Self.invalid(fault) }
       return ResetURL(text) ?? ownURL
     }
-    if !resetURL.isProtected {
+    cancelURL = Self.cancelURL(from: &reader)
+    let urls: [(SettingName, ResetURL?)] = [(.resetURL, resetURL), (.cancelURL, cancelURL)]
+    for (name, url) in urls where url?.isProtected == false {
       let message = "must begin with https:// unless it leads to this machine, because tokens must not be sent unencrypted."
-      reader.addError(.resetURL, message, kind: .unprotectedLink)
+      reader.addError(name, message, kind: .unprotectedLink)
     }
+  }
+
+  private static func cancelURL(from reader: inout SettingsReader) -> ResetURL? {
+    guard let text = reader.optionalString(.cancelURL) else { return nil }
+    if let fault = ResetURL.fault(in: text) {
+      let invalid = invalid(fault)
+      reader.addError(.cancelURL, invalid.message, hint: invalid.hint)
+    }
+    return ResetURL(text)
   }
 
   private static func invalid(_ fault: ResetURL.Fault) -> SettingsReader.Invalid {

@@ -23,6 +23,7 @@ enum SettingName: String, CaseIterable {
   case timeZone = "TIME_ZONE"
   case useTZ = "USE_TZ"
   case resetURL = "RESET_URL"
+  case cancelURL = "CANCEL_URL"
   case siteName = "SITE_NAME"
   case languageCode = "LANGUAGE_CODE"
   case defaultFromEmail = "DEFAULT_FROM_EMAIL"
@@ -108,7 +109,8 @@ enum SettingName: String, CaseIterable {
     case .rateLimitMails: "1/m,5/h"
     case .logLevel: "info"
     case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .databasePassword, .secretKey,
-      .secretKeyFallbacks, .resetURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile, .emailHeloName,
+      .secretKeyFallbacks, .resetURL, .cancelURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile,
+      .emailHeloName,
       .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir, .emailExtraContext, .passwordHasherOptions,
       .passwordHasherConcurrency, .passwordFormatOptions, .authPasswordValidators, .logFormat:
       nil
@@ -137,7 +139,8 @@ enum SettingName: String, CaseIterable {
   /// The prefixes of the service's variables. An unknown name with such a prefix is an error, because a misspelled
   /// setting would otherwise have no effect and no one would notice.
   private static let prefixes = [
-    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "PASSWORD_FORMAT", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CORS_",
+    "EMAIL_", "PASSWORD_RESET_", "PASSWORD_HASHER", "PASSWORD_FORMAT", "AUTH_PASSWORD_", "RATE_LIMIT_", "SECRET_KEY", "RESET_URL", "CANCEL_URL",
+    "CORS_",
     "TRUSTED_PROXIES",
     "HTTP_SSL_", "AUDIT_DAYS", "AFTER_RESET",
   ]

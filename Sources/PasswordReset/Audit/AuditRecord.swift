@@ -13,12 +13,14 @@ public enum AuditEvent: String, Sendable, CaseIterable {
   case mailed
   /// An email became a dead letter.
   case mailFailed = "mail_failed"
-  /// A client opened or used a link that cannot set a password.
+  /// A client opened or used a link that cannot do what the client wants.
   case linkInvalid = "link_invalid"
   /// A client opened or used a link that is genuine but too old.
   case linkExpired = "link_expired"
   /// The user set a new password.
   case reset
+  /// The user or an operator cancelled all reset links of the user.
+  case cancelled
   /// An operator set a new password with a command.
   case setByStaff = "set_by_staff"
   /// An operator printed a link with a command.

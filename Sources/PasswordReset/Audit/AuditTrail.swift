@@ -1,3 +1,4 @@
+public import Credentials
 public import Foundation
 public import Logging
 public import Prometheus
@@ -28,6 +29,9 @@ public protocol AuditStore: Sendable {
 
   /// Deletes up to `limit` lines that are older than `date`, and returns how many it deleted.
   func purgeAudit(before date: Date, limit: Int) async throws(StoreError) -> Int
+
+  /// Deletes up to `limit` cancellations of links that were made before `time`, and returns how many it deleted.
+  func purgeCancellations(before time: TokenTime, limit: Int) async throws(StoreError) -> Int
 }
 
 /// Writes audit records together once a second, so that a request does not wait for the disk, and deletes old lines.
@@ -104,11 +108,13 @@ public final class AuditTrail: Service {
     }
   }
 
-  /// Deletes old lines in batches.
+  /// Deletes old lines and cancellations in batches.
   private func purge() async {
     let end = now().addingTimeInterval(-lifetime)
     do {
       while try await store.purgeAudit(before: end, limit: Self.purgeBatch) == Self.purgeBatch, !Task.isShuttingDownGracefully {}
+      let time = LinkCancellation.oldest(at: now())
+      while try await store.purgeCancellations(before: time, limit: Self.purgeBatch) == Self.purgeBatch, !Task.isShuttingDownGracefully {}
     } catch {
       logger.error("Cannot delete old lines of the audit", metadata: ["reason": "\(error)"])
     }

@@ -16,6 +16,8 @@ public struct EmailMessage: Sendable, Equatable {
   public var language = "en"
   /// The reset link that the email contains, or `nil` if it contains none.
   public var resetURL: String?
+  /// The cancel link that the email contains, or `nil` if it contains none.
+  public var cancelURL: String?
   /// The message id without angle brackets. It is the same for all attempts of one email, so that a receiver can drop a
   /// duplicate.
   public var messageID: String

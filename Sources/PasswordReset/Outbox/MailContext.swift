@@ -42,6 +42,8 @@ public struct MailContext: Sendable {
   public var recipient: String
   /// The reset link, or `nil` in an email without a link.
   public var link: Link?
+  /// The address of the page on which the user cancels all reset links, or `nil` if there is none.
+  public var cancelURL: String?
   /// The language tag that the client asked for.
   public var locale: String?
   /// When the reset was requested or the password was changed.
@@ -54,13 +56,17 @@ public struct MailContext: Sendable {
 
 extension MailContext {
   /// Returns the facts of an example email with a link that does not work, to preview and check templates.
-  public static func sample(_ kind: Kind, locale: String?, resetURL: ResetURL, lifetime: Int, at now: Date) -> MailContext {
+  /// - Parameter cancelURL: The page on which a user cancels all reset links, or `nil` for an email without such a link.
+  public static func sample(
+    _ kind: Kind, locale: String?, resetURL: ResetURL, cancelURL: ResetURL? = nil, lifetime: Int, at now: Date
+  ) -> MailContext {
     let user = User(id: UserID(1), username: "alice", email: "alice@example.com", firstName: "Alice", lastName: "Example", password: "")
     let token = "d8ary8-578199d4e42f291f0f3bce532651119e"
     return MailContext(
       kind: kind, user: user, recipient: user.email,
-      link: kind == .passwordReset ? Link(uid: UIDB64.encode(user.id), token: token, to: resetURL, lifetime: lifetime) : nil, locale: locale,
-      time: now, messageKey: "sample.1", date: now)
+      link: kind == .passwordReset ? Link(uid: UIDB64.encode(user.id), token: token, to: resetURL, lifetime: lifetime) : nil,
+      cancelURL: cancelURL?.link(uid: UIDB64.encode(user.id), token: "d8ary8-0f3a6c5d7e9b8a1c2d4f6e8a0b1c3d5e"), locale: locale, time: now,
+      messageKey: "sample.1", date: now)
   }
 }
 

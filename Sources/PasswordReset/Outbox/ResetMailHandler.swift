@@ -112,8 +112,9 @@ public struct ResetMailHandler: Sendable {
     let date = context.now()
     // Emails of one request differ by the user; a reset email and a notice never share a request id.
     return MailContext(
-      kind: kind, user: user, recipient: recipient, link: kind == .passwordReset ? links.makeLink(for: user, at: date) : nil, locale: job.locale,
-      time: job.createdAt, messageKey: "\(job.requestID).\(user.id)", date: date)
+      kind: kind, user: user, recipient: recipient, link: kind == .passwordReset ? links.makeLink(for: user, at: date) : nil,
+      cancelURL: links.makeCancelURL(for: user, at: date), locale: job.locale, time: job.createdAt, messageKey: "\(job.requestID).\(user.id)",
+      date: date)
   }
 
   private func isUnchanged(_ user: User, since start: Date) async -> Bool {

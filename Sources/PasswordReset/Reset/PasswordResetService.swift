@@ -16,7 +16,7 @@ public enum PasswordResetError: Error, Sendable, Equatable {
   case unavailable(reason: String)
 }
 
-/// Implements the three operations of a password reset: request an email, check a link, set a password.
+/// Implements the operations of a password reset: request an email, check a link, set a password, cancel links.
 public struct PasswordResetService: Sendable {
   private let context: ResetContext
   private let auditTrail: AuditTrail
@@ -49,10 +49,10 @@ public struct PasswordResetService: Sendable {
   ///
   /// It reads nothing about users, so it cannot reveal whether an account exists: the worker finds out after the response.
   /// - Parameter locale: The language tag of the email.
-  public func requestReset(_ form: PasswordResetForm, locale: String, requestID: String) async throws(PasswordResetError) {
+  public func requestReset(_ form: PasswordResetForm, locale: String, origin: RequestOrigin) async throws(PasswordResetError) {
     let identifier = try validated { () throws(FormErrors) in try form.clean(hasUsernames: context.users.hasUsernames) }
-    let job = leases.makeJob(.resetRequest(identifier), locale: locale, requestID: requestID)
-    let audit = AuditRecord(.requested, identifierKey: context.identifierHasher.key(for: identifier))
+    let job = leases.makeJob(.resetRequest(identifier), locale: locale, requestID: origin.requestID)
+    let audit = AuditRecord(.requested, identifierKey: context.identifierHasher.key(for: identifier), clientKey: clientKey(of: origin))
     do {
       leases.start(job, try await context.outbox.enqueue(job, audit: audit))
     } catch {
@@ -63,8 +63,8 @@ public struct PasswordResetService: Sendable {
 
   /// Returns whether the link can set a password. It changes nothing, so a mail scanner that opens the link does not
   /// use it up.
-  public func checkLink(uidb64: String, token: String, requestID: String) async throws(PasswordResetError) -> LinkStatus {
-    try await verifyLink(uidb64: uidb64, token: token, requestID: requestID).status
+  public func checkLink(uidb64: String, token: String, origin: RequestOrigin) async throws(PasswordResetError) -> LinkStatus {
+    try await verifyLink(uidb64: uidb64, token: token, origin).status
   }
 
   /// Sets the password in the form if the link is good.
@@ -72,22 +72,50 @@ public struct PasswordResetService: Sendable {
   /// The order is link, fields, hash, swap. So an invalid link costs no hashing, a refused password does not use up the
   /// link, and the database decides which one of several concurrent calls with the same link succeeds.
   /// - Parameter locale: The language tag of the notice.
-  public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, locale: String, requestID: String)
+  public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, locale: String, origin: RequestOrigin)
     async throws(PasswordResetError)
   {
-    let (user, status) = try await verifyLink(uidb64: uidb64, token: token, requestID: requestID)
+    let (user, status) = try await verifyLink(uidb64: uidb64, token: token, origin)
     guard case .valid = status, let user else { throw status == .expired ? .expiredLink : .invalidLink }
     let password = try validated { () throws(FormErrors) in try form.clean(for: user.attributes, validators: passwords.validators) }
     let newHash = try await hash(password, replacing: user.password)
     let notice =
       sendsNotice && !user.email.isEmpty
-      ? [leases.makeJob(.changedNotice(userID: user.id, recipient: user.email), locale: locale, requestID: requestID)] : []
-    let change = PasswordChange(user: user, newHash: newHash, event: .reset, requestID: requestID, jobs: notice)
+      ? [leases.makeJob(.changedNotice(userID: user.id, recipient: user.email), locale: locale, requestID: origin.requestID)] : []
+    var change = PasswordChange(user: user, newHash: newHash, event: .reset, requestID: origin.requestID, jobs: notice)
+    (change.linkTime, change.clientKey) = (TokenTime(of: token), clientKey(of: origin))
     guard let jobs = try await swap(change) else {
-      auditTrail.record(AuditRecord(.linkInvalid, userID: user.id), requestID: requestID)
+      record(.linkInvalid, user.id, origin)
       throw .invalidLink
     }
     for (new, job) in zip(notice, jobs) { leases.start(new, job) }
+  }
+
+  /// Makes all reset links of a user dead that were made until now, if the link is that user's cancel link or a valid reset link.
+  ///
+  /// The caller learns nothing: it returns in the same way for any other link.
+  public func cancelLinks(uidb64: String, token: String, origin: RequestOrigin) async throws(PasswordResetError) {
+    let (id, user) = try await findUser(uidb64)
+    let now = context.now()
+    // Check both, so that the time does not depend on the kind of the link.
+    let ofCancelLink = context.cancelTokens.check(token, for: .ofCancelLink(id ?? Self.decoy.id), at: now)
+    let ofResetLink = context.tokenGenerator.check(token, for: user?.tokenSubject ?? decoySubject(), at: now)
+    var through = context.tokenGenerator.lastTokenTime(until: now)
+    switch (id, ofCancelLink, ofResetLink) {
+    case (let id?, .valid, _):
+      try await cancel(id, through, origin)
+    case (let id?, _, .valid) where user?.isActive == true:
+      // The clock of the process that made the link may be ahead.
+      if let time = TokenTime(of: token) { through = max(through, time) }
+      try await cancel(id, through, origin)
+    default:
+      record(.linkInvalid, id, origin)
+    }
+  }
+
+  private func cancel(_ id: UserID, _ through: TokenTime, _ origin: RequestOrigin) async throws(PasswordResetError) {
+    let cancellation = LinkCancellation(userID: id, through: through, requestID: origin.requestID, clientKey: clientKey(of: origin))
+    do { _ = try await context.users.cancelLinks(cancellation, at: context.now()) } catch { throw PasswordResetError(error) }
   }
 
   /// The user whose token is checked when the user does not exist. Its values have typical lengths.
@@ -102,12 +130,8 @@ public struct PasswordResetService: Sendable {
     return decoy.tokenSubject
   }
 
-  private func verifyLink(uidb64: String, token: String, requestID: String) async throws(PasswordResetError) -> (User?, status: LinkStatus) {
-    var user: User?
-    let id = context.users.linkFormat.decode(uidb64).flatMap { context.users.userID($0.text) }
-    if let id {
-      do { user = try await context.users.user(id: id) } catch { throw PasswordResetError(error) }
-    }
+  private func verifyLink(uidb64: String, token: String, _ origin: RequestOrigin) async throws(PasswordResetError) -> (User?, status: LinkStatus) {
+    let (id, user) = try await findUser(uidb64)
     // The decoy's token is checked so that an unknown user takes as long as a wrong token.
     let verdict = context.tokenGenerator.check(token, for: user?.tokenSubject ?? decoySubject(), at: context.now())
     let status: LinkStatus =
@@ -116,12 +140,24 @@ public struct PasswordResetService: Sendable {
       case .expired where user?.isActive == true: .expired
       default: .invalid
       }
-    // The id from the link is audited whether or not the user exists, so that the audit does not reveal which ids are
-    // real.
-    if status == .invalid { auditTrail.record(AuditRecord(.linkInvalid, userID: id), requestID: requestID) }
-    if status == .expired { auditTrail.record(AuditRecord(.linkExpired, userID: id), requestID: requestID) }
+    if status == .invalid { record(.linkInvalid, id, origin) }
+    if status == .expired { record(.linkExpired, id, origin) }
     return (user, status)
   }
+
+  /// Returns the key in a link, if it is one, and the user with it, if there is one.
+  private func findUser(_ uidb64: String) async throws(PasswordResetError) -> (UserID?, User?) {
+    guard let id = context.users.linkFormat.decode(uidb64).flatMap({ context.users.userID($0.text) }) else { return (nil, nil) }
+    do { return (id, try await context.users.user(id: id)) } catch { throw PasswordResetError(error) }
+  }
+
+  /// Audits what was done with a link. The key in the link is audited whether or not the user exists, so that the audit does not
+  /// reveal which keys are real.
+  private func record(_ event: AuditEvent, _ id: UserID?, _ origin: RequestOrigin) {
+    auditTrail.record(AuditRecord(event, userID: id, clientKey: clientKey(of: origin)), requestID: origin.requestID)
+  }
+
+  private func clientKey(of origin: RequestOrigin) -> String? { origin.clientNetwork.map(context.identifierHasher.key(forClient:)) }
 
   private func hash(_ password: String, replacing current: String) async throws(PasswordResetError) -> String {
     do {

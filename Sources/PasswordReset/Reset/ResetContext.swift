@@ -9,6 +9,8 @@ public struct ResetContext: Sendable {
   public var outbox: any OutboxStore
   /// Makes and checks the tokens in links.
   public var tokenGenerator: PasswordResetTokenGenerator
+  /// Makes and checks the tokens in cancel links.
+  public var cancelTokens: PasswordResetTokenGenerator
   /// How the users table writes a password hash.
   public var passwordFormat: PasswordFormat
   /// Makes the keys of addresses and user names.
@@ -18,12 +20,13 @@ public struct ResetContext: Sendable {
 
   /// Creates a context from its parts.
   public init(
-    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator, passwordFormat: PasswordFormat,
-    identifierHasher: IdentifierHasher, now: @escaping @Sendable () -> Date
+    users: any UserStore, outbox: any OutboxStore, tokenGenerator: PasswordResetTokenGenerator,
+    cancelTokens: PasswordResetTokenGenerator, passwordFormat: PasswordFormat, identifierHasher: IdentifierHasher, now: @escaping @Sendable () -> Date
   ) {
     self.users = users
     self.outbox = outbox
     self.tokenGenerator = tokenGenerator
+    self.cancelTokens = cancelTokens
     self.passwordFormat = passwordFormat
     self.identifierHasher = identifierHasher
     self.now = now

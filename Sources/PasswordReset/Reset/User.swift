@@ -21,6 +21,8 @@ public struct User: Sendable, Equatable {
   public var isActive = true
   /// The user's rows in django-allauth's table of addresses, or `nil` if the service does not read that table.
   public var addresses: [EmailAddress]?
+  /// The last cancelled second: a link with this time or an earlier one is dead. `nil` if no links were cancelled.
+  public var linksCancelledThrough: TokenTime?
 
   /// Creates an active user from stored values.
   public init(
@@ -40,7 +42,8 @@ public struct User: Sendable, Equatable {
 
   /// The state that a token of this user is bound to.
   public var tokenSubject: TokenSubject {
-    TokenSubject(id: id, password: password, lastLogin: lastLogin, email: email, addresses: addressSet)
+    TokenSubject(
+      id: id, password: password, lastLogin: lastLogin, email: email, addresses: addressSet, cancelledThrough: linksCancelledThrough)
   }
 
   var attributes: UserAttributes { UserAttributes(username: username, firstName: firstName, lastName: lastName, email: email) }
@@ -73,13 +76,23 @@ public protocol UserStore: Sendable {
   /// not there is one.
   func user(id: UserID) async throws(StoreError) -> User?
 
-  /// Sets a password if the user's row and ``User/addressSet`` are still as they were read. Otherwise it changes nothing
-  /// and returns `nil`.
+  /// Sets a password if the user's row and ``User/addressSet`` are still as they were read, and the link is not cancelled.
+  /// Otherwise it changes nothing and returns `nil`.
   ///
   /// The database decides the race: of any number of calls for one state of a user, one succeeds. The audit record and
   /// the jobs are committed with the change, or not at all.
   /// - Returns: the change's jobs, as they were added to the outbox.
   func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]?
+
+  /// Makes links of a user dead, together with the audit record and the jobs. It reads and changes no user.
+  ///
+  /// The database decides the race with ``setPassword(_:at:)``: when this has returned, no dead link sets a password. A later
+  /// cancellation stays in force if an earlier one is committed after it.
+  ///
+  /// A link that was made after a cancellation in the same second has a time after it. So another cancellation in that second moves
+  /// the time on by a second, up to a minute in total, because links with times far ahead would live too long.
+  /// - Returns: the cancellation's jobs, as they were added to the outbox.
+  func cancelLinks(_ cancellation: LinkCancellation, at now: Date) async throws(StoreError) -> [Job]
 }
 
 /// A new password for a user, and what is committed with it.
@@ -90,6 +103,8 @@ public struct PasswordChange: Sendable {
   public var newHash: String
   /// The event that the audit records.
   public var event: AuditEvent
+  /// The time of the link that allows the change, or `nil` if no link does.
+  public var linkTime: TokenTime?
   /// The `X-Request-Id` of the request that causes the change.
   public var requestID: String
   /// The keyed hash of the client's network, for the audit.

@@ -37,6 +37,8 @@ class Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.partition("?")[0].rstrip("/") == "/reset" or self.path.startswith("/reset/"):
             self.path = "/index.html"
+        elif self.path.startswith("/cancel") and not self.path.endswith(".js"):
+            self.path = "/cancel.html"
         super().do_GET()
 
     def log_message(self, format: str, *arguments: object) -> None:
@@ -118,7 +120,9 @@ def frontend(
 
 
 def test_the_guide_has_every_file_of_the_page() -> None:
-    assert set(files_of(GUIDE)) == {"index.html", "reset.css", "password-reset.js", "forms.jsx", "reset.jsx"}
+    assert set(files_of(GUIDE)) == {
+        "index.html", "reset.css", "password-reset.js", "forms.jsx", "reset.jsx", "cancel.html", "cancel.js"
+    }
 
 
 def test_a_person_requests_an_email_and_sets_a_password(frontend: Frontend, database: Path) -> None:
@@ -221,3 +225,23 @@ def test_a_throttled_person_sees_the_wait_and_no_old_message(frontend: Frontend)
     frontend.page.reload()
     expect(frontend.status).to_contain_text("second")
     expect(frontend.page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+@pytest.mark.parametrize("separator", ["#", "/"])
+def test_opening_the_page_cancels_nothing_and_its_button_does(frontend: Frontend, separator: str) -> None:
+    link = link_for(frontend.user)
+    frontend.page.goto(f"{frontend.url}/cancel{separator}{link.uid}/{link.token}")
+    button = frontend.page.get_by_role("button", name="Cancel all links")
+    expect(button).to_be_visible()
+    assert frontend.page.url == f"{frontend.url}/cancel"
+    assert frontend.service.check_link(link).body["validlink"]
+    button.click()
+    expect(frontend.status).to_contain_text("have stopped working")
+    expect(button).to_be_hidden()
+    assert not frontend.service.check_link(link).body["validlink"]
+
+
+def test_an_incomplete_cancel_link_is_reported(frontend: Frontend) -> None:
+    frontend.page.goto(f"{frontend.url}/cancel#MQ")
+    expect(frontend.status).to_contain_text("This link is incomplete.")
+    expect(frontend.page.get_by_role("button")).to_be_hidden()

@@ -28,6 +28,7 @@ refused: validation_error password_too_short 8
 set: Your password has been set. You may go ahead and log in now.
 refused: invalid_link
 used: invalid_link
+cancelled: If this link is valid, all password reset links that were sent to you before now have stopped working.
 """
 # A wheel with Kotlin's compiler, its plugin for serialization, and the libraries of both.
 KOTLIN = "kotlin-jupyter-kernel==0.19.0.944"

@@ -131,6 +131,10 @@ class Service:
         self.passwords.update(value for value in body.values() if isinstance(value, str) and is_telling(value))
         return self._call("POST", self._path(link), body)
 
+    def cancel_links(self, link: Link, *, accept_language: str | None = None) -> Reply:
+        """Cancels all links of a user, by a request without a body."""
+        return self._call("POST", self._path(link) + "/cancel", None, {"Accept-Language": accept_language} if accept_language else {})
+
     def _path(self, link: Link) -> str:
         return f"/password-reset/{quote(link.uid)}/{quote(link.token)}"
 

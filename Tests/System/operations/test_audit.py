@@ -2,9 +2,12 @@
 
 import json
 import re
+import signal
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +18,13 @@ from django_site import LateTokenGenerator, add_user, link_for
 from outbox import audited, dead_letters, connected, pending
 from processes import wait_until
 from scripted_server import scripted, settings
-from service import BASE_ENVIRONMENT, Link, command, run_command, run_program, serving
+from postgres import Cluster
+from service import BASE_ENVIRONMENT, BINARY, Link, command, environment_of, run_command, run_program, serving
 
 NEW = "battery-staple-92-new"
 EVENTS = {
     "requested", "no_account", "suppressed", "mailed", "mail_failed", "link_invalid", "link_expired", "reset", "set_by_staff", "link_printed",
+    "cancelled",
 }  # fmt: skip
 
 
@@ -95,6 +100,7 @@ def story(module_database: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         assert command(database, "users", "link", "bob").returncode == 0
         piped = command(database, "users", "set-password", "bob", "--password-stdin", stdin="another-good-one-93", **hasher)
         assert piped.returncode == 0, piped.stderr
+        assert "Cancelled the reset links" in run_command(database, "users", "cancel-links", "bob")
         wait_until(lambda: audited(database, "link_expired"), "the check of the old link to be recorded")
         wait_until(lambda: pending(database) == 0, "the outbox to be empty")
     yield Story(database, requests)
@@ -157,7 +163,7 @@ def test_an_address_is_also_found_with_a_former_key(story: Story) -> None:
 
 def test_a_user_is_found_by_name(story: Story) -> None:
     found = events(story.database, "--user", "bob")
-    assert sorted(found) == ["link_printed", "mail_failed", "mail_failed", "set_by_staff"]
+    assert sorted(found) == ["cancelled", "link_printed", "mail_failed", "mail_failed", "set_by_staff"]
     assert {"reset", "mailed", "link_expired"} <= set(events(story.database, "--user", "alice"))
     assert command(story.database, "audit", "--user", "mallory").returncode in (0, 67)
 
@@ -166,6 +172,20 @@ def test_filters_narrow_each_other(story: Story) -> None:
     both = events(story.database, "--identifier", "alice@example.com", "--event", "requested", "--limit", "1")
     assert both == ["requested"]
     assert events(story.database, "--user", "bob", "--event", "reset") == []
+
+
+def test_a_client_is_found_by_its_key_and_by_its_address(story: Story) -> None:
+    of_client = ["requested", "requested", "requested", "requested", "link_invalid", "link_expired", "reset"]
+    found = audit(story.database, "--client-address", "127.0.0.1")
+    assert sorted(line.event for line in found) == sorted(of_client)
+    (key,) = {json.loads(line.text)["client_key"] for line in found}
+    assert re.fullmatch("[0-9a-f]{32}", key)
+    assert audit(story.database, "--client", key) == found
+    assert audit(story.database, "--client-address", "::ffff:127.0.0.1") == found
+    assert audit(story.database, "--client-address", "127.0.0.2") == audit(story.database, "--client", "0" * 32) == []
+    assert key in run_command(story.database, "audit")
+    # No hash of an address without the key leads there.
+    assert audit(story.database, "--client-address", "127.0.0.1", SECRET_KEY="another-key-of-the-same-site-9876543210") == []
 
 
 def test_the_table_has_no_address(story: Story) -> None:
@@ -183,7 +203,7 @@ def test_the_table_has_no_address(story: Story) -> None:
 
 def test_the_audit_can_be_printed_as_a_table(story: Story) -> None:
     heading, *lines = run_command(story.database, "audit", "--limit", "1000").splitlines()
-    assert heading.split() == ["TIME", "EVENT", "USER", "IDENTIFIER", "REQUEST", "DETAIL"]
+    assert heading.split() == ["TIME", "EVENT", "USER", "IDENTIFIER", "CLIENT", "REQUEST", "DETAIL"]
     assert [line.split()[1] for line in lines] == events(story.database, "--limit", "1000")
     assert story.requests["reset"] in "\n".join(lines)
 
@@ -237,6 +257,8 @@ def test_since_takes_a_day_or_a_time(aged: Path) -> None:
         ["--limit", "0"],
         ["--limit", "100001"],
         ["--limit", "all"],
+        ["--client-address", "203.0.113"],
+        ["--client-address", "203.0.113.7", "--client", "0"],
     ],
     ids=" ".join,
 )
@@ -277,7 +299,7 @@ def test_a_line_cannot_control_the_terminal_and_may_come_from_another_release(tm
     run_command(database, "migrate")
     insert(database, (0, "pigeon_sent", 7, "\x1b[31mred"))
     _, line = run_command(database, "audit").splitlines()
-    assert line.split() == ["1970-01-01T00:00:00Z", "pigeon_sent", "7", "-", "\ufffd[31mred"]
+    assert line.split() == ["1970-01-01T00:00:00Z", "pigeon_sent", "7", "-", "-", "\ufffd[31mred"]
     row = json.loads(run_command(database, "audit", "--json"))
     assert (row["at"], row["event"], row["user_id"], row["request_id"]) == ("1970-01-01T00:00:00Z", "pigeon_sent", 7, "\x1b[31mred")
 
@@ -311,3 +333,123 @@ def test_old_lines_are_deleted_and_recent_ones_stay(tmp_path: Path) -> None:
     with serving(database, tmp_path, AUDIT_DAYS="1"):
         wait_until(lambda: "old" not in left(), "the old lines to be deleted")
         assert left()["young"] == 1200
+
+
+
+@dataclass(frozen=True)
+class Follower:
+    """A running `audit --follow` and the lines that it has printed."""
+
+    process: subprocess.Popen[str]
+    lines: list[str]
+
+    @property
+    def requests(self) -> list[str]:
+        return [json.loads(line)["request_id"] for line in list(self.lines)]
+
+    def wait_for(self, *requests: str) -> None:
+        wait_until(lambda: len(self.lines) >= len(requests), f"{len(requests)} lines")
+        assert self.requests == list(requests)
+
+
+@contextmanager
+def following(database: Path, *arguments: str, **settings: str) -> Iterator[Follower]:
+    """Follows the audit until the end of the block."""
+    environment = environment_of(database, **settings)
+    process = subprocess.Popen(
+        [BINARY, "audit", "--follow", "--json", *arguments],
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    follower = Follower(process, [])
+
+    def read(output: Iterator[str]) -> None:
+        for line in output:
+            follower.lines.append(line.rstrip("\n"))
+
+    reader = threading.Thread(target=read, args=[process.stdout])
+    reader.start()
+    try:
+        yield follower
+    finally:
+        process.kill()
+        reader.join()
+        process.wait()
+        process.stdout.close()
+        assert process.stderr
+        process.stderr.close()
+
+
+def recent(request: str, event: str = "reset") -> tuple[int, str, int | None, str]:
+    return (milliseconds_ago(seconds=0), event, None, request)
+
+
+def test_following_shows_each_new_event_once(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    run_command(database, "migrate")
+    insert(database, *[recent(f"old{number}") for number in range(5)])
+    with following(database, "--limit", "2") as follower:
+        follower.wait_for("old3", "old4")
+        for number in range(3):
+            insert(database, recent(f"new{number}"))
+            follower.wait_for("old3", "old4", *[f"new{index}" for index in range(number + 1)])
+        # Another process adds many at once.
+        insert(database, *[recent(f"many{number}") for number in range(2500)])
+        wait_until(lambda: len(follower.lines) >= 2505, "all lines")
+        assert follower.requests[5:] == [f"many{number}" for number in range(2500)]
+        # A batch that is read later shows that no line came twice.
+        insert(database, recent("last"))
+        wait_until(lambda: follower.requests[-1] == "last", "the last line")
+        assert len(follower.lines) == 2506
+
+
+def test_following_shows_what_the_filters_select(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    with serving(database, tmp_path) as service, following(database, "--client-address", "127.0.0.1") as follower:
+        insert(database, recent("of no client"))
+        first = service.request_reset(email="stranger@example.com").request_id
+        follower.wait_for(first)
+        second = service.check_link(Link("MQ", "1-2")).request_id
+        follower.wait_for(first, second)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_following_ends_with_a_signal_without_a_message(number: signal.Signals, tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    run_command(database, "migrate")
+    insert(database, recent("r"))
+    with following(database) as follower:
+        follower.wait_for("r")
+        follower.process.send_signal(number)
+        assert follower.process.wait(timeout=60) == 0
+        assert follower.process.stderr and follower.process.stderr.read() == ""
+        assert follower.requests == ["r"]
+
+
+def test_following_ends_when_its_reader_goes_away(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    run_command(database, "migrate")
+    insert(database, recent("r"))
+    done = subprocess.run(
+        f"'{BINARY}' audit --follow --json | head -n 1", shell=True, env=environment_of(database), capture_output=True, timeout=60
+    )
+    assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
+
+
+def test_following_survives_an_outage_of_the_database(tmp_path: Path, cluster: Cluster) -> None:
+    database = cluster.new_database()
+    settings = {"DATABASE_URL": database.socket_url}
+    run_command(tmp_path, "migrate", **settings)
+
+    def add(request: str) -> None:
+        database.execute(f"INSERT INTO password_reset.audit (at, event, request_id) VALUES (0, 'reset', '{request}')")
+
+    add("before")
+    with following(tmp_path, **settings) as follower:
+        follower.wait_for("before")
+        cluster.stop()
+        assert follower.process.stderr
+        assert "Cannot read the audit" in follower.process.stderr.readline()
+        cluster.start()
+        add("after")
+        follower.wait_for("before", "after")

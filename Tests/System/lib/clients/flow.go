@@ -79,4 +79,7 @@ func main() {
 	must(err)
 	check(!state.Validlink && *state.Code == client.INVALID_LINK)
 	fmt.Println("used:", *state.Code)
+	cancelled, _, err := api.CancelResetLinks(background, uid, token).Execute()
+	must(err)
+	fmt.Println("cancelled:", cancelled.Detail)
 }

@@ -48,4 +48,5 @@ fun main(arguments: Array<String>) {
     val used = json.decodeFromString<LinkState>(call(path, 200))
     check(!used.validlink && used.code == LinkCode.invalid_link)
     println("used: ${used.code!!.value}")
+    println("cancelled: ${json.decodeFromString<Cancelled>(call("$path/cancel", 200, "{}")).detail}")
 }

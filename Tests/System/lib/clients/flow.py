@@ -38,3 +38,4 @@ except ApiException as error:
 state = api.check_reset_link(uid, token)
 assert not state.validlink
 print("used:", state.code.value)
+print("cancelled:", api.cancel_reset_links(uid, token).detail)

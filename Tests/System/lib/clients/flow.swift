@@ -50,5 +50,6 @@ func check(_ condition: Bool) throws {
     let used = try await ResetAPI.checkResetLink(uidb64: uid, token: token)
     try check(!used.validlink && used.code == .invalidLink)
     print("used:", used.code?.rawValue ?? "")
+    print("cancelled:", try await ResetAPI.cancelResetLinks(uidb64: uid, token: token).detail)
   }
 }

@@ -48,6 +48,7 @@ async function run(): Promise<void> {
   const used = await api.checkResetLink({ uidb64, token });
   check(!used.validlink && used.code === LinkCode.InvalidLink);
   console.log("used:", used.code);
+  console.log("cancelled:", (await api.cancelResetLinks({ uidb64, token })).detail);
 }
 
 run().catch((error) => {

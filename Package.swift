@@ -30,7 +30,7 @@ let package = Package(
   products: [
     .executable(name: "password-reset", targets: ["App"]),
     // For Swift applications that use Hummingbird; Examples/HummingbirdSite is one.
-    .library(name: "PasswordResetKit", targets: ["PasswordResetKit", "PasswordReset", "Mail", "SQLiteStore"]),
+    .library(name: "PasswordResetKit", targets: ["PasswordResetKit", "PasswordReset", "Mail", "SQLiteStore", "Webhooks"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -109,6 +109,15 @@ let package = Package(
       resources: [.embedInCode("Templates/email.html"), .embedInCode("Templates/email.txt")],
       swiftSettings: strict
     ),
+    .target(name: "OutgoingHTTP", dependencies: ["CCurl", "Concurrency", "Text"], swiftSettings: strict),
+    .target(
+      name: "Webhooks",
+      dependencies: [
+        "Credentials", "OutgoingHTTP", "PasswordReset", "Text",
+        .product(name: "Crypto", package: "swift-crypto"),
+      ],
+      swiftSettings: strict
+    ),
     .target(
       name: "ConnectionGuards",
       dependencies: [
@@ -154,7 +163,7 @@ let package = Package(
       name: "App",
       dependencies: [
         "CCSV", "CCurl", "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "PasswordResetKit",
-        "PostgresStore", "Prometheus", "SQLiteStore", "Text",
+        "PostgresStore", "Prometheus", "SQLiteStore", "Text", "Webhooks",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -210,8 +219,8 @@ let package = Package(
     .testTarget(
       name: "JourneyTests",
       dependencies: [
-        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "PostgresStore", "Prometheus", "SQLiteStore",
-        "TestSupport", "Text",
+        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "OutgoingHTTP", "PasswordReset", "PostgresStore", "Prometheus",
+        "SQLiteStore", "TestSupport", "Text", "Webhooks",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

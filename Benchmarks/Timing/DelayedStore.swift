@@ -45,8 +45,8 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
     try await store.cancelLinks(cancellation, at: now)
   }
 
-  func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
-    try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
+  func claim(_ channel: JobChannel, limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+    try await store.claim(channel, limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
   }
 
   func extendLeases(of ids: [Int64], owner: String, to leaseEnd: Date) async throws(StoreError) -> Set<Int64> {
@@ -55,21 +55,21 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
 
   func release(_ ids: [Int64], owner: String) async throws(StoreError) { try await store.release(ids, owner: owner) }
 
-  func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool {
-    try await store.finish(job, owner: owner, outcome, at: now)
+  func finish(_ job: Job, owner: String, _ outcome: JobOutcome, adding jobs: [NewJob], at now: Date) async throws(StoreError) -> Bool {
+    try await store.finish(job, owner: owner, outcome, adding: jobs, at: now)
   }
 
   func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
     try await store.purgeDeadLetters(before: date, limit: limit)
   }
 
-  func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
-    try await store.correctTimes(at: now, leaseEnd: leaseEnd, longestWait: longestWait)
+  func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+    try await store.correctTimes(channel, at: now, leaseEnd: leaseEnd, longestWait: longestWait)
   }
 
-  func lastRetry() async throws(StoreError) -> Date? { try await store.lastRetry() }
+  func lastRetry(_ channel: JobChannel) async throws(StoreError) -> Date? { try await store.lastRetry(channel) }
 
-  func nextDue(owner: String) async throws(StoreError) -> Date? { try await store.nextDue(owner: owner) }
+  func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date? { try await store.nextDue(channel, owner: owner) }
 
   func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }
 

@@ -15,6 +15,8 @@ struct ApplicationDependencies: Sendable {
   var now: @Sendable () -> Date = { Date() }
   /// Replaces the configured email backend.
   var mailBackend: (any MailBackend)?
+  /// Replaces the client for the webhook's receiver.
+  var webhookBackend: (any WebhookBackend)?
   /// Replaces the configured password hasher.
   var hasher: (any PasswordHasher)?
   var outboxPolicy = OutboxPolicy()
@@ -117,6 +119,9 @@ extension Settings {
     kit.notifiesOfChange = mail.notifiesOfChange
     kit.outbox = dependencies.outboxPolicy
     kit.outbox.setLimits(of: mail)
+    kit.webhookEvents = webhook.events
+    kit.webhookBackend =
+      dependencies.webhookBackend ?? webhook.makeClient(connections: OutboxPolicy.webhookConnections, now: dependencies.now)
     kit.passwords = passwords.policy(hasher: dependencies.hasher)
     kit.hashingSlots = passwords.concurrency
     kit.auditLifetime = TimeInterval(auditDays) * 86400

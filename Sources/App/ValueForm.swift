@@ -70,7 +70,7 @@ enum ValueForm: Equatable {
 
 extension SettingName {
   /// Whether the value can be any text, so that quotation marks and white space around it may be intended.
-  fileprivate var isFreeText: Bool { isSecret || self == .siteName }
+  fileprivate var isFreeText: Bool { isSecret && self != .webhookSecret || self == .siteName }
 
   fileprivate var isHost: Bool { [.httpHost, .adminHost, .emailHost].contains(self) }
 

@@ -1,4 +1,6 @@
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <string.h>
 
 // Swift cannot call variadic functions: one wrapper for each kind of argument.
 
@@ -24,6 +26,28 @@ static inline CURLcode curl_set_header_function(CURL *handle, curl_write_callbac
 
 static inline CURLcode curl_set_progress_function(CURL *handle, curl_xferinfo_callback function) {
   return curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, function);
+}
+
+static inline CURLcode curl_set_write_function(CURL *handle, curl_write_callback function) {
+  return curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, function);
+}
+
+static inline CURLcode curl_set_socket_function(CURL *handle, curl_opensocket_callback function) {
+  return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, function);
+}
+
+// Copies the IPv4 or IPv6 address of a socket address, and returns its length in bytes, or 0 for another family. libcurl declares
+// `addr` shorter than the address in it.
+static inline int curl_copy_address(const struct curl_sockaddr *address, void *bytes) {
+  if (address->family == AF_INET) {
+    memcpy(bytes, &((const struct sockaddr_in *)&address->addr)->sin_addr, 4);
+    return 4;
+  }
+  if (address->family == AF_INET6) {
+    memcpy(bytes, &((const struct sockaddr_in6 *)&address->addr)->sin6_addr, 16);
+    return 16;
+  }
+  return 0;
 }
 
 // The socket of the connection that is kept open; CURL_SOCKET_BAD if there is none.

@@ -3,6 +3,7 @@ public import Foundation
 import HTTPTypes
 import Hummingbird
 public import PasswordReset
+import Text
 
 /// The routes that share a limit. The names are labels of a metric.
 enum RateLimitClass: String, CaseIterable { case requests, links }

@@ -2,6 +2,7 @@ public import Hummingbird
 import Logging
 import NIOCore
 import PasswordReset
+import Text
 
 /// The context of one request: its ID, its logger, and the address of its connection.
 public struct ResetRequestContext: RequestContext {

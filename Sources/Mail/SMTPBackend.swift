@@ -5,35 +5,24 @@ import Synchronization
 
 /// Sends emails by SMTP with libcurl.
 ///
-/// Each connection has its own thread, because a libcurl handle blocks its thread and must not be shared. When there
-/// has been nothing to send for a minute, the thread ends and the connection closes. No thread pool is used, because a
-/// pool keeps its threads.
+/// Each connection has its own thread, because a libcurl handle blocks its thread and must not be shared.
 public final class SMTPBackend: MailBackend {
-  /// The seconds after which an idle connection closes, well below the five minutes after which servers close it
-  /// (RFC 5321 section 4.5.3.2.7).
-  private static let idleLimit = 60
-
-  private struct State {
-    var queue: [PendingTransfer] = []
-    var connections = 0
-    var idle = 0
-    var isStopping = false
-  }
-
-  private typealias PendingTransfer = (transfer: SMTPTransfer, done: CheckedContinuation<Result<Void, MailError>, Never>)
-
   private let settings: SMTPSettings
   private let maximumConnections: Int
-  private let mechanism = SMTPMechanism.Memory()
-  private let state = Mutex(State())
-  /// Is signaled once for each job in the queue.
-  private let pendingSignal = DispatchSemaphore(value: 0)
+  private let threads: ConnectionThreads<SMTPTransfer, Result<Void, MailError>>
 
   /// Creates a backend. It connects when there is an email to send.
+  ///
+  /// A connection closes after a minute without an email, well below the five minutes after which servers close it (RFC 5321 section 4.5.3.2.7).
   /// - Parameter connections: The highest number of connections at once.
   public init(_ settings: SMTPSettings, connections: Int = 1) {
     self.settings = settings
     maximumConnections = connections
+    let mechanism = SMTPMechanism.Memory()
+    threads = ConnectionThreads(limit: connections) {
+      let connection = SMTPConnection(settings, mechanism: mechanism)
+      return { connection.perform($0) }
+    }
   }
 
   /// More emails than connections, so that a connection finds its next email composed and encoded.
@@ -42,10 +31,11 @@ public final class SMTPBackend: MailBackend {
   public func send(_ message: EmailMessage) async throws(MailError) {
     let transfer = SMTPTransfer(try MIMEEncoder.encode(message, as: .wire), token: try settings.token())
     let result = await withTaskCancellationHandler {
-      await withCheckedContinuation { enqueue((transfer, $0)) }
+      await threads.run(transfer)
     } onCancel: {
       transfer.cancel()
     }
+    guard let result else { throw .unavailable(reason: "the service is stopping") }
     try result.get()
   }
 
@@ -61,57 +51,7 @@ public final class SMTPBackend: MailBackend {
     try result.get()
   }
 
-  public func stop() {
-    let jobs = state.withLock { state in
-      state.isStopping = true
-      defer { state.queue = [] }
-      return state.queue
-    }
-    for job in jobs { refuse(job) }
-  }
-
-  private func refuse(_ job: PendingTransfer) { job.done.resume(returning: .failure(.unavailable(reason: "the service is stopping"))) }
-
-  private func enqueue(_ job: PendingTransfer) {
-    let needsConnection = state.withLock { state -> Bool? in
-      guard !state.isStopping else { return nil }
-      state.queue.append(job)
-      guard state.idle < state.queue.count, state.connections < maximumConnections else { return false }
-      state.connections += 1
-      return true
-    }
-    guard let needsConnection else { return refuse(job) }
-    pendingSignal.signal()
-    // The wait for the network must not block a dispatch thread, which the database needs.
-    if needsConnection {
-      Thread.detachNewThread {
-        lowerThreadPriority()
-        self.work()
-      }
-    }
-  }
-
-  private func work() {
-    let connection = SMTPConnection(settings, mechanism: mechanism)
-    while let job = nextTransfer() { job.done.resume(returning: connection.perform(job.transfer)) }
-  }
-
-  /// Returns the next job, or `nil` if there is none for ``idleLimit`` seconds.
-  private func nextTransfer() -> PendingTransfer? {
-    state.withLock { $0.idle += 1 }
-    while true {
-      let isSignaled = pendingSignal.wait(timeout: .now() + .seconds(Self.idleLimit)) == .success
-      let job = state.withLock { state -> PendingTransfer?? in
-        // Wait again after a signal for a job that stop() removed, and after a timeout if a job has just been added.
-        guard isSignaled != state.queue.isEmpty else { return .none }
-        state.idle -= 1
-        if isSignaled { return state.queue.removeFirst() }
-        state.connections -= 1
-        return .some(nil)
-      }
-      if let job { return job }
-    }
-  }
+  public func stop() { threads.stop() }
 }
 
 /// A message that libcurl is sending or about to send.

@@ -30,6 +30,10 @@ extension PasswordResetKit {
     public var notifiesOfChange = true
     /// How emails are sent and retried.
     public var outbox = OutboxPolicy()
+    /// `WEBHOOK_URL` and `WEBHOOK_SECRET`: sends the webhooks, or `nil` if no receiver is configured.
+    public var webhookBackend: (any WebhookBackend)?
+    /// `WEBHOOK_EVENTS`: the events that are reported by webhooks.
+    public var webhookEvents: Set<WebhookEvent> = []
     /// `PASSWORD_HASHER`, `PASSWORD_FORMAT` and `AUTH_PASSWORD_VALIDATORS`: Django's defaults.
     public var passwords = PasswordPolicy(hashers: PasswordHashers(), validators: defaultPasswordValidators())
     /// `PASSWORD_HASHER_CONCURRENCY`: how many passwords are hashed at once.

@@ -1,5 +1,6 @@
 import Concurrency
 import Credentials
+import Foundation
 public import HTTPAPI
 public import Hummingbird
 public import Logging
@@ -13,7 +14,8 @@ public import ServiceLifecycle
 public struct PasswordResetKit: Sendable {
   /// The operations, without HTTP.
   public let service: PasswordResetService
-  /// The services that must run while the application runs: they write the audit and, if there is an email backend, send the emails.
+  /// The services that must run while the application runs: they write the audit and, if there is an email backend, send the emails
+  /// and webhooks.
   public let services: [any Service]
   /// The metrics of the HTTP interface.
   public let metrics: HTTPMetrics
@@ -24,7 +26,7 @@ public struct PasswordResetKit: Sendable {
   /// - Parameters:
   ///   - store: The users, the outbox and the audit. Its tables must be up to date. If it is also a ``ClientLimitStore``, it counts the
   ///     requests of each client for all instances together.
-  ///   - backend: Sends the emails, or `nil` if another process on the same database sends them.
+  ///   - backend: Sends the emails, or `nil` if another process on the same database sends them and the webhooks.
   public init(_ configuration: Configuration, store: any AuditStore & OutboxStore & UserStore, backend: (any MailBackend)?, logger: Logger) {
     let now = configuration.now
     let registry = configuration.registry
@@ -39,23 +41,36 @@ public struct PasswordResetKit: Sendable {
         timeZone: configuration.timeZone, use: .cancel),
       passwordFormat: configuration.passwords.format, identifierHasher: IdentifierHasher(secretKey: configuration.secretKey), now: now)
     let auditTrail = AuditTrail(store: store, lifetime: configuration.auditLifetime, registry: registry, logger: logger, now: now)
-    let leases = LeaseKeeper(outbox: store, duration: policy.lease, now: now)
-    let worker = backend.map { backend in
+    let leases = LeaseKeeper(.email, outbox: store, duration: policy.lease, now: now)
+    let webhookLeases = LeaseKeeper(.webhook, outbox: store, duration: policy.lease, now: now)
+    let webhooks = WebhookReports(configuration.webhookEvents, leases: webhookLeases)
+    let executor = BackgroundExecutor(threads: ProcessInfo.processInfo.activeProcessorCount)
+    let mailWorker = backend.map { backend in
       let sender = MailSender(backend, policy: policy, registry: registry, now: now)
       let links = ResetLinkFactory(
         format: store.linkFormat, tokenGenerator: context.tokenGenerator, resetURL: configuration.resetURL,
         cancelTokens: context.cancelTokens, cancelURL: configuration.cancelURL)
       let handler = ResetMailHandler(
         context: context, links: links, composer: configuration.composer, sender: sender, leases: leases, policy: policy)
-      return OutboxWorker(outbox: store, leases: leases, handler: handler, sender: sender, policy: policy, logger: logger, now: now)
+      return OutboxWorker(
+        outbox: store, leases: leases, handler: handler, sender: sender, reports: webhooks, policy: policy, executor: executor, logger: logger,
+        now: now)
+    }
+    // It also runs without a receiver: jobs may wait that were added when there was one.
+    let webhookWorker = backend.map { _ in
+      let policy = policy.forWebhooks
+      let sender = WebhookSender(configuration.webhookBackend, policy: policy, registry: registry, now: now)
+      let handler = WebhookHandler(sender: sender, leases: webhookLeases, policy: policy, now: now)
+      return OutboxWorker(
+        outbox: store, leases: webhookLeases, handler: handler, sender: sender, policy: policy, executor: executor, logger: logger, now: now)
     }
     let slots = configuration.hashingSlots
     service = PasswordResetService(
       context: context, auditTrail: auditTrail, passwords: configuration.passwords,
-      hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry), leases: leases,
+      hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry), leases: leases, webhooks: webhooks,
       sendsNotice: configuration.notifiesOfChange, registry: registry)
     // They stop in the opposite order: the worker still has to write to the audit.
-    services = [auditTrail] + (worker.map { [$0] } ?? [])
+    services = [auditTrail] + [webhookWorker, mailWorker].compactMap(\.self)
     metrics = HTTPMetrics(registry)
     rateLimiter = RequestRateLimiter(
       requests: configuration.requestLimits, links: configuration.linkLimits,

@@ -59,6 +59,10 @@ enum Migrations {
     (
       "cancellation, password history and audit details",
       [
+        // An index for each channel, so that the claims of one do not read a backlog of the other.
+        "DROP INDEX password_reset.outbox_due",
+        "CREATE INDEX outbox_due ON password_reset.outbox (due_at) WHERE dead_lettered_at IS NULL AND kind <> 'webhook'",
+        "CREATE INDEX outbox_webhooks_due ON password_reset.outbox (due_at) WHERE dead_lettered_at IS NULL AND kind = 'webhook'",
         """
         -- "detail" is a JSON object.
         ALTER TABLE password_reset.audit ADD COLUMN client_key text, ADD COLUMN detail text

@@ -19,10 +19,10 @@ extension PostgresStore: OutboxStore {
 
   public func jobNotifications() -> AsyncStream<Void>? { JobListener.notifications(address) }
 
-  public func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+  public func claim(_ channel: JobChannel, limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
     let orphaned = now.addingTimeInterval(-Self.orphanAge)
     let rows = try await write(
-      Command(OutboxStatements.claim, owner, leaseEnd.milliseconds, now.milliseconds, limit, orphaned.milliseconds))
+      Command(OutboxStatements.claim[channel], owner, leaseEnd.milliseconds, now.milliseconds, limit, orphaned.milliseconds))
     let jobs = rows.map { (id: $0.integer(0), job: JobColumns.job($0)) }
     let damaged = jobs.filter { $0.job == nil }.compactMap(\.id)
     if !damaged.isEmpty { _ = try await write(Command(OutboxStatements.deadLetterDamaged, damaged, owner, now.milliseconds)) }
@@ -37,42 +37,42 @@ extension PostgresStore: OutboxStore {
     _ = try await write(Command(OutboxStatements.release, ids, owner))
   }
 
-  public func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool {
+  public func finish(_ job: Job, owner: String, _ outcome: JobOutcome, adding jobs: [NewJob], at now: Date) async throws(StoreError) -> Bool {
     let audit = outcome.audit
-    // An email that was sent must not be sent again by a later owner. Ids are never reused, so the row is this job's.
-    let isSent = audit?.event == .mailed
+    let added = try JobDocument.json(jobs)
     func command(_ statement: Statement, _ more: any Value...) -> Command {
       var command = Command(
-        statement, job.id, owner, isSent, now.milliseconds, job.requestID, audit?.event.rawValue, audit?.userID?.text, audit?.identifierKey)
+        statement, job.id, owner, outcome.isSent, now.milliseconds, job.requestID, audit?.event.rawValue, audit?.userID?.text, audit?.identifierKey)
       command.values += more.map { $0.postgresText }
       return command
     }
-    let rows =
+    let change =
       switch outcome {
-      case .done: try await write(command(OutboxStatements.done))
+      case .done where jobs.isEmpty: command(OutboxStatements.done)
+      case .done: command(OutboxStatements.doneWithJobs, added)
       case .split(let userIDs, _):
-        try await write(command(OutboxStatements.split, job.locale, job.createdAt.milliseconds, Self.json(userIDs), job.kind.requestedAddress))
-      case .release: try await write(command(OutboxStatements.finishByRelease))
-      case .retry(let date, let reason): try await write(command(OutboxStatements.retry, date.milliseconds, Self.storable(reason)))
-      case .deadLetter(let reason, _): try await write(command(OutboxStatements.deadLetter, Self.storable(reason)))
+        command(OutboxStatements.split, added, job.locale, job.createdAt.milliseconds, Self.json(userIDs), job.kind.requestedAddress)
+      case .release: command(OutboxStatements.finishByRelease, added)
+      case .retry(let date, let reason): command(OutboxStatements.retry, added, date.milliseconds, Self.storable(reason))
+      case .deadLetter(let reason, _): command(OutboxStatements.deadLetter, added, Self.storable(reason))
       }
-    return rows.first?.integer(0) == 1
+    return try await write([change] + Self.notification(of: jobs))[0].first?.integer(0) == 1
   }
 
   public func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
     try await purgeOutbox(.deadLetters(before: date), limit: limit)
   }
 
-  public func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+  public func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
     let limits: [any Value] = [
       now.milliseconds + Self.clockTolerance, leaseEnd.milliseconds + Self.clockTolerance, Int64(longestWait.first * 1000),
       Int64(longestWait.longest * 1000),
     ]
     // Nearly always there is nothing to correct.
-    var command = Command(OutboxStatements.hasWrongTimes)
+    var command = Command(OutboxStatements.hasWrongTimes[channel])
     command.values = limits.map { $0.postgresText }
     guard try await read(command).first?.isTrue(0) == true else { return 0 }
-    command.statement = OutboxStatements.correctTimes
+    command.statement = OutboxStatements.correctTimes[channel]
     command.values += [now.milliseconds.postgresText, leaseEnd.milliseconds.postgresText]
     return try await write(command).changes
   }
@@ -80,12 +80,12 @@ extension PostgresStore: OutboxStore {
   /// Times that are ahead by less, in milliseconds, are not from a clock that was ahead.
   private static let clockTolerance: Int64 = 1000
 
-  public func nextDue(owner: String) async throws(StoreError) -> Date? {
-    try await read(Command(OutboxStatements.nextDue, owner)).first?.integer(0).map(Date.init(milliseconds:))
+  public func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date? {
+    try await read(Command(OutboxStatements.nextDue[channel], owner)).first?.integer(0).map(Date.init(milliseconds:))
   }
 
-  public func lastRetry() async throws(StoreError) -> Date? {
-    try await read(Command(OutboxStatements.lastRetry)).first?.integer(0).map(Date.init(milliseconds:))
+  public func lastRetry(_ channel: JobChannel) async throws(StoreError) -> Date? {
+    try await read(Command(OutboxStatements.lastRetry[channel])).first?.integer(0).map(Date.init(milliseconds:))
   }
 
   private static func json(_ userIDs: [UserID]) -> String { "[\(userIDs.map { "\"\($0.text)\"" }.joined(separator: ","))]" }

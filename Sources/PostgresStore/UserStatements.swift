@@ -108,7 +108,9 @@ struct UserStatements: Sendable {
     ), audit AS (
       INSERT INTO password_reset.audit (at, event, user_id, request_id, client_key)
       SELECT $6::bigint, $7::text, $8::text, $9::text, $11::text FROM changed\(isAudited ? "" : " WHERE false")
-    ), \(jobs(of: "changed", "$10"))
+    ), jobs AS (
+      \(OutboxStatements.insertJobs(from: "$10", ifAny: "changed")) RETURNING id
+    )
     SELECT jobs.id FROM changed LEFT JOIN jobs ON true ORDER BY jobs.id
     """
   }
@@ -136,23 +138,10 @@ struct UserStatements: Sendable {
     ), audit AS (
       INSERT INTO password_reset.audit (at, event, user_id, request_id, client_key)
       SELECT $3::bigint, $4::text, $5::text, $6::text, $7::text FROM cancelled
-    ), \(jobs(of: "cancelled", "$8"))
-    SELECT jobs.id FROM cancelled LEFT JOIN jobs ON true ORDER BY jobs.id
-    """
-  }
-
-  /// Adds jobs to the outbox if there is a row in `change`.
-  /// - Parameter parameter: the jobs, as ``JobDocument`` writes them.
-  private static func jobs(of change: String, _ parameter: String) -> String {
-    """
-    jobs AS (
-      INSERT INTO password_reset.outbox (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts)
-      SELECT kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts
-      FROM \(change), ROWS FROM (json_to_recordset(\(parameter)::json) AS (
-        kind text, identifier text, user_id text, locale text, request_id text, created_at bigint, due_at bigint, owner text, attempts integer
-      )) WITH ORDINALITY AS job (kind, identifier, user_id, locale, request_id, created_at, due_at, owner, attempts, position)
-      ORDER BY position RETURNING id
+    ), jobs AS (
+      \(OutboxStatements.insertJobs(from: "$8", ifAny: "cancelled")) RETURNING id
     )
+    SELECT jobs.id FROM cancelled LEFT JOIN jobs ON true ORDER BY jobs.id
     """
   }
 

@@ -172,6 +172,12 @@ enum Migrations {
     migrator.registerMigration("6 cancellation, password history and audit details", foreignKeyChecks: .immediate) { db in
       try db.execute(
         sql: """
+          -- An index for each channel, so that the claims of one do not read a backlog of the other.
+          DROP INDEX password_reset_outbox_due;
+          CREATE INDEX password_reset_outbox_due ON password_reset_outbox (due_at)
+            WHERE dead_lettered_at IS NULL AND kind <> 'webhook';
+          CREATE INDEX password_reset_outbox_webhooks_due ON password_reset_outbox (due_at)
+            WHERE dead_lettered_at IS NULL AND kind = 'webhook';
           ALTER TABLE password_reset_audit ADD COLUMN client_key TEXT;
           -- A JSON object.
           ALTER TABLE password_reset_audit ADD COLUMN detail TEXT;

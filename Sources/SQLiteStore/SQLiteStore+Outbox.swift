@@ -12,13 +12,13 @@ extension SQLiteStore: OutboxStore {
     }
   }
 
-  public func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+  public func claim(_ channel: JobChannel, limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
     try await write { db in
       let rows = try Row.fetchAll(
         db.cachedStatement(
           sql: """
             UPDATE password_reset_outbox SET owner = ?1, due_at = ?2, attempts = min(attempts + 1, 1 << 31) WHERE id IN (
-              SELECT id FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND due_at <= ?3 AND (owner IS NOT ?1 OR due_at <= ?5)
+              SELECT id FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND \(channel.condition) AND due_at <= ?3 AND (owner IS NOT ?1 OR due_at <= ?5)
               ORDER BY due_at LIMIT ?4
             ) RETURNING *
             """),
@@ -51,13 +51,13 @@ extension SQLiteStore: OutboxStore {
     }
   }
 
-  public func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool {
+  public func finish(_ job: Job, owner: String, _ outcome: JobOutcome, adding jobs: [NewJob], at now: Date) async throws(StoreError) -> Bool {
     try await write { db in
       let isHeld = try Bool.fetchOne(
         db.cachedStatement(sql: "SELECT owner IS ? AND dead_lettered_at IS NULL FROM password_reset_outbox WHERE id = ?"),
         arguments: [owner, job.id])
-      // An email that was sent must not be sent again by a later owner. Ids are never reused, so the row is this job's.
-      guard isHeld == true || isHeld == false && outcome.audit?.event == .mailed else { return false }
+      // What was sent must not be sent again by a later owner. Ids are never reused, so the row is this job's.
+      guard isHeld == true || isHeld == false && outcome.isSent else { return false }
       switch outcome {
       case .done: try Self.delete(job, in: db)
       case .split(let userIDs, _):
@@ -77,6 +77,7 @@ extension SQLiteStore: OutboxStore {
           .execute(arguments: [date.milliseconds, reason, job.id])
       case .deadLetter(let reason, _): try Self.deadLetter(job.id, reason: reason, at: now, in: db)
       }
+      for job in jobs { _ = try Self.insert(job, in: db) }
       if let audit = outcome.audit { try Self.insert(audit, requestID: job.requestID, at: now, in: db) }
       return true
     }
@@ -86,14 +87,14 @@ extension SQLiteStore: OutboxStore {
     try await purgeOutbox(.deadLetters(before: date), limit: limit)
   }
 
-  public func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+  public func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
     let limits: StatementArguments = [
       "future": now.milliseconds + Self.clockTolerance, "tooLate": leaseEnd.milliseconds + Self.clockTolerance,
       "first": Int64(longestWait.first * 1000), "longest": Int64(longestWait.longest * 1000),
     ]
     // Nearly always there is nothing to correct, and a read waits for no lock.
     let isNeeded = try await read { db in
-      try Bool.fetchOne(db, sql: "SELECT EXISTS (\(Self.wrongTimes))", arguments: limits) ?? false
+      try Bool.fetchOne(db, sql: "SELECT EXISTS (\(Self.wrongTimes(channel)))", arguments: limits) ?? false
     }
     guard isNeeded else { return 0 }
     return try await write { db in
@@ -103,36 +104,41 @@ extension SQLiteStore: OutboxStore {
             created_at = min(created_at, :now), retried_at = min(retried_at, :now),
             dead_lettered_at = CASE WHEN dead_lettered_at > :future THEN NULL ELSE dead_lettered_at END,
             due_at = min(due_at, CASE WHEN owner IS NULL THEN :now ELSE :leaseEnd END)
-          WHERE id IN (\(Self.wrongTimes))
+          WHERE id IN (\(Self.wrongTimes(channel)))
           """, arguments: limits + ["now": now.milliseconds, "leaseEnd": leaseEnd.milliseconds])
       return db.changesCount
     }
   }
 
   /// Selects the jobs whose times a clock that was ahead must have recorded.
-  private static let wrongTimes = """
-    SELECT id FROM password_reset_outbox
-    WHERE created_at > :future OR retried_at > :future OR dead_lettered_at > :future OR dead_lettered_at IS NULL AND CASE
-      WHEN owner IS NULL THEN due_at > :future + min(:longest, :first * (1 << min(max(attempts, 1) - 1, 20))) ELSE due_at > :tooLate END
+  private static func wrongTimes(_ channel: JobChannel) -> String {
     """
+    SELECT id FROM password_reset_outbox
+    WHERE \(channel.condition) AND (
+      created_at > :future OR retried_at > :future OR dead_lettered_at > :future OR dead_lettered_at IS NULL AND CASE
+        WHEN owner IS NULL THEN due_at > :future + min(:longest, :first * (1 << min(max(attempts, 1) - 1, 20))) ELSE due_at > :tooLate END)
+    """
+  }
 
   /// Times that are ahead by less, in milliseconds, are not from a clock that was ahead.
   private static let clockTolerance: Int64 = 1000
 
-  public func nextDue(owner: String) async throws(StoreError) -> Date? {
+  public func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date? {
     try await read { db in
       try Int64.fetchOne(
         db.cachedStatement(
-          sql: "SELECT min(due_at) FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND owner IS NOT ?"),
+          sql: "SELECT min(due_at) FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND \(channel.condition) AND owner IS NOT ?"),
         arguments: [owner]
       ).map(Date.init(milliseconds:))
     }
   }
 
-  public func lastRetry() async throws(StoreError) -> Date? {
+  public func lastRetry(_ channel: JobChannel) async throws(StoreError) -> Date? {
     try await read { db in
-      try Int64.fetchOne(db.cachedStatement(sql: "SELECT max(retried_at) FROM password_reset_outbox WHERE dead_lettered_at IS NULL"))
-        .map(Date.init(milliseconds:))
+      try Int64.fetchOne(
+        db.cachedStatement(sql: "SELECT max(retried_at) FROM password_reset_outbox WHERE dead_lettered_at IS NULL AND \(channel.condition)")
+      )
+      .map(Date.init(milliseconds:))
     }
   }
 
@@ -205,4 +211,14 @@ extension SQLiteStore: OutboxStore {
   }
 
   private static func json(_ ids: [Int64]) -> String { "[\(ids.map(String.init).joined(separator: ","))]" }
+}
+
+extension JobChannel {
+  /// Selects the jobs of the channel. The indexes contain the same text.
+  fileprivate var condition: String {
+    switch self {
+    case .email: "kind <> '\(JobKind.webhookKind)'"
+    case .webhook: "kind = '\(JobKind.webhookKind)'"
+    }
+  }
 }

@@ -38,10 +38,11 @@ final class Harness: Sendable {
   /// Runs `test` against the service and its worker.
   /// - Parameters:
   ///   - hasher: replaces the harness's cheap hasher; `.some(nil)` selects the configured one.
+  ///   - receiver: replaces the client for the receiver of webhooks.
   ///   - framework: `.live` uses real sockets.
   func run(
     _ environment: [String: String] = [:], policy: OutboxPolicy = .quick, hasher: (any PasswordHasher)?? = nil, logLevel: Logger.Level = .trace,
-    over framework: TestingSetup = .router, _ test: @Sendable (any TestClientProtocol) async throws -> Void
+    receiver: FlakyReceiver? = nil, over framework: TestingSetup = .router, _ test: @Sendable (any TestClientProtocol) async throws -> Void
   ) async throws {
     let defaults = [
       "DATABASE_URL": "sqlite:\(path)", "SECRET_KEY": Self.secretKey, "EMAIL_BACKEND": "memory", "SITE_NAME": "Example",
@@ -52,6 +53,7 @@ final class Harness: Sendable {
     var dependencies = ApplicationDependencies()
     dependencies.now = { [clock] in clock.now }
     dependencies.mailBackend = mails
+    dependencies.webhookBackend = receiver
     dependencies.hasher = hasher ?? self.hasher
     dependencies.outboxPolicy = policy
     dependencies.onStatement = { [statements] in statements.add($0) }

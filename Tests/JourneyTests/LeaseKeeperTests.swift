@@ -41,7 +41,7 @@ import Testing
     #expect(jobs.map(\.kind) == [.resetRequest(.email("a@example.com")), .resetRequest(.email("b@example.com"))])
     for job in jobs { #expect(await leases.isHeld(job)) }
     // The third waits for a claim, like a job of another process.
-    #expect(try await store.claim(limit: 5, owner: "other", at: Date().addingTimeInterval(1), leaseEnd: Date()).count == 1)
+    #expect(try await store.claim(.email, limit: 5, owner: "other", at: Date().addingTimeInterval(1), leaseEnd: Date()).count == 1)
   }
 
   @Test func `lets no new job overtake one that waits`() async throws {
@@ -102,7 +102,7 @@ import Testing
 private struct ForgetfulStore: WrappedOutboxStore {
   let store: SQLiteStore
 
-  func nextDue(owner: String) async throws(StoreError) -> Date? { throw .unavailable(reason: "no reader") }
+  func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date? { throw .unavailable(reason: "no reader") }
 }
 
 /// A store that runs a test's work between the commit of a claim and its return.
@@ -114,8 +114,8 @@ private final class PausingStore: WrappedOutboxStore {
 
   func afterClaim(_ work: @escaping @Sendable () async -> Void) { self.work.withLock { $0 = work } }
 
-  func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
-    let jobs = try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
+  func claim(_ channel: JobChannel, limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+    let jobs = try await store.claim(channel, limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
     await work.withLock { $0 }()
     return jobs
   }
@@ -129,8 +129,8 @@ private protocol WrappedOutboxStore: OutboxStore {
 extension WrappedOutboxStore {
   func enqueue(_ job: NewJob, audit: AuditRecord) async throws(StoreError) -> Job { try await store.enqueue(job, audit: audit) }
 
-  func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
-    try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
+  func claim(_ channel: JobChannel, limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
+    try await store.claim(channel, limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
   }
 
   func extendLeases(of ids: [Int64], owner: String, to leaseEnd: Date) async throws(StoreError) -> Set<Int64> {
@@ -139,21 +139,21 @@ extension WrappedOutboxStore {
 
   func release(_ ids: [Int64], owner: String) async throws(StoreError) { try await store.release(ids, owner: owner) }
 
-  func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool {
-    try await store.finish(job, owner: owner, outcome, at: now)
+  func finish(_ job: Job, owner: String, _ outcome: JobOutcome, adding jobs: [NewJob], at now: Date) async throws(StoreError) -> Bool {
+    try await store.finish(job, owner: owner, outcome, adding: jobs, at: now)
   }
 
-  func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
-    try await store.correctTimes(at: now, leaseEnd: leaseEnd, longestWait: longestWait)
+  func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+    try await store.correctTimes(channel, at: now, leaseEnd: leaseEnd, longestWait: longestWait)
   }
 
   func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
     try await store.purgeDeadLetters(before: date, limit: limit)
   }
 
-  func nextDue(owner: String) async throws(StoreError) -> Date? { try await store.nextDue(owner: owner) }
+  func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date? { try await store.nextDue(channel, owner: owner) }
 
-  func lastRetry() async throws(StoreError) -> Date? { try await store.lastRetry() }
+  func lastRetry(_ channel: JobChannel) async throws(StoreError) -> Date? { try await store.lastRetry(channel) }
 
   func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }
 }

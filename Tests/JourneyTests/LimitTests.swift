@@ -3,6 +3,7 @@ import HTTPTypes
 import HummingbirdTesting
 import PasswordReset
 import Testing
+import Text
 
 @testable import HTTPAPI
 

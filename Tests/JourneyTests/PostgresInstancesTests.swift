@@ -78,7 +78,7 @@ import Testing
     _ = try await stores[0].enqueue(.request(at: now, due: now.addingTimeInterval(60), owner: "other"), audit: AuditRecord(.requested))
     _ = try await stores[0].enqueue(.request(at: now), audit: AuditRecord(.requested))
     await iterator.next()
-    #expect(try await stores[1].claim(limit: 10, owner: "me", at: now, leaseEnd: now.addingTimeInterval(60)).count == 1)
+    #expect(try await stores[1].claim(.email, limit: 10, owner: "me", at: now, leaseEnd: now.addingTimeInterval(60)).count == 1)
   }
 
   @Test func `set no password after the other has cancelled the link`() async throws {

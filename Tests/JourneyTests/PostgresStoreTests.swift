@@ -161,7 +161,7 @@ import Testing
     let now = Date()
     for index in 0..<3 { _ = try await store.enqueue(.request("a\(index)@example.com", at: now), audit: AuditRecord(.requested)) }
     try sql("UPDATE password_reset.outbox SET kind = 'nonsense' WHERE id = 2")
-    let jobs = try await store.claim(limit: 5, owner: "a", at: now, leaseEnd: now.addingTimeInterval(60))
+    let jobs = try await store.claim(.email, limit: 5, owner: "a", at: now, leaseEnd: now.addingTimeInterval(60))
     #expect(jobs.map(\.id) == [1, 3])
     #expect(try await store.outboxRows(after: nil, limit: 5, deadLettersOnly: true).map(\.id) == [2])
   }
@@ -196,7 +196,7 @@ import Testing
     let claimed = try await withThrowingTaskGroup(of: [Int64].self) { group in
       for index in 0..<40 {
         group.addTask {
-          try await stores[index % 2].claim(limit: 10, owner: "owner\(index)", at: now, leaseEnd: now.addingTimeInterval(60)).map(\.id)
+          try await stores[index % 2].claim(.email, limit: 10, owner: "owner\(index)", at: now, leaseEnd: now.addingTimeInterval(60)).map(\.id)
         }
       }
       return try await group.reduce([], +)

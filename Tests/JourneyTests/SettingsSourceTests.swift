@@ -52,7 +52,8 @@ import Testing
       let value = "\(before)hunter2-0123456789-0123456789-0123456789\(after)"
       for var environment in try environments(name, value) {
         if name == .emailHostPassword { environment["EMAIL_HOST_USER"] = "mailer" }
-        if name.isSecret || name == .siteName {
+        // A webhook's secret has a form, and cannot contain quotation marks.
+        if name.isSecret && name != .webhookSecret || name == .siteName {
           let settings = try Settings(environment: environment)
           #expect(settings.warnings.map(\.setting) == [name] && settings.warnings.map(\.kind) == [.doubtfulValue])
           #expect(!"\(settings.warnings)".contains("hunter2"))
@@ -73,7 +74,10 @@ import Testing
     var environment = Self.good.merging([name.fileVariable: path]) { $1 }
     environment[name.rawValue] = nil
     if name == .emailHostPassword { environment["EMAIL_HOST_USER"] = "mailer" }
-    let secret = "hunter2=0123456789:[0123456789-0123456789],{0123456789-0123456789-0123456789}"
+    let secret =
+      name == .webhookSecret
+      ? "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+      : "hunter2=0123456789:[0123456789-0123456789],{0123456789-0123456789-0123456789}"
     // Some editors write a byte order mark before the text.
     for (start, end) in [("\u{FEFF}", ""), ("", ""), ("", "\n"), ("", "\r\n"), ("", "\n\n")] {
       try (start + secret + end).write(toFile: path, atomically: true, encoding: .utf8)

@@ -53,7 +53,7 @@ import Testing
     #expect(rows.map(\.id) == [7, 8] && rows.map(\.lastError) == ["451", "550"] && rows[1].deadLetteredAt != nil)
     #expect(rows[1].kind == "changed_notice" && rows[1].userID == 1)
     #expect(try harness.count("SELECT count(*) FROM password_reset_mail_window WHERE request_id LIKE '%f' AND user_id = '1'") == 1)
-    let job = try #require(try await store.claim(limit: 5, owner: "me", at: Date(), leaseEnd: Date().addingTimeInterval(6)).first)
+    let job = try #require(try await store.claim(.email, limit: 5, owner: "me", at: Date(), leaseEnd: Date().addingTimeInterval(6)).first)
     #expect(job.id == 7 && job.kind == .resetRequest(.email("a@example.com")) && job.locale == "de" && job.attempts == 4)
     _ = try await store.enqueue(.request("b@example.com"), audit: AuditRecord(.requested))
     #expect(try await store.outboxRows(after: nil, limit: 10, deadLettersOnly: false).map(\.id) == [7, 8, 9])
@@ -97,7 +97,7 @@ import Testing
     #expect(try harness.count("SELECT count(*) FROM sqlite_master WHERE name <> 'auth_user'") == 0, "the database was changed nevertheless")
   }
 
-  @Test func `finds users and due mails by an index, however many there are`() async throws {
+  @Test func `finds users and due jobs by an index, however many there are`() async throws {
     let seen = Recorder()
     let store = try SQLiteStore(path: harness.path) { seen.add($0) }
     try store.migrate()
@@ -105,10 +105,12 @@ import Testing
     _ = try await store.users(matching: .email("a@b.co"))
     _ = try await store.users(matching: .username("a"))
     _ = try await store.user(id: 1)
-    _ = try await store.claim(limit: 1, owner: "me", at: Date(), leaseEnd: Date())
-    _ = try await store.nextDue(owner: "me")
+    for channel in JobChannel.allCases {
+      _ = try await store.claim(channel, limit: 1, owner: "me", at: Date(), leaseEnd: Date())
+      _ = try await store.nextDue(channel, owner: "me")
+    }
     let statements = seen.lines.dropFirst(start).filter { $0.contains("FROM ") }
-    #expect(statements.count == 5)
+    #expect(statements.count == 7)
     for statement in statements {
       let explain = "EXPLAIN QUERY PLAN \(statement.replacing(/\?\d?/, with: "1"))"
       let plan = try harness.sql { db in try Row.fetchAll(db, sql: explain).map { $0["detail"] as String } }
@@ -153,7 +155,7 @@ import Testing
     let now = Date()
     for index in 0..<3 { _ = try await store.enqueue(.request("a\(index)@example.com", at: now), audit: AuditRecord(.requested)) }
     try harness.execute("UPDATE password_reset_outbox SET kind = 'nonsense' WHERE id = 2")
-    let jobs = try await store.claim(limit: 5, owner: "a", at: now, leaseEnd: now.addingTimeInterval(60))
+    let jobs = try await store.claim(.email, limit: 5, owner: "a", at: now, leaseEnd: now.addingTimeInterval(60))
     #expect(jobs.map(\.id) == [1, 3])
     #expect(try await store.outboxRows(after: nil, limit: 5, deadLettersOnly: true).map(\.id) == [2])
   }

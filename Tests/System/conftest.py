@@ -12,7 +12,8 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
 django.setup()
 # pytest explains failed assertions in these modules as it does in tests.
 pytest.register_assert_rewrite(
-    "custom_site", "mail_folder", "mail_server", "mail_sink", "metrics", "outbox", "postgres", "processes", "raw_requests", "scripted_server", "service"
+    "custom_site", "mail_folder", "mail_server", "mail_sink", "metrics", "outbox", "postgres", "processes", "raw_requests", "scripted_server", "service",
+    "webhook_receiver"
 )
 
 # These imports need Django's models or the rewritten assertions above.

@@ -31,24 +31,24 @@ public let outboxAdminPromises: [StorePromise] = [
   StorePromise("makes dead letters and leased jobs due at once, with a new time to live") { store in
     let ids = try await fill(store)
     let now = start.addingTimeInterval(3600)
-    #expect(try await store.claim(limit: 5, owner: "b", at: now, leaseEnd: now.addingTimeInterval(60)).count == 2)
+    #expect(try await store.claim(.email, limit: 5, owner: "b", at: now, leaseEnd: now.addingTimeInterval(60)).count == 2)
     #expect(try await store.retryOutbox(.deadLetters(before: start), at: now) == 0)
     #expect(try await store.retryOutbox(.deadLetters(before: now), at: now) == 1)
     #expect(try await store.retryOutbox(.ids([ids[1], ids.max().map { $0 + 1 } ?? 0]), at: now) == 1)
-    let jobs = try await store.claim(limit: 5, owner: "c", at: now, leaseEnd: now.addingTimeInterval(60))
+    let jobs = try await store.claim(.email, limit: 5, owner: "c", at: now, leaseEnd: now.addingTimeInterval(60))
     #expect(Set(jobs.map(\.id)) == Set(ids.prefix(2)))
     #expect(jobs.allSatisfy { $0.ttlStart == now } && jobs.first { $0.id == ids[0] }?.createdAt == start)
   },
   StorePromise("makes all jobs due that wait, but neither those in progress nor dead letters") { store in
     let ids = try await fill(store)
     let now = start.addingTimeInterval(3600)
-    let leased = try #require(try await store.claim(limit: 1, owner: "b", at: now, leaseEnd: now.addingTimeInterval(60)).first)
+    let leased = try #require(try await store.claim(.email, limit: 1, owner: "b", at: now, leaseEnd: now.addingTimeInterval(60)).first)
     let waiting = try #require(ids.last)
     #expect(leased.id == ids[1] && waiting != leased.id)
-    #expect(try await store.lastRetry() == nil)
+    #expect(try await store.lastRetry(.email) == nil)
     #expect(try await store.retryOutbox(.waiting, at: now) == 1)
-    #expect(try await store.lastRetry() == now)
-    let jobs = try await store.claim(limit: 5, owner: "c", at: now, leaseEnd: now.addingTimeInterval(60))
+    #expect(try await store.lastRetry(.email) == now)
+    let jobs = try await store.claim(.email, limit: 5, owner: "c", at: now, leaseEnd: now.addingTimeInterval(60))
     #expect(jobs.map(\.id) == [waiting] && jobs.map(\.ttlStart) == [now])
   },
   StorePromise("deletes no more rows than it may") { store in
@@ -67,7 +67,7 @@ private func fill(_ store: any Store) async throws -> [Int64] {
     let time = start.addingTimeInterval(Double(index))
     ids.append(try await store.enqueue(.request("user\(index)@example.com", at: time), audit: AuditRecord(.requested)).id)
   }
-  let job = try #require(try await store.claim(limit: 1, owner: "a", at: start, leaseEnd: start.addingTimeInterval(60)).first)
+  let job = try #require(try await store.claim(.email, limit: 1, owner: "a", at: start, leaseEnd: start.addingTimeInterval(60)).first)
   #expect(job.id == ids[0])
   #expect(try await store.finish(job, owner: "a", .deadLetter(reason: "550", AuditRecord(.mailFailed)), at: start))
   return ids

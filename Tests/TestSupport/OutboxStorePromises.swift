@@ -16,7 +16,7 @@ public let outboxStorePromises: [StorePromise] = [
     let due = start.addingTimeInterval(1)
     _ = try await enqueue(store, "alice@example.com", due: due)
     #expect(try await claim(store, "a", at: start).isEmpty)
-    #expect(try await store.nextDue(owner: "a") == due)
+    #expect(try await store.nextDue(.email, owner: "a") == due)
     let first = try #require(try await claim(store, "a", at: due).first)
     #expect(first.kind == .resetRequest(.email("alice@example.com")) && first.requestID == "r" && first.createdAt == start && first.attempts == 1)
     #expect(try await claim(store, "b", at: due.addingTimeInterval(59)).isEmpty)
@@ -26,9 +26,9 @@ public let outboxStorePromises: [StorePromise] = [
     #expect(try await store.finish(first, owner: "a", .done(AuditRecord(.noAccount)), at: later) == false)
     #expect(try await store.extendLeases(of: [first.id], owner: "a", to: later.addingTimeInterval(60)).isEmpty)
     #expect(try await store.extendLeases(of: [second.id], owner: "b", to: later.addingTimeInterval(60)) == [second.id])
-    #expect(try await store.nextDue(owner: "a") == later.addingTimeInterval(60))
+    #expect(try await store.nextDue(.email, owner: "a") == later.addingTimeInterval(60))
     #expect(try await store.finish(second, owner: "b", .done(AuditRecord(.mailed)), at: later))
-    #expect(try await store.nextDue(owner: "a") == nil)
+    #expect(try await store.nextDue(.email, owner: "a") == nil)
   },
   StorePromise("leases the jobs that are longest overdue first, and each to one of several owners") { store in
     var ids: [Int64] = []
@@ -52,7 +52,7 @@ public let outboxStorePromises: [StorePromise] = [
     let job = try #require(try await claim(store, "a", at: start).first)
     let later = start.addingTimeInterval(60 + 29)
     #expect(try await claim(store, "a", at: later).isEmpty)
-    #expect(try await store.nextDue(owner: "a") == nil)
+    #expect(try await store.nextDue(.email, owner: "a") == nil)
     #expect(try await store.extendLeases(of: [job.id], owner: "a", to: later.addingTimeInterval(60)) == [job.id])
     try await store.release([job.id], owner: "a")
     #expect(try await claim(store, "a", at: later).map(\.id) == [job.id])
@@ -93,8 +93,8 @@ public let outboxStorePromises: [StorePromise] = [
     // These are as they should be.
     let soon = try await enqueue(store, "soon@example.com", due: start.addingTimeInterval(2))
     let held = try await enqueue(store, "held@example.com", due: leaseEnd, owner: "other")
-    #expect(try await store.correctTimes(at: start, leaseEnd: leaseEnd, longestWait: wait) == 4)
-    #expect(try await store.correctTimes(at: start, leaseEnd: leaseEnd, longestWait: wait) == 0)
+    #expect(try await store.correctTimes(.email, at: start, leaseEnd: leaseEnd, longestWait: wait) == 4)
+    #expect(try await store.correctTimes(.email, at: start, leaseEnd: leaseEnd, longestWait: wait) == 0)
     let jobs = try await claim(store, "b", at: start, limit: 10)
     #expect(Set(jobs.map(\.id)) == [added.id, late.id, dead.id])
     #expect(jobs.allSatisfy { $0.createdAt == start && $0.ttlStart == start })
@@ -102,8 +102,8 @@ public let outboxStorePromises: [StorePromise] = [
   },
   StorePromise("leaves no job waiting after the clock was set back") { store in
     let job = try await enqueue(store, due: start.addingTimeInterval(60))
-    #expect(try await store.correctTimes(at: start, leaseEnd: start, longestWait: OutboxWait(first: 60, longest: 60)) == 0)
-    #expect(try await store.correctTimes(at: start, leaseEnd: start, longestWait: .zero) == 1)
+    #expect(try await store.correctTimes(.email, at: start, leaseEnd: start, longestWait: OutboxWait(first: 60, longest: 60)) == 0)
+    #expect(try await store.correctTimes(.email, at: start, leaseEnd: start, longestWait: .zero) == 1)
     #expect(try await claim(store, "a", at: start).map(\.id) == [job.id])
   },
   StorePromise("never sends an email again that was sent, even if its sender had lost the lease") { store in
@@ -128,7 +128,7 @@ public let outboxStorePromises: [StorePromise] = [
     let job = try #require(try await claim(store, "a", at: start).first)
     _ = try await store.finish(job, owner: "a", .retry(at: start.addingTimeInterval(600), reason: "451"), at: start)
     _ = try await store.extendLeases(of: [job.id], owner: "a", to: start.addingTimeInterval(8))
-    #expect(try await store.nextDue(owner: "a") == start.addingTimeInterval(600))
+    #expect(try await store.nextDue(.email, owner: "a") == start.addingTimeInterval(600))
   },
   StorePromise("replaces a request by one job for each account, and keeps its language and its age") { store in
     let users = [try await store.addUser("a").id, try await store.addUser("b").id]
@@ -161,11 +161,69 @@ public let outboxStorePromises: [StorePromise] = [
       #expect(try await store.outboxRow(id: job.id)?.lastError == "550")
     }
     #expect(try await claim(store, "b", at: start.addingTimeInterval(3600)).isEmpty)
-    #expect(try await store.nextDue(owner: "b") == nil)
+    #expect(try await store.nextDue(.email, owner: "b") == nil)
     let end = start.addingTimeInterval(2)
     #expect(try await store.purgeDeadLetters(before: end, limit: 1) == 1)
     #expect(try await store.purgeDeadLetters(before: end, limit: 5) == 1)
     #expect(try await store.outboxCounts().dead == 1)
+  },
+  StorePromise("keeps the channels apart") { store in
+    let webhook = NewJob(
+      .webhook(.completed, userID: UserID("7"), messageID: "msg_1"), locale: nil, requestID: "r", createdAt: start, due: start)
+    _ = try await store.enqueue(webhook, audit: AuditRecord(.linkPrinted))
+    let email = try await enqueue(store, due: start.addingTimeInterval(-1))
+    #expect(try await store.nextDue(.webhook, owner: "a") == start)
+    #expect(try await store.nextDue(.email, owner: "a") == email.createdAt.addingTimeInterval(-1))
+    let jobs = try await store.claim(.webhook, limit: 5, owner: "a", at: start, leaseEnd: start.addingTimeInterval(60))
+    #expect(jobs.map(\.kind) == [webhook.kind] && jobs[0].requestID == "r" && jobs[0].createdAt == start)
+    #expect(try await store.nextDue(.webhook, owner: "a") == nil)
+    #expect(try await claim(store, "a", at: start).map(\.id) == [email.id])
+    _ = try await store.retryOutbox(.ids([jobs[0].id]), at: start)
+    #expect(try await store.lastRetry(.email) == nil)
+    #expect(try await store.lastRetry(.webhook) == start)
+    _ = try await store.enqueue(
+      NewJob(
+        .webhook(.completed, userID: nil, messageID: "msg_2"), locale: nil, requestID: "r", createdAt: start, due: start.addingTimeInterval(600)),
+      audit: AuditRecord(.linkPrinted))
+    #expect(try await store.correctTimes(.email, at: start, leaseEnd: start.addingTimeInterval(60), longestWait: .zero) == 0)
+    #expect(try await store.correctTimes(.webhook, at: start, leaseEnd: start.addingTimeInterval(60), longestWait: .zero) == 1)
+  },
+  StorePromise("keeps a webhook without a user") { store in
+    let job = NewJob(.webhook(.mailFailed, userID: nil, messageID: "msg_1"), locale: nil, requestID: "r", createdAt: start, due: start)
+    _ = try await store.enqueue(job, audit: AuditRecord(.linkPrinted))
+    let jobs = try await store.claim(.webhook, limit: 5, owner: "a", at: start, leaseEnd: start.addingTimeInterval(60))
+    #expect(jobs.map(\.kind) == [job.kind])
+  },
+  StorePromise("adds the jobs that follow with the outcome, or neither") { store in
+    let webhooks = (1...2).map { index in
+      NewJob(.webhook(.mailFailed, userID: UserID("7"), messageID: "msg_\(index)"), locale: nil, requestID: "r", createdAt: start, due: start)
+    }
+    let outcomes: [JobOutcome] = [
+      .done(AuditRecord(.mailed)), .deadLetter(reason: "550", AuditRecord(.mailFailed)), .retry(at: start.addingTimeInterval(60), reason: "451"),
+      .split([UserID("7")], nil), .release,
+    ]
+    for outcome in outcomes {
+      _ = try await enqueue(store)
+      let job = try #require(try await claim(store, "a", at: start).first)
+      #expect(try await store.finish(job, owner: "b", outcome.isSent ? .release : outcome, adding: webhooks, at: start) == false)
+      #expect(try await store.nextDue(.webhook, owner: "a") == nil)
+      #expect(try await store.finish(job, owner: "a", outcome, adding: webhooks, at: start))
+      let added = try await store.claim(.webhook, limit: 5, owner: "a", at: start, leaseEnd: start.addingTimeInterval(60))
+      #expect(Set(added.map(\.kind.columns.identifier)) == ["password_reset.mail_failed msg_1", "password_reset.mail_failed msg_2"])
+      for job in added { #expect(try await store.finish(job, owner: "a", .done(nil), at: start)) }
+      while case let rest = try await claim(store, "c", at: start.addingTimeInterval(600)), !rest.isEmpty {
+        for job in rest { _ = try await store.finish(job, owner: "c", .done(AuditRecord(.noAccount)), at: start) }
+      }
+    }
+  },
+  StorePromise("never sends a webhook again that was sent, even if its sender had lost the lease") { store in
+    let new = NewJob(.webhook(.completed, userID: nil, messageID: "msg_1"), locale: nil, requestID: "r", createdAt: start, due: start)
+    _ = try await store.enqueue(new, audit: AuditRecord(.linkPrinted))
+    let later = start.addingTimeInterval(61)
+    let first = try #require(try await store.claim(.webhook, limit: 5, owner: "a", at: start, leaseEnd: start.addingTimeInterval(60)).first)
+    _ = try await store.claim(.webhook, limit: 5, owner: "b", at: later, leaseEnd: later.addingTimeInterval(60))
+    #expect(try await store.finish(first, owner: "a", .done(nil), at: later))
+    #expect(try await store.outboxRow(id: first.id) == nil)
   },
   StorePromise("counts an email once against the limits of its address and of all emails") { store in
     let user = try await store.addUser("a").id
@@ -190,5 +248,5 @@ private func enqueue(_ store: any Store, _ address: String = "a@example.com", du
 }
 
 private func claim(_ store: any Store, _ owner: String, at now: Date, limit: Int = 5) async throws -> [Job] {
-  try await store.claim(limit: limit, owner: owner, at: now, leaseEnd: now.addingTimeInterval(60))
+  try await store.claim(.email, limit: limit, owner: owner, at: now, leaseEnd: now.addingTimeInterval(60))
 }

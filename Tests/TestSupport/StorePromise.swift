@@ -48,3 +48,10 @@ extension NewJob {
     NewJob(.resetRequest(.email(address)), locale: "en", requestID: requestID, createdAt: now, due: due ?? now, owner: owner)
   }
 }
+
+extension OutboxStore {
+  /// Commits how a job ended, without jobs that follow.
+  public func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool {
+    try await finish(job, owner: owner, outcome, adding: [], at: now)
+  }
+}

@@ -4,12 +4,13 @@ import HTTPAPI
 import Logging
 import Mail
 import PasswordReset
+import Webhooks
 
 /// What `password-reset check` looks for, in addition to the errors that reading the settings finds.
 enum Checks {
   /// Returns warnings about settings that are valid but rarely intended.
   static func ofSettings(_ settings: Settings) -> [Finding] {
-    settings.warnings + ofSecrets(settings) + ofMail(settings.mail) + ofLinks(settings.links, settings.mail)
+    settings.warnings + ofSecrets(settings) + ofMail(settings.mail) + ofWebhook(settings.webhook) + ofLinks(settings.links, settings.mail)
       + ofRateLimits(settings) + ofHTTP(settings.http)
   }
 
@@ -62,6 +63,23 @@ enum Checks {
     if mail.content.sender == SettingName.defaultFromEmail.defaultValue {
       let message = "DEFAULT_FROM_EMAIL is webmaster@localhost, which mail servers refuse."
       findings.append(Finding(.defaultSender, message, hint: "Set it to an address in your domain."))
+    }
+    return findings
+  }
+
+  private static func ofWebhook(_ webhook: WebhookSettings) -> [Finding] {
+    var findings: [Finding] = []
+    if !webhook.unusedSettings.isEmpty {
+      let message = "WEBHOOK_URL is not set, so these settings have no effect: \(webhook.unusedSettings.map(\.rawValue).joined(separator: ", "))."
+      findings.append(Finding(.unusedSetting, message, hint: "Set WEBHOOK_URL, or unset them."))
+    }
+    if webhook.allowsEveryone {
+      let message = "WEBHOOK_ALLOWED_NETWORKS has a network so large that webhooks could reach any service in your network."
+      findings.append(Finding(.wideWebhookNetworks, message, hint: "Name only the address of the receiver, or its network."))
+    }
+    if webhook.endpoint?.isPlain == true {
+      let message = "WEBHOOK_URL has no TLS, so any program on this machine that takes the receiver's port gets the webhooks."
+      findings.append(Finding(.plainWebhook, message, hint: "Use https, or run no other people's programs on this machine."))
     }
     return findings
   }

@@ -26,6 +26,8 @@ struct Finding: Error, Equatable, Sendable {
     case differentVector = "E033"
     case unusableAfterReset = "E034"
     case failingAfterReset = "E035"
+    case unprotectedWebhook = "E037"
+    case forbiddenWebhookAddress = "E038"
     case missingAddressTable = "E040"
     case noMailSent = "W001"
     case longTimeout = "W002"
@@ -58,6 +60,8 @@ struct Finding: Error, Equatable, Sendable {
     case clockDifference = "W035"
     case differentTimeout = "W036"
     case unendedTokens = "W037"
+    case wideWebhookNetworks = "W038"
+    case plainWebhook = "W039"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Credentials
 import Foundation
-import HTTPAPI
 import PasswordReset
+import Text
 
 struct AuditCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

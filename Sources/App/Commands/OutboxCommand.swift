@@ -7,7 +7,7 @@ struct OutboxCommand: CommandGroup {
   static let configuration = CommandConfiguration(
     commandName: "outbox", abstract: "Inspect and manage the outbox.",
     discussion: """
-      The outbox contains the jobs that the service has yet to process: requests and emails. A dead letter is a job that the service no longer \
+      The outbox contains the jobs that the service has yet to process: requests, emails and webhooks. A dead letter is a job that the service no longer \
       attempts. Works on the database that DATABASE_URL names. The service may be running.
       """,
     subcommands: [OutboxListCommand.self, OutboxShowCommand.self, OutboxRetryCommand.self, OutboxPurgeCommand.self])
@@ -61,11 +61,11 @@ struct OutboxShowCommand: AsyncParsableCommand {
 
 struct OutboxRetryCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "retry", abstract: "Retry messages now, including dead letters.",
+    commandName: "retry", abstract: "Retry emails and webhooks now, including dead letters.",
     discussion: """
       A reset link is created when its email is sent, so it is fresh even if the request is old. A running service retries them within seconds.
 
-        password-reset outbox retry --waiting     # the mail server is back
+        password-reset outbox retry --waiting     # the mail server, or the receiver of webhooks, is back
         password-reset outbox retry --dead
       """)
 
@@ -97,7 +97,7 @@ struct OutboxRetryCommand: AsyncParsableCommand {
 struct OutboxPurgeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "purge", abstract: "Delete jobs by number, or old dead letters.",
-    discussion: "The service deletes dead letters after EMAIL_DEAD_LETTER_DAYS. The email of a deleted job is never sent.")
+    discussion: "The service deletes dead letters after EMAIL_DEAD_LETTER_DAYS. The email or webhook of a deleted job is never sent.")
 
   /// Deletes in small steps, so that a running service does not have to wait for the database.
   private static let batch = 500

@@ -18,7 +18,8 @@ struct ServeCommand: AsyncParsableCommand {
       "Development mode: generates and stores a secret key, prints emails to the terminal, and creates a demo user in an empty database.")
   var dev = false
 
-  @Flag(help: "Only answer requests. Emails wait in the outbox until a `password-reset worker` on the same database sends them.")
+  @Flag(
+    help: "Only answer requests. Emails and webhooks wait in the outbox until a `password-reset worker` on the same database sends them.")
   var noWorker = false
 
   func validate() throws {

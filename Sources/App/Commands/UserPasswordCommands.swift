@@ -92,6 +92,7 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
+      let events = try WebhookSettings(environment: ProcessInfo.processInfo.environment).events
       let store = try openStore()
       let record = try await store.existing(user)
       guard record.isActive else { throw CommandError(message: "The user is inactive. `password-reset users activate` changes that.") }
@@ -101,10 +102,11 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
       let now = Date()
       let notice = NewJob(
         .changedNotice(userID: id, recipient: account.email), locale: nil, requestID: "users set-password", createdAt: now, due: now)
-      let change = PasswordChange(
-        user: account, newHash: encoded, event: .setByStaff, requestID: "users set-password", jobs: account.email.isEmpty ? [] : [notice])
-      let jobs = try await store.recordingFailure(of: change.requestID, id) { () throws(StoreError) in try await store.setPassword(change, at: now) }
-      guard jobs != nil else {
+      var jobs = account.email.isEmpty ? [] : [notice]
+      if events.contains(.completed) { jobs.append(WebhookEvent.completed.makeJob(userID: id, requestID: "users set-password", at: now)) }
+      let change = PasswordChange(user: account, newHash: encoded, event: .setByStaff, requestID: "users set-password", jobs: jobs)
+      let added = try await store.recordingFailure(of: change.requestID, id) { () throws(StoreError) in try await store.setPassword(change, at: now) }
+      guard added != nil else {
         throw CommandError(message: "The user was changed at the same time, so the password was not set. Try again.")
       }
       print("Set the password of user \(id).")
@@ -153,13 +155,19 @@ struct UsersLinkCommand: AsyncParsableCommand {
     try await CommandError.withExitCodes {
       let tokens = try TokenSettings(environment: ProcessInfo.processInfo.environment)
       let links = try LinkSettings(environment: ProcessInfo.processInfo.environment)
+      let events = try WebhookSettings(environment: ProcessInfo.processInfo.environment).events
       let store = try openStore()
       let record = try await store.existing(user)
       guard record.isActive else { throw CommandError(message: "The user is inactive. `password-reset users activate` changes that.") }
       guard let id = record.id, let account = try await store.user(id: id) else { throw CommandError.noUser }
       let now = Date()
       let token = tokens.generator(for: links).makeToken(for: account.tokenSubject, at: now)
-      try await store.append([AuditLine(AuditRecord(.linkPrinted, userID: id), requestID: "users link", at: now)])
+      let audit = AuditRecord(.linkPrinted, userID: id)
+      if events.contains(.linkPrinted) {
+        _ = try await store.enqueue(WebhookEvent.linkPrinted.makeJob(userID: id, requestID: "users link", at: now), audit: audit)
+      } else {
+        try await store.append([AuditLine(audit, requestID: "users link", at: now)])
+      }
       print(links.resetURL.link(uid: store.linkFormat.encode(id), token: token))
       printError("The link is valid until \(now.addingTimeInterval(TimeInterval(links.timeout)).ISO8601Format()).")
     }
@@ -188,7 +196,10 @@ struct UsersCancelLinksCommand: AsyncParsableCommand {
       guard let id = try await store.existing(user).id else { throw CommandError.noUser }
       let now = Date()
       let through = tokens.generator(for: links).lastTokenTime(until: now)
-      _ = try await store.cancelLinks(LinkCancellation(userID: id, through: through, requestID: "users cancel-links"), at: now)
+      var cancellation = LinkCancellation(userID: id, through: through, requestID: "users cancel-links")
+      let events = try WebhookSettings(environment: ProcessInfo.processInfo.environment).events
+      if events.contains(.cancelled) { cancellation.jobs = [WebhookEvent.cancelled.makeJob(userID: id, requestID: "users cancel-links", at: now)] }
+      _ = try await store.cancelLinks(cancellation, at: now)
       print("Cancelled the reset links of user \(id).")
     }
   }

@@ -48,6 +48,10 @@ enum SettingName: String, CaseIterable {
   case emailPasswordChanged = "EMAIL_PASSWORD_CHANGED"
   case emailAccountsPerRequest = "EMAIL_ACCOUNTS_PER_REQUEST"
   case emailDeadLetterDays = "EMAIL_DEAD_LETTER_DAYS"
+  case webhookURL = "WEBHOOK_URL"
+  case webhookSecret = "WEBHOOK_SECRET"
+  case webhookEvents = "WEBHOOK_EVENTS"
+  case webhookAllowedNetworks = "WEBHOOK_ALLOWED_NETWORKS"
   case auditDays = "AUDIT_DAYS"
   case passwordHasher = "PASSWORD_HASHER"
   case passwordHasherOptions = "PASSWORD_HASHER_OPTIONS"
@@ -65,7 +69,7 @@ enum SettingName: String, CaseIterable {
   /// Whether the value is a secret. No output shows a secret, and ``fileVariable`` can name a file that contains it.
   var isSecret: Bool {
     switch self {
-    case .databasePassword, .secretKey, .secretKeyFallbacks, .emailHostPassword: true
+    case .databasePassword, .secretKey, .secretKeyFallbacks, .emailHostPassword, .webhookSecret: true
     default: false
     }
   }
@@ -101,6 +105,8 @@ enum SettingName: String, CaseIterable {
     case .emailRateLimit, .rateLimitMailsTotal: "off"
     case .emailPasswordChanged, .useTZ: "true"
     case .emailAccountsPerRequest: "10"
+    case .webhookEvents:
+      "password_reset.completed,password_reset.mail_failed,password_reset.link_printed,password_reset.cancelled"
     case .auditDays: "90"
     case .passwordHasher: "pbkdf2_sha256"
     case .passwordFormat: "django"
@@ -110,8 +116,8 @@ enum SettingName: String, CaseIterable {
     case .logLevel: "info"
     case .config, .httpSSLCertfile, .httpSSLKeyfile, .trustedProxies, .corsAllowedOrigins, .corsAllowedHeaders, .databasePassword, .secretKey,
       .secretKeyFallbacks, .resetURL, .cancelURL, .emailBackend, .emailPort, .emailHostUser, .emailHostPassword, .emailOAuth2TokenFile,
-      .emailHeloName,
-      .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir, .emailExtraContext, .passwordHasherOptions,
+      .emailHeloName, .emailSSLCertfile, .emailSSLKeyfile, .emailFilePath, .emailTemplatesDir, .emailExtraContext, .webhookURL, .webhookSecret,
+      .webhookAllowedNetworks, .passwordHasherOptions,
       .passwordHasherConcurrency, .passwordFormatOptions, .authPasswordValidators, .logFormat:
       nil
     }

@@ -34,6 +34,7 @@ struct Settings: Sendable {
   let tokens: TokenSettings
   let links: LinkSettings
   let mail: MailSettings
+  let webhook: WebhookSettings
   let passwords: PasswordPolicySettings
   /// How many days an audit record is kept.
   let auditDays: Int
@@ -59,6 +60,7 @@ struct Settings: Sendable {
     tokens = TokenSettings(from: &reader)
     links = LinkSettings(from: &reader)
     mail = MailSettings(from: &reader)
+    webhook = WebhookSettings(from: &reader)
     passwords = PasswordPolicySettings(from: &reader)
     auditDays = reader.integer(.auditDays, in: 1...3650)
     log = LogSettings(from: &reader)

@@ -1,10 +1,9 @@
 import Foundation
 
-/// Stops attempts while the mail server is away, so that an outage costs the waiting emails nothing.
+/// Stops attempts while the receiver is away, a mail server or a webhook's, so that an outage costs the waiting jobs nothing.
 ///
 /// Closed, it lets everything through. It opens when several different jobs have failed in a row. When the wait is over it is half-open: one
-/// attempt probes the server; an answer from the server closes it, even a
-/// refusal, and a failure opens it for longer.
+/// attempt probes the receiver; an answer closes it, even a refusal, and a failure opens it for longer.
 struct CircuitBreaker {
   /// The jobs that failed since the last success. One job that fails again and again does not open the breaker: the fault may be its own.
   private var failing: Set<Int64> = []

@@ -10,6 +10,8 @@ public enum JobKind: Sendable, Equatable {
   case resetEmail(userID: UserID, requested: String?)
   /// Tells the owner of `recipient`, the user's address at that time, that the password was changed.
   case changedNotice(userID: UserID, recipient: String)
+  /// Reports an event to the site. The message id is the same for all attempts; the user is known unless it is `nil`.
+  case webhook(WebhookEvent, userID: UserID?, messageID: String)
 }
 
 /// A job that is about to be added to the outbox.
@@ -62,8 +64,8 @@ public struct Job: Sendable, Equatable {
 
 /// How the handling of a job ended, with the audit record that is committed with it.
 public enum JobOutcome: Sendable, Equatable {
-  /// The job is complete and is deleted.
-  case done(AuditRecord)
+  /// The job is complete and is deleted. Only a webhook that was sent has no audit record.
+  case done(AuditRecord?)
   /// The request concerns several accounts: a ``JobKind/resetEmail(userID:requested:)`` for each replaces it.
   case split([UserID], AuditRecord?)
   /// Nothing was attempted: the job is due again at once.
@@ -71,7 +73,7 @@ public enum JobOutcome: Sendable, Equatable {
   /// The attempt failed and may succeed later.
   case retry(at: Date, reason: String)
   /// No attempt will succeed: the job stays as a dead letter.
-  case deadLetter(reason: String, AuditRecord)
+  case deadLetter(reason: String, AuditRecord?)
 
   /// The audit record to commit with the outcome.
   public var audit: AuditRecord? {
@@ -80,5 +82,11 @@ public enum JobOutcome: Sendable, Equatable {
     case .split(_, let record): record
     case .release, .retry: nil
     }
+  }
+
+  /// Whether an email or a webhook was sent, which must not be sent again.
+  public var isSent: Bool {
+    guard case .done(let record) = self else { return false }
+    return record == nil || record?.event == .mailed
   }
 }

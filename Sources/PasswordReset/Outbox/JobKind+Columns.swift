@@ -2,6 +2,9 @@ package import Credentials
 
 /// How a kind of job is written to the columns of the outbox.
 extension JobKind {
+  /// The kind of all jobs of ``JobChannel/webhook``, and of no others.
+  package static let webhookKind = "webhook"
+
   package typealias Columns = (kind: String, identifier: String?, userID: UserID?)
 
   package var columns: Columns {
@@ -10,6 +13,7 @@ extension JobKind {
     case .resetRequest(.username(let name)): ("request_username", name, nil)
     case .resetEmail(let userID, let address): ("reset_email", address, userID)
     case .changedNotice(let userID, let recipient): ("changed_notice", recipient, userID)
+    case .webhook(let event, let userID, let messageID): (Self.webhookKind, "\(event.rawValue) \(messageID)", userID)
     }
   }
 
@@ -25,6 +29,10 @@ extension JobKind {
     case ("request_username", let name?, _): self = .resetRequest(.username(name))
     case ("reset_email", let address, let userID?): self = .resetEmail(userID: userID, requested: address)
     case ("changed_notice", let recipient?, let userID?): self = .changedNotice(userID: userID, recipient: recipient)
+    case (Self.webhookKind, let text?, let userID):
+      let parts = text.split(separator: " ")
+      guard parts.count == 2, let event = WebhookEvent(rawValue: String(parts[0])) else { return nil }
+      self = .webhook(event, userID: userID, messageID: String(parts[1]))
     default: return nil
     }
   }

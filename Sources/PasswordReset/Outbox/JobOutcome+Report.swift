@@ -3,13 +3,15 @@ import Logging
 import Prometheus
 
 extension JobOutcome {
-  /// Logs how the job ended, and counts its email.
-  func report(_ job: Job, to logger: Logger, _ metrics: MailMetrics, at now: Date) {
+  /// Logs how the job ended, and counts its email or webhook.
+  func report(_ job: Job, to logger: Logger, _ metrics: SendMetrics, at now: Date) {
+    let isEmail = job.kind.channel == .email
     var metadata: Logger.Metadata = ["request_id": "\(job.requestID)", "attempts": "\(job.attempts)"]
     switch self {
     case .done(let audit):
-      if audit.event == .mailed { metrics.emails.increment("sent") }
-      metadata["event"] = "\(audit.event.rawValue)"
+      if isSent { metrics.outcomes.increment("sent") }
+      metadata["event"] = audit.map { "\($0.event.rawValue)" }
+      metadata.merge(job.kind.webhookMetadata) { $1 }
       logger.info("Job done", metadata: metadata)
     case .split(let userIDs, _):
       metadata["accounts"] = "\(userIDs.count)"
@@ -17,14 +19,32 @@ extension JobOutcome {
     case .release:
       logger.debug("Job released", metadata: metadata)
     case .retry(let date, let reason):
-      metrics.emails.increment("retried")
+      metrics.outcomes.increment("retried")
+      metadata.merge(job.kind.webhookMetadata) { $1 }
       metadata["reason"] = "\(reason)"
       metadata["retry_in"] = "\(Int(date.timeIntervalSince(now).rounded(.up))) s"
-      logger.warning("Email not sent; it will be retried", metadata: metadata)
+      if isEmail {
+        logger.warning("Email not sent; it will be retried", metadata: metadata)
+      } else {
+        logger.warning("Webhook not sent; it will be retried", metadata: metadata)
+      }
     case .deadLetter(let reason, _):
-      metrics.emails.increment("dead")
+      metrics.outcomes.increment("dead")
+      metadata.merge(job.kind.webhookMetadata) { $1 }
       metadata["reason"] = "\(reason)"
-      logger.error("Email not sent; it is a dead letter", metadata: metadata)
+      if isEmail {
+        logger.error("Email not sent; it is a dead letter", metadata: metadata)
+      } else {
+        logger.error("Webhook not sent; it is a dead letter", metadata: metadata)
+      }
     }
+  }
+}
+
+extension JobKind {
+  /// What a log line says about a webhook; nothing about an email.
+  fileprivate var webhookMetadata: Logger.Metadata {
+    guard case .webhook(let event, _, let messageID) = self else { return [:] }
+    return ["webhook": "\(event.rawValue)", "webhook_id": "\(messageID)"]
   }
 }

@@ -2,10 +2,10 @@ import Credentials
 public import Foundation
 import Synchronization
 
-/// Keeps this process's leases on jobs: which it holds and until when, and which it passes to its worker in memory.
+/// Keeps this process's leases on the jobs of a channel: which it holds and until when, and which it passes to its worker in memory.
 ///
 /// A lease that ran out, because the disk, the machine or the process stood still, may be another worker's. It is checked
-/// before an email is passed to the backend.
+/// before an email or a webhook is sent.
 public final class LeaseKeeper: Sendable {
   private struct State {
     /// The ends of the leases on the jobs that the worker holds.
@@ -27,6 +27,7 @@ public final class LeaseKeeper: Sendable {
   /// How far the clock may go back, in seconds, before times are corrected.
   private static let clockTolerance: TimeInterval = 1
 
+  let channel: JobChannel
   private let outbox: any OutboxStore
   private let owner = String(UInt64.random(in: .min ... .max), radix: 16)
   private let duration: TimeInterval
@@ -34,7 +35,8 @@ public final class LeaseKeeper: Sendable {
   private let state = Mutex(State())
   let wakeup = WorkerWakeup()
 
-  public init(outbox: any OutboxStore, duration: TimeInterval, now: @escaping @Sendable () -> Date) {
+  public init(_ channel: JobChannel = .email, outbox: any OutboxStore, duration: TimeInterval, now: @escaping @Sendable () -> Date) {
+    self.channel = channel
     self.outbox = outbox
     self.duration = duration
     self.now = now
@@ -91,7 +93,7 @@ public final class LeaseKeeper: Sendable {
 
   /// Corrects times in the future that were recorded while the clock was ahead, so that no job waits for them.
   func correctTimes(longestWait: OutboxWait) async throws(StoreError) -> Int {
-    let count = try await outbox.correctTimes(at: now(), leaseEnd: now().addingTimeInterval(duration), longestWait: longestWait)
+    let count = try await outbox.correctTimes(channel, at: now(), leaseEnd: now().addingTimeInterval(duration), longestWait: longestWait)
     if count > 0 { state.withLock { $0.nextClaim = .distantPast } }
     return count
   }
@@ -126,7 +128,7 @@ public final class LeaseKeeper: Sendable {
       state.nextClaim = poll
       return Set(state.held.keys)
     }
-    let jobs = try await outbox.claim(limit: limit, owner: owner, at: now(), leaseEnd: end)
+    let jobs = try await outbox.claim(channel, limit: limit, owner: owner, at: now(), leaseEnd: end)
     let next = jobs.count == limit ? now() : await nextDue() ?? poll
     return state.withLock { state in
       state.nextClaim = min(state.nextClaim, next)
@@ -142,7 +144,7 @@ public final class LeaseKeeper: Sendable {
 
   /// Returns when the next job is due. If the store cannot say, the regular poll finds the job: the claim before it must not be lost.
   private func nextDue() async -> Date? {
-    do { return try await outbox.nextDue(owner: owner) } catch { return nil }
+    do { return try await outbox.nextDue(channel, owner: owner) } catch { return nil }
   }
 
   /// Extends all leases, and drops those that another process has taken.
@@ -158,20 +160,20 @@ public final class LeaseKeeper: Sendable {
     try await extend(ids)
   }
 
-  /// Whether this process still holds the job for long enough to send its email.
+  /// Whether this process still holds the job for long enough to send its email or webhook.
   func isHeld(_ job: Job) async -> Bool {
     guard let end = state.withLock({ $0.held[job.id] }) else { return false }
     // A longer lease was recorded before the clock was set back.
     if case let left = end.timeIntervalSince(now()), left > duration / 2, left <= duration + Self.clockTolerance { return true }
-    // Only the store knows. If it cannot say, the email can wait.
+    // Only the store knows. If it cannot say, the job can wait.
     do { try await extend([job.id]) } catch { return false }
     let now = now()
     return state.withLock { state in state.held[job.id].map { $0 > now } ?? false }
   }
 
-  /// Commits how a job ended; returns `false` if another worker has it or it was deleted.
-  func finish(_ job: Job, _ outcome: JobOutcome) async throws(StoreError) -> Bool {
-    let isRecorded = try await outbox.finish(job, owner: owner, outcome, at: now())
+  /// Commits how a job ended, with the jobs that follow; returns `false` if another worker has it or it was deleted.
+  func finish(_ job: Job, _ outcome: JobOutcome, adding jobs: [NewJob] = []) async throws(StoreError) -> Bool {
+    let isRecorded = try await outbox.finish(job, owner: owner, outcome, adding: jobs, at: now())
     state.withLock { state in
       state.held[job.id] = nil
       switch outcome {

@@ -38,9 +38,9 @@ public struct OutboxCounts: Sendable, Equatable {
 /// A row of the outbox as the operator sees it. Unlike a ``Job`` it may be damaged.
 public struct OutboxRow: Sendable, Equatable {
   public var id: Int64
-  /// `request_email`, `request_username`, `reset_email` or `changed_notice`; in a damaged row any text.
+  /// `request_email`, `request_username`, `reset_email`, `changed_notice` or `webhook`; in a damaged row any text.
   public var kind: String
-  /// The address or user name that was typed, or the recipient of a notice.
+  /// The address or user name that was typed, the recipient of a notice, or the event and the message id of a webhook.
   public var identifier: String?
   public var userID: UserID?
   public var locale: String?

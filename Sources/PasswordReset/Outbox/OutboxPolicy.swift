@@ -1,6 +1,6 @@
 public import Foundation
 
-/// How much the worker may send, and how patient it is. Times are in seconds.
+/// How much a worker may send, and how patient it is. Times are in seconds.
 public struct OutboxPolicy: Sendable {
   /// How many emails are sent at once.
   public var connections = 4
@@ -39,6 +39,18 @@ public struct OutboxPolicy: Sendable {
   func backoff(after attempts: Int, longest: TimeInterval) -> TimeInterval {
     let wait = initialBackoff * pow(2, Double(min(max(attempts, 1), 30) - 1))
     return min(wait, longest) * .random(in: Self.spread)
+  }
+
+  /// How many webhooks are sent at once.
+  public static let webhookConnections = 4
+
+  /// The policy for webhooks: as for emails, but without their rate and limits, and with fewer jobs held at once.
+  public var forWebhooks: OutboxPolicy {
+    var policy = self
+    policy.connections = Self.webhookConnections
+    policy.rate = nil
+    policy.maxClaimed = min(maxClaimed, 8 * Self.webhookConnections)
+    return policy
   }
 
   private static let spread: ClosedRange<TimeInterval> = 0.5...1.5

@@ -1,7 +1,7 @@
 public import Credentials
 public import Foundation
 
-/// The durable job queue between a request and its email.
+/// The durable job queue between a request and its email, and between an event and its webhook.
 ///
 /// A lease is a job's `owner`, a random value per process, and the time until which no other process may claim it. A process does not
 /// claim its own jobs again, so an owner that is late can tell whether a job is still its own. After ``orphanAge`` it does: it then has
@@ -10,9 +10,9 @@ public protocol OutboxStore: Sendable {
   /// Adds a job together with its audit record, and returns it when both are on disk.
   func enqueue(_ job: NewJob, audit: AuditRecord) async throws(StoreError) -> Job
 
-  /// Leases up to `limit` due jobs, the longest overdue first, to `owner` until `leaseEnd`. The jobs of `owner` itself are due later, by
-  /// ``orphanAge``.
-  func claim(limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job]
+  /// Leases up to `limit` due jobs of a channel, the longest overdue first, to `owner` until `leaseEnd`. The jobs of `owner` itself are due
+  /// later, by ``orphanAge``. A job of an unknown kind belongs to ``JobChannel/email``.
+  func claim(_ channel: JobChannel, limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job]
 
   /// Moves the ends of leases to `leaseEnd`, but never closer, and returns the ids of the jobs that `owner` still holds.
   func extendLeases(of ids: [Int64], owner: String, to leaseEnd: Date) async throws(StoreError) -> Set<Int64>
@@ -20,25 +20,25 @@ public protocol OutboxStore: Sendable {
   /// Ends leases that `owner` holds, so that the jobs are due again at once. A released job does not count as attempted.
   func release(_ ids: [Int64], owner: String) async throws(StoreError)
 
-  /// Commits how a job ended and its audit record. If `owner` no longer holds the job it changes nothing and returns `false`, except that an
-  /// email that was sent is never sent again by a later owner.
-  func finish(_ job: Job, owner: String, _ outcome: JobOutcome, at now: Date) async throws(StoreError) -> Bool
+  /// Commits how a job ended, its audit record, and the jobs that follow, which no one holds. If `owner` no longer holds the job it changes
+  /// nothing and returns `false`, except that what was sent is never sent again by a later owner.
+  func finish(_ job: Job, owner: String, _ outcome: JobOutcome, adding jobs: [NewJob], at now: Date) async throws(StoreError) -> Bool
 
   /// Deletes up to `limit` dead letters from before `date`, and returns how many it deleted.
   func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int
 
-  /// Corrects times in the future that were recorded while the clock was ahead, and returns how many jobs this concerns.
+  /// Corrects times in the future that were recorded for jobs of a channel while the clock was ahead, and returns how many jobs this concerns.
   ///
   /// A job that was added or retried in the future counts from now. A job without an owner is due now if it would wait for
   /// longer than `longestWait` says, given its attempts, and a lease ends at `leaseEnd` at the latest. A job that became a
   /// dead letter in the future was called too old or failed at a wrong time, and waits again.
-  func correctTimes(at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int
+  func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int
 
-  /// Returns when the next job that `owner` does not hold is due, or `nil` if there is none.
-  func nextDue(owner: String) async throws(StoreError) -> Date?
+  /// Returns when the next job of a channel that `owner` does not hold is due, or `nil` if there is none.
+  func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date?
 
-  /// Returns when an operator last retried jobs that still wait, or `nil` if there are none.
-  func lastRetry() async throws(StoreError) -> Date?
+  /// Returns when an operator last retried jobs of a channel that still wait, or `nil` if there are none.
+  func lastRetry(_ channel: JobChannel) async throws(StoreError) -> Date?
 
   /// Returns a stream with a value whenever another process may have added jobs, or `nil` if the store cannot tell. The worker polls in any
   /// case.

@@ -1,9 +1,9 @@
-import Concurrency
-public import Foundation
-public import Logging
+package import Concurrency
+package import Foundation
+package import Logging
 public import ServiceLifecycle
 
-/// Turns the jobs of the outbox into emails, and retries what fails.
+/// Turns the jobs of one channel of the outbox into emails or webhooks, and retries what fails.
 ///
 /// A crash loses nothing: the leases of a process that died run out, and other processes claim its jobs.
 public final class OutboxWorker: Service {
@@ -15,27 +15,49 @@ public final class OutboxWorker: Service {
 
   private let outbox: any OutboxStore
   private let leases: LeaseKeeper
-  private let handler: ResetMailHandler
-  private let sender: MailSender
+  private let handler: any JobHandler
+  private let sender: any Sender
+  private let reports: WebhookReports?
   private let policy: OutboxPolicy
   private let logger: Logger
   private let now: @Sendable () -> Date
-  private let executor = BackgroundExecutor(threads: ProcessInfo.processInfo.activeProcessorCount)
+  private let executor: BackgroundExecutor
 
-  public init(
-    outbox: any OutboxStore, leases: LeaseKeeper, handler: ResetMailHandler, sender: MailSender, policy: OutboxPolicy, logger: Logger,
-    now: @escaping @Sendable () -> Date
+  /// Creates a worker for emails.
+  /// - Parameters:
+  ///   - reports: Makes the jobs that report how an email's job ended.
+  ///   - executor: Runs the jobs. Several workers can share it.
+  package convenience init(
+    outbox: any OutboxStore, leases: LeaseKeeper, handler: ResetMailHandler, sender: MailSender, reports: WebhookReports, policy: OutboxPolicy,
+    executor: BackgroundExecutor, logger: Logger, now: @escaping @Sendable () -> Date
+  ) {
+    self.init(outbox, leases, handler, sender, reports, policy, executor, logger, now)
+  }
+
+  /// Creates a worker for webhooks.
+  package convenience init(
+    outbox: any OutboxStore, leases: LeaseKeeper, handler: WebhookHandler, sender: WebhookSender, policy: OutboxPolicy, executor: BackgroundExecutor,
+    logger: Logger, now: @escaping @Sendable () -> Date
+  ) {
+    self.init(outbox, leases, handler, sender, nil, policy, executor, logger, now)
+  }
+
+  private init(
+    _ outbox: any OutboxStore, _ leases: LeaseKeeper, _ handler: any JobHandler, _ sender: any Sender, _ reports: WebhookReports?,
+    _ policy: OutboxPolicy, _ executor: BackgroundExecutor, _ logger: Logger, _ now: @escaping @Sendable () -> Date
   ) {
     self.outbox = outbox
     self.leases = leases
     self.handler = handler
     self.sender = sender
+    self.reports = reports
     self.policy = policy
+    self.executor = executor
     self.logger = logger
     self.now = now
   }
 
-  /// Works until the graceful shutdown. Then it finishes the emails that are being sent and releases the jobs that have not begun.
+  /// Works until the graceful shutdown. Then it finishes what is being sent and releases the jobs that have not begun.
   public func run() async {
     await withTaskExecutorPreference(executor) {
       await withGracefulShutdownHandler {
@@ -58,7 +80,7 @@ public final class OutboxWorker: Service {
     repeat {
       if leases.clockWasSetBack() {
         longestWait = .zero
-        sender.clockWasSetBack()
+        sender.gate.clockWasSetBack()
       }
       if let wait = longestWait, await correctTimes(longestWait: wait) { longestWait = nil }
       // Each of the three also if the clock was set back.
@@ -67,10 +89,10 @@ public final class OutboxWorker: Service {
         await extendLeases()
         nextExtension = now().addingTimeInterval(policy.lease / 3)
       }
-      if sender.opensAt != nil { await probeIfRetried() }
-      let opensAt = sender.opensAt
-      // While the breaker is half-open, a few jobs suffice to probe the server; all others stay untouched.
-      let limit = opensAt != nil ? 0 : sender.isProbing ? policy.connections : policy.maxClaimed
+      if sender.gate.opensAt != nil { await probeIfRetried() }
+      let opensAt = sender.gate.opensAt
+      // While the breaker is half-open, a few jobs suffice to probe the receiver; all others stay untouched.
+      let limit = opensAt != nil ? 0 : sender.gate.isProbing ? policy.connections : policy.maxClaimed
       for job in leases.takeCommitted(limit: limit) { group.addTask { [self] in await handle(job, after: OutboxPolicy.randomStartDelay()) } }
       let free = limit - leases.heldOrReserved
       // A claim costs a commit, so it waits until there is room for several jobs.
@@ -86,17 +108,21 @@ public final class OutboxWorker: Service {
     for job in leases.takeCommitted(limit: 0) { group.addTask { [self] in await handle(job) } }
   }
 
-  /// Claims at once when another process adds jobs, so that they do not wait for the next poll.
+  /// Claims at once when another process adds jobs, so that they do not wait for the next poll. The worker for emails listens for the one for
+  /// webhooks, because listening may take a connection to the database.
   private func listen() async {
-    guard let notifications = outbox.jobNotifications() else { return }
-    for await _ in notifications { leases.claimSoon() }
+    guard leases.channel == .email, let notifications = outbox.jobNotifications() else { return }
+    for await _ in notifications {
+      leases.claimSoon()
+      reports?.leases.claimSoon()
+    }
   }
 
   private func claim(_ limit: Int) async -> [Job]? {
     do {
       return try await leases.claim(limit: limit, pollInterval: policy.pollInterval)
     } catch {
-      logger.error("Cannot claim jobs; emails wait", metadata: ["reason": "\(error)"])
+      logger.error("Cannot claim jobs; they wait", metadata: ["reason": "\(error)"])
       return nil
     }
   }
@@ -108,7 +134,7 @@ public final class OutboxWorker: Service {
       if count > 0 { logger.notice("Jobs with times too far in the future are due now", metadata: ["jobs": "\(count)"]) }
       return true
     } catch {
-      logger.error("Cannot write to the outbox; emails wait", metadata: ["reason": "\(error)"])
+      logger.error("Cannot write to the outbox; jobs wait", metadata: ["reason": "\(error)"])
       return false
     }
   }
@@ -116,7 +142,7 @@ public final class OutboxWorker: Service {
   /// Does not wait for the breaker if an operator retried jobs after the last failure.
   private func probeIfRetried() async {
     do {
-      if let date = try await outbox.lastRetry() { sender.allowProbe(ifFailedBefore: date) }
+      if let date = try await outbox.lastRetry(leases.channel) { sender.gate.allowProbe(ifFailedBefore: date) }
     } catch {
       logger.error("Cannot read the outbox", metadata: ["reason": "\(error)"])
     }
@@ -126,7 +152,7 @@ public final class OutboxWorker: Service {
     do {
       try await leases.extend()
     } catch {
-      logger.error("Cannot write to the outbox; emails wait", metadata: ["reason": "\(error)"])
+      logger.error("Cannot write to the outbox; jobs wait", metadata: ["reason": "\(error)"])
     }
   }
 
@@ -149,17 +175,19 @@ public final class OutboxWorker: Service {
       await record(outcome, of: job)
     } catch {
       leases.abandon(job)
-      logger.error("Cannot use the database; the email waits", metadata: ["reason": "\(error)", "request_id": "\(job.requestID)"])
+      logger.error("Cannot use the database; the job waits", metadata: ["reason": "\(error)", "request_id": "\(job.requestID)"])
     }
     leases.wakeup.wake()
   }
 
-  /// Records how a job ended, and keeps trying: an email that was sent must not be sent again because the database was locked at that moment.
+  /// Records how a job ended, and keeps trying: what was sent must not be sent again because the database was locked at that moment.
   private func record(_ outcome: JobOutcome, of job: Job) async {
+    let following = reports?.jobs(after: outcome, of: job, at: now()) ?? []
     var isFirstAttempt = true
     while true {
       do {
-        if try await leases.finish(job, outcome) {
+        if try await leases.finish(job, outcome, adding: following) {
+          if !following.isEmpty { reports?.leases.claimSoon() }
           outcome.report(job, to: logger, sender.metrics, at: now())
         } else {
           logger.debug("Another process took over the job, or it was deleted", metadata: ["request_id": "\(job.requestID)"])
@@ -173,7 +201,7 @@ public final class OutboxWorker: Service {
         }
         isFirstAttempt = false
       }
-      // A shutdown cannot wait: the lease will run out, and an email that was already sent may be sent again.
+      // A shutdown cannot wait: the lease will run out, and what was already sent may be sent again.
       guard !Task.isShuttingDownGracefully else { return leases.abandon(job) }
       do { try await Task.sleep(for: Self.recordPause) } catch { return leases.abandon(job) }
     }

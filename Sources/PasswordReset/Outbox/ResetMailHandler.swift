@@ -2,7 +2,7 @@ import Credentials
 import Foundation
 
 /// Handles the jobs that send email: finds the accounts, makes the token, has the email composed, and sends it.
-public struct ResetMailHandler: Sendable {
+public struct ResetMailHandler: JobHandler {
   /// Seconds after which a user's row is read again before the email is sent.
   private static let freshness: TimeInterval = 2
   /// Seconds over which retries are spread when the limit of all emails was reached, so that they do not all come at once.
@@ -33,6 +33,7 @@ public struct ResetMailHandler: Sendable {
     case .resetRequest(let identifier): return try await handleRequest(identifier, job)
     case .resetEmail(let userID, let requested): return try await handleResetEmail(to: userID, requested, job)
     case .changedNotice(let userID, let recipient): return try await handleChangedNotice(to: recipient, userID, job)
+    case .webhook: return .deadLetter(reason: "not an email", nil)
     }
   }
 
@@ -80,8 +81,8 @@ public struct ResetMailHandler: Sendable {
       return .retry(at: date, reason: "RATE_LIMIT_MAILS_TOTAL is used up")
     }
     let start = context.now()
-    let slot: MailSender.Slot
-    switch await sender.slot(before: deadline(of: job)) {
+    let slot: SendGate.Slot
+    switch await sender.gate.slot(before: deadline(of: job)) {
     case .slot(let granted): slot = granted
     case .refused: return .release
     case .tooLate: return .deadLetter(reason: "too old to be of use when its turn comes; see EMAIL_RATE_LIMIT", record(.mailFailed))
@@ -89,7 +90,7 @@ public struct ResetMailHandler: Sendable {
     guard await leases.isHeld(job), await isUnchanged(user, since: start) else { return .release }
     // Composed only now, so that the link lives as long as the email says.
     let message = composer.compose(email(kind, to: recipient, user, job))
-    switch await slot.send(message, of: job) {
+    switch await sender.send(message, of: job, in: slot) {
     case .sent: return .done(record(.mailed))
     case .notAttempted: return .release
     case .failed(.permanent(let reason)): return .deadLetter(reason: reason, record(.mailFailed))

@@ -23,20 +23,25 @@ public struct PasswordResetService: Sendable {
   private let passwords: PasswordPolicy
   private let hashing: HashingPool
   private let leases: LeaseKeeper
+  private let webhooks: WebhookReports
   private let sendsNotice: Bool
   private let afterResetFailures: Counter
 
   /// Creates a service from its parts.
-  /// - Parameter sendsNotice: Whether the user gets the "your password was changed" email after a reset.
+  /// - Parameters:
+  ///   - leases: The leases on the jobs of emails.
+  ///   - webhooks: Makes the jobs that report events.
+  ///   - sendsNotice: Whether the user gets the "your password was changed" email after a reset.
   public init(
-    context: ResetContext, auditTrail: AuditTrail, passwords: PasswordPolicy, hashing: HashingPool, leases: LeaseKeeper, sendsNotice: Bool,
-    registry: Registry
+    context: ResetContext, auditTrail: AuditTrail, passwords: PasswordPolicy, hashing: HashingPool, leases: LeaseKeeper, webhooks: WebhookReports,
+    sendsNotice: Bool, registry: Registry
   ) {
     self.context = context
     self.auditTrail = auditTrail
     self.passwords = passwords
     self.hashing = hashing
     self.leases = leases
+    self.webhooks = webhooks
     self.sendsNotice = sendsNotice
     afterResetFailures = registry.counter(
       "password_reset_after_reset_failures_total", "New passwords that were not set because an entry of AFTER_RESET failed.")
@@ -82,13 +87,14 @@ public struct PasswordResetService: Sendable {
     let notice =
       sendsNotice && !user.email.isEmpty
       ? [leases.makeJob(.changedNotice(userID: user.id, recipient: user.email), locale: locale, requestID: origin.requestID)] : []
-    var change = PasswordChange(user: user, newHash: newHash, event: .reset, requestID: origin.requestID, jobs: notice)
+    let report = webhooks.makeJobs(.completed, userID: user.id, requestID: origin.requestID)
+    var change = PasswordChange(user: user, newHash: newHash, event: .reset, requestID: origin.requestID, jobs: notice + report)
     (change.linkTime, change.clientKey) = (TokenTime(of: token), clientKey(of: origin))
     guard let jobs = try await swap(change) else {
       record(.linkInvalid, user.id, origin)
       throw .invalidLink
     }
-    for (new, job) in zip(notice, jobs) { leases.start(new, job) }
+    for (new, job) in zip(change.jobs, jobs) { leases(of: new).start(new, job) }
   }
 
   /// Makes all reset links of a user dead that were made until now, if the link is that user's cancel link or a valid reset link.
@@ -114,8 +120,15 @@ public struct PasswordResetService: Sendable {
   }
 
   private func cancel(_ id: UserID, _ through: TokenTime, _ origin: RequestOrigin) async throws(PasswordResetError) {
-    let cancellation = LinkCancellation(userID: id, through: through, requestID: origin.requestID, clientKey: clientKey(of: origin))
-    do { _ = try await context.users.cancelLinks(cancellation, at: context.now()) } catch { throw PasswordResetError(error) }
+    var cancellation = LinkCancellation(userID: id, through: through, requestID: origin.requestID, clientKey: clientKey(of: origin))
+    cancellation.jobs = webhooks.makeJobs(.cancelled, userID: id, requestID: origin.requestID)
+    do {
+      let jobs = try await context.users.cancelLinks(cancellation, at: context.now())
+      for (new, job) in zip(cancellation.jobs, jobs) { webhooks.leases.start(new, job) }
+    } catch {
+      for job in cancellation.jobs { webhooks.leases.cancel(job) }
+      throw PasswordResetError(error)
+    }
   }
 
   /// The user whose token is checked when the user does not exist. Its values have typical lengths.
@@ -169,14 +182,16 @@ public struct PasswordResetService: Sendable {
     }
   }
 
+  private func leases(of job: NewJob) -> LeaseKeeper { job.kind.channel == .webhook ? webhooks.leases : leases }
+
   /// Commits the change; if it is not committed, the leases of its jobs end.
   private func swap(_ change: PasswordChange) async throws(PasswordResetError) -> [Job]? {
     do {
       if let jobs = try await context.users.setPassword(change, at: context.now()) { return jobs }
-      for job in change.jobs { leases.cancel(job) }
+      for job in change.jobs { leases(of: job).cancel(job) }
       return nil
     } catch {
-      for job in change.jobs { leases.cancel(job) }
+      for job in change.jobs { leases(of: job).cancel(job) }
       if case .afterReset(let reason) = error {
         afterResetFailures.increment()
         auditTrail.record(AuditRecord(afterResetFailure: reason, of: change), requestID: change.requestID)

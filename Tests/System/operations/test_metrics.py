@@ -40,6 +40,8 @@ TYPES = {
     "password_reset_outbox_oldest_age_seconds": "gauge",
     "password_reset_emails_total": "counter",
     "password_reset_email_duration_seconds": "histogram",
+    "password_reset_webhooks_total": "counter",
+    "password_reset_webhook_duration_seconds": "histogram",
     "password_reset_hashing_slots": "gauge",
     "password_reset_hashing_running": "gauge",
     "password_reset_hashing_waiting": "gauge",

@@ -1,9 +1,9 @@
 /// A network such as `10.0.0.0/8`, or a single address.
-struct IPNetwork: Sendable, Equatable {
+package struct IPNetwork: Sendable, Equatable {
   private let address: IPAddress
   private let prefixLength: Int
 
-  init?(_ text: Substring) {
+  package init?(_ text: Substring) {
     let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     guard let address = IPAddress(parts[0]) else { return nil }
     self.address = address
@@ -18,7 +18,7 @@ struct IPNetwork: Sendable, Equatable {
 
   /// Whether the network is larger than any that an operator can own: more than an IPv4 /8, or more than an IPv6 /16 except
   /// for private addresses.
-  var coversEveryone: Bool {
+  package var coversEveryone: Bool {
     if address.isV4, prefixLength >= 96 { return prefixLength < 104 }
     return prefixLength < 16 && !isPrivate || containsAllIPv4
   }
@@ -31,5 +31,5 @@ struct IPNetwork: Sendable, Equatable {
 
   private var containsAllIPv4: Bool { prefixLength <= 96 && IPAddress("0.0.0.0").map(contains) == true }
 
-  func contains(_ other: IPAddress) -> Bool { other.sharesPrefix(with: address, bits: prefixLength) }
+  package func contains(_ other: IPAddress) -> Bool { other.sharesPrefix(with: address, bits: prefixLength) }
 }

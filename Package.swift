@@ -30,7 +30,8 @@ let package = Package(
   products: [
     .executable(name: "password-reset", targets: ["App"]),
     // For Swift applications that use Hummingbird; Examples/HummingbirdSite is one.
-    .library(name: "PasswordResetKit", targets: ["PasswordResetKit", "PasswordReset", "Mail", "SQLiteStore", "Webhooks"]),
+    .library(
+      name: "PasswordResetKit", targets: ["PasswordResetKit", "PasswordReset", "PwnedPasswords", "Mail", "SQLiteStore", "Webhooks"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -111,6 +112,17 @@ let package = Package(
     ),
     .target(name: "OutgoingHTTP", dependencies: ["CCurl", "Concurrency", "Text"], swiftSettings: strict),
     .target(
+      name: "PwnedPasswords",
+      dependencies: [
+        "Credentials", "OutgoingHTTP", "PasswordReset", "Prometheus", "Text",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: strict
+    ),
+    .target(
       name: "Webhooks",
       dependencies: [
         "Credentials", "OutgoingHTTP", "PasswordReset", "Text",
@@ -163,7 +175,7 @@ let package = Package(
       name: "App",
       dependencies: [
         "CCSV", "CCurl", "Concurrency", "ConnectionGuards", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "PasswordResetKit",
-        "PostgresStore", "Prometheus", "SQLiteStore", "Text", "Webhooks",
+        "PostgresStore", "Prometheus", "PwnedPasswords", "SQLiteStore", "Text", "Webhooks",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -220,7 +232,7 @@ let package = Package(
       name: "JourneyTests",
       dependencies: [
         "App", "Credentials", "HTTPAPI", "Localization", "Mail", "OutgoingHTTP", "PasswordReset", "PostgresStore", "Prometheus",
-        "SQLiteStore", "TestSupport", "Text", "Webhooks",
+        "PwnedPasswords", "SQLiteStore", "TestSupport", "Text", "Webhooks",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

@@ -90,7 +90,7 @@ private struct ProcessParts {
     try store.migrate()
     let registry = dependencies.registry
     let templates = CurrentTemplates(settings.templates)
-    var configuration = settings.kit(composer: templates, dependencies)
+    var configuration = settings.kit(composer: templates, dependencies, logger)
     if role == .worker { configuration.outbox.pollInterval = ProcessRole.workerPollInterval }
     kit = PasswordResetKit(configuration, store: store, backend: backend, logger: logger)
     let isReady: @Sendable () async -> Bool = { await store.isReady(logger) }
@@ -109,7 +109,9 @@ private struct ProcessParts {
 }
 
 extension Settings {
-  fileprivate func kit(composer: any EmailComposer, _ dependencies: ApplicationDependencies) -> PasswordResetKit.Configuration {
+  fileprivate func kit(
+    composer: any EmailComposer, _ dependencies: ApplicationDependencies, _ logger: Logger
+  ) -> PasswordResetKit.Configuration {
     var kit = PasswordResetKit.Configuration(
       secretKey: tokens.secretKey, resetURL: links.resetURL, languages: languages, composer: composer)
     kit.cancelURL = links.cancelURL
@@ -122,7 +124,7 @@ extension Settings {
     kit.webhookEvents = webhook.events
     kit.webhookBackend =
       dependencies.webhookBackend ?? webhook.makeClient(connections: OutboxPolicy.webhookConnections, now: dependencies.now)
-    kit.passwords = passwords.policy(hasher: dependencies.hasher)
+    kit.passwords = passwords.policy(hasher: dependencies.hasher, registry: dependencies.registry, logger: logger)
     kit.hashingSlots = passwords.concurrency
     kit.auditLifetime = TimeInterval(auditDays) * 86400
     kit.requestLimits = http.requestLimits

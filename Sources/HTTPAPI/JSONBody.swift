@@ -62,7 +62,16 @@ struct JSONBody {
     switch members[Array(name.utf8)] {
     case nil, .null: .missing
     case .string(let text): .text(text)
-    case .object, .other: .wrongType
+    case .boolean, .object, .other: .wrongType
+    }
+  }
+
+  /// Returns the member, which must be true or false. `null` counts as missing.
+  func flag(_ name: String) -> FlagInput {
+    switch members[Array(name.utf8)] {
+    case nil, .null: .missing
+    case .boolean(let value): .value(value)
+    case .string, .object, .other: .wrongType
     }
   }
 }

@@ -8,11 +8,14 @@ struct LocalizedBodies: Sendable {
   let invalid: ByteBuffer
   let expired: ByteBuffer
   let done: ByteBuffer
+  /// The body for a password that could be set.
+  let acceptable: ByteBuffer
   let cancelled: ByteBuffer
   /// The body for a valid link after its first member, `expires_at`.
   private let validRest: String
 
   private static let doneDetail = LocalizableMessage("Your password has been set. You may go ahead and log in now.")
+  private static let acceptableDetail = LocalizableMessage("You can use this password. It has not been set yet.")
   private static let cancelledDetail = LocalizableMessage(
     "If this link is valid, all password reset links that were sent to you before now have stopped working.")
 
@@ -24,6 +27,7 @@ struct LocalizedBodies: Sendable {
     invalid = invalidLink(.invalidLink, Problem.invalidLinkDetail)
     expired = invalidLink(.expiredLink, Problem.expiredLinkDetail)
     done = body(["detail": language.text(of: Self.doneDetail)])
+    acceptable = body(["detail": language.text(of: Self.acceptableDetail)])
     cancelled = body(["detail": language.text(of: Self.cancelledDetail)])
     validRest = String(String(buffer: body(ValidLink(password_rules: passwordRules.map(language.text)))).dropFirst())
   }

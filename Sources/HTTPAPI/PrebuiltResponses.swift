@@ -21,6 +21,8 @@ struct PrebuiltResponses: Sendable {
 
   func done(in language: Language) -> Response { response(bodies[language.messagesTag]?.done, in: language) }
 
+  func acceptable(in language: Language) -> Response { response(bodies[language.messagesTag]?.acceptable, in: language) }
+
   func cancelled(in language: Language) -> Response { response(bodies[language.messagesTag]?.cancelled, in: language) }
 
   func check(_ status: LinkStatus, in language: Language) -> Response {

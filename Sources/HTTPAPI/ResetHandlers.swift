@@ -54,15 +54,16 @@ struct ResetHandlers: Sendable {
     }
   }
 
-  /// `POST /password-reset/{uidb64}/{token}`: sets the password. A link works once.
+  /// `POST /password-reset/{uidb64}/{token}`: sets the password, or only checks it. A link works once.
   private func confirm(_ request: Request, _ context: ResetRequestContext, uidb64: String, token: String) async throws -> Response {
     let body = try await JSONBody.members(of: request)
     let language = language(of: request, body)
     let form = SetPasswordForm(
-      newPassword1: body.field("new_password1"), newPassword2: body.field("new_password2"), locale: body.field("locale"))
+      newPassword1: body.field("new_password1"), newPassword2: body.field("new_password2"), checkOnly: body.flag("check_only"),
+      locale: body.field("locale"))
     do {
       try await service.setPassword(form, uidb64: uidb64, token: token, locale: language.tag, origin: context.origin)
-      return responses.done(in: language)
+      return form.isCheckOnly ? responses.acceptable(in: language) : responses.done(in: language)
     } catch {
       throw problem(for: error, language, context, link: true)
     }

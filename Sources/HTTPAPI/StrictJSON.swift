@@ -3,9 +3,10 @@
 /// Foundation's decoder accepts duplicate names, trailing commas and more, which two parsers can read differently. C
 /// libraries can reject them, but hostile input should meet a memory-safe parser.
 enum StrictJSON {
-  /// A value. Numbers, booleans and arrays are checked but not kept.
+  /// A value. Numbers and arrays are checked but not kept.
   enum Value: Equatable {
     case null
+    case boolean(Bool)
     case string(String)
     /// The members by the UTF-8 of their names. A `String` key would be hashed and compared in its canonical form, which
     /// takes quadratic time for many combining marks, and under which different names are equal.
@@ -82,7 +83,8 @@ enum StrictJSON {
     }
 
     private mutating func word() throws(Malformed) -> Value {
-      for (word, value) in [("null", Value.null), ("true", .other), ("false", .other)] where bytes[position...].starts(with: word.utf8) {
+      for (word, value) in [("null", Value.null), ("true", .boolean(true)), ("false", .boolean(false))]
+      where bytes[position...].starts(with: word.utf8) {
         position += word.utf8.count
         return value
       }

@@ -33,6 +33,7 @@ from django.db import DatabaseError, connections, router
 from django.db.models import BooleanField
 from django.urls import NoReverseMatch, get_resolver, reverse
 from django.utils.encoding import force_bytes
+from django.utils.functional import Promise
 from django.utils.http import urlsafe_base64_encode
 
 SECRETS = ("DATABASE_PASSWORD", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "EMAIL_HOST_PASSWORD")
@@ -148,9 +149,24 @@ def compared_attributes(attributes) -> list:
     return [ours[name] for name in ordered if name in ours]
 
 
+PWNED_PASSWORDS = "pwned_passwords_django.validators.PwnedPasswordsValidator"
+
+
+def exported_pwned_validator(options: dict) -> dict:
+    """Returns the validator of the package pwned-passwords-django with the options that the service has."""
+    texts = {name: str(options[name]) for name in ("error_message", "help_message") if isinstance(options.get(name), (str, Promise))}
+    kept = {name: text for name, text in texts.items() if "%(" not in text}
+    dropped = sorted(options.keys() - kept)
+    if dropped:
+        warn(f"the service ignores {', '.join(dropped)} of PwnedPasswordsValidator, and asks the API itself.")
+    return {"NAME": PWNED_PASSWORDS, "OPTIONS": kept}
+
+
 def exported_validator(validator: dict) -> dict:
     """Returns a validator with names of attributes that the service knows."""
     options = validator.get("OPTIONS") or {}
+    if validator["NAME"] == PWNED_PASSWORDS:
+        return exported_pwned_validator(options)
     if "user_attributes" not in options:
         return validator
     return validator | {"OPTIONS": options | {"user_attributes": compared_attributes(options["user_attributes"])}}
@@ -164,7 +180,7 @@ def password_settings() -> dict:
     elif hasher is not preferred:
         warn(f"the service does not have the first hasher, {preferred.algorithm}; new passwords get the next one, {hasher.algorithm}.")
     for validator in settings.AUTH_PASSWORD_VALIDATORS:
-        if not validator["NAME"].startswith("django.contrib.auth.password_validation."):
+        if validator["NAME"] != PWNED_PASSWORDS and not validator["NAME"].startswith("django.contrib.auth.password_validation."):
             warn(f"the validator {validator['NAME']} is Python; the service does not start until you remove it from password-reset.json.")
     values = {"AUTH_PASSWORD_VALIDATORS": [exported_validator(validator) for validator in settings.AUTH_PASSWORD_VALIDATORS]}
     if hasher:

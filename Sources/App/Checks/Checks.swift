@@ -4,6 +4,7 @@ import HTTPAPI
 import Logging
 import Mail
 import PasswordReset
+import PwnedPasswords
 import Webhooks
 
 /// What `password-reset check` looks for, in addition to the errors that reading the settings finds.
@@ -11,7 +12,7 @@ enum Checks {
   /// Returns warnings about settings that are valid but rarely intended.
   static func ofSettings(_ settings: Settings) -> [Finding] {
     settings.warnings + ofSecrets(settings) + ofMail(settings.mail) + ofWebhook(settings.webhook) + ofLinks(settings.links, settings.mail)
-      + ofRateLimits(settings) + ofHTTP(settings.http)
+      + ofRateLimits(settings) + ofHTTP(settings.http) + ofPwnedPasswords(settings.passwords.rules.pwned, at: Date())
   }
 
   private static func ofSecrets(_ settings: Settings) -> [Finding] {
@@ -82,6 +83,26 @@ enum Checks {
       findings.append(Finding(.plainWebhook, message, hint: "Use https, or run no other people's programs on this machine."))
     }
     return findings
+  }
+
+  private static func ofPwnedPasswords(_ options: PwnedPasswordsOptions?, at now: Date) -> [Finding] {
+    guard let path = options?.path, let attributes = try? FileManager.default.attributesOfItem(atPath: path),
+      let date = attributes[.modificationDate] as? Date, now.timeIntervalSince(date) > 365 * 86400
+    else { return [] }
+    let message = "AUTH_PASSWORD_VALIDATORS names a file of leaked passwords that is more than a year old."
+    return [Finding(.oldPwnedFile, message, hint: "Download the list again, and run `password-reset pwned build`.")]
+  }
+
+  /// Asks the API of leaked passwords, if the settings name one.
+  static func ofPwnedAPI(_ options: PwnedPasswordsOptions?) async -> [Finding] {
+    guard let api = options?.api else { return [] }
+    do {
+      _ = try await api.contains(SHA1Hash(of: "password"))
+      return []
+    } catch {
+      let message = "AUTH_PASSWORD_VALIDATORS names an API of leaked passwords that does not answer: \(error)."
+      return [Finding(.unusablePwnedAPI, message, hint: "Check the URL and the firewall; on_failure decides about passwords meanwhile.")]
+    }
   }
 
   private static func ofRateLimits(_ settings: Settings) -> [Finding] {

@@ -29,6 +29,7 @@ struct Finding: Error, Equatable, Sendable {
     case unprotectedWebhook = "E037"
     case forbiddenWebhookAddress = "E038"
     case missingAddressTable = "E040"
+    case unusablePwnedFile = "E041"
     case noMailSent = "W001"
     case longTimeout = "W002"
     case unencryptedSignIn = "W003"
@@ -62,6 +63,8 @@ struct Finding: Error, Equatable, Sendable {
     case unendedTokens = "W037"
     case wideWebhookNetworks = "W038"
     case plainWebhook = "W039"
+    case unusablePwnedAPI = "W042"
+    case oldPwnedFile = "W043"
 
     var isError: Bool { rawValue.hasPrefix("E") }
   }

@@ -44,7 +44,11 @@ struct CheckCommand: AsyncParsableCommand {
     case error, warning
   }
 
-  @Flag(help: "Also connect to the mail server, sign in, and ask whether it would take an email from DEFAULT_FROM_EMAIL. Sends no email.")
+  @Flag(
+    help: """
+      Also connect to the mail server, sign in, and ask whether it would take an email from DEFAULT_FROM_EMAIL. Sends no email. Also ask \
+      the API of leaked passwords, if the settings name one.
+      """)
   var connect = false
 
   @Flag(help: "Print a JSON array.")
@@ -71,9 +75,9 @@ struct CheckCommand: AsyncParsableCommand {
     do {
       let settings = try Settings(environment: environment)
       let (database, users) = Checks.ofDatabase(settings.database)
-      let mailServer = connect ? await Checks.ofMailServer(settings) : []
+      let servers = connect ? await Checks.ofMailServer(settings) + Checks.ofPwnedAPI(settings.passwords.rules.pwned) : []
       let service = Checks.ofProcess() + Checks.ofCertificate(settings.http) + Checks.ofMailFolder(settings.mail)
-      return (service + database + mailServer + differences + Checks.ofListeners(settings.http) + Checks.ofSettings(settings), users)
+      return (service + database + servers + differences + Checks.ofListeners(settings.http) + Checks.ofSettings(settings), users)
     } catch {
       // Check what can be checked even if other settings are wrong. If DATABASE_URL itself is wrong, that is one of the findings.
       var others: [Finding] = []

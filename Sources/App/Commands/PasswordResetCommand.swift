@@ -59,7 +59,8 @@ struct PasswordResetCommand: CommandGroup {
     version: BuildInfo.version,
     subcommands: [
       ServeCommand.self, WorkerCommand.self, ConfigCommand.self, CheckCommand.self, SendTestEmailCommand.self, MigrateCommand.self,
-      GrantsCommand.self, BackupCommand.self, UsersCommand.self, MailCommand.self, WebhookCommand.self, OutboxCommand.self, AuditCommand.self,
+      GrantsCommand.self, BackupCommand.self, UsersCommand.self, PwnedCommand.self, MailCommand.self, WebhookCommand.self, OutboxCommand.self,
+      AuditCommand.self,
       HealthCommand.self,
     ]
   )

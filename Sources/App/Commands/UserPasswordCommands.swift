@@ -1,7 +1,9 @@
 import ArgumentParser
 import Credentials
 import Foundation
+import Logging
 import PasswordReset
+import Prometheus
 
 struct UsersAddCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -41,7 +43,7 @@ struct UsersAddCommand: AsyncParsableCommand {
       document.values[.username] = try name(for: users)
       var record = try document.record(now: Date(), for: users, hashers)
       if let password = try PasswordInput.new(stdin: passwordStdin, isOptional: true) {
-        record.password = try PasswordInput.encode(password, for: record)
+        record.password = try await PasswordInput.encode(password, for: record)
       }
       switch try await store.add([record]).first {
       case .added(let id): print("Added user \(id).")
@@ -98,7 +100,7 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
       guard record.isActive else { throw CommandError(message: "The user is inactive. `password-reset users activate` changes that.") }
       guard let id = record.id, let account = try await store.user(id: id) else { throw CommandError.noUser }
       guard let password = try PasswordInput.new(stdin: passwordStdin, isOptional: false) else { throw PasswordInput.missing }
-      let encoded = try PasswordInput.encode(password, for: record)
+      let encoded = try await PasswordInput.encode(password, for: record)
       let now = Date()
       let notice = NewJob(
         .changedNotice(userID: id, recipient: account.email), locale: nil, requestID: "users set-password", createdAt: now, due: now)
@@ -228,10 +230,11 @@ private enum PasswordInput {
   static func present(stdin: Bool) throws -> String? { try stdin ? piped() : try prompt("Password: ") }
 
   /// Returns the hash of a new password. Throws ``CommandError`` with the rules that the password breaks.
-  static func encode(_ password: String, for record: UserRow) throws -> String {
-    let policy = try PasswordPolicySettings(environment: ProcessInfo.processInfo.environment).policy()
+  static func encode(_ password: String, for record: UserRow) async throws -> String {
+    let logger = Logger(label: "password-reset") { StreamLogHandler.standardError(label: $0) }
+    let policy = try PasswordPolicySettings(environment: ProcessInfo.processInfo.environment).policy(registry: Registry(), logger: logger)
     let attributes = UserAttributes(username: record.username, firstName: record.firstName, lastName: record.lastName, email: record.email)
-    let broken = password.unicodeScalars.contains("\0") ? [.nullCharacters] : policy.errors(in: password, for: attributes)
+    let broken = password.unicodeScalars.contains("\0") ? [.nullCharacters] : await policy.errors(in: password, for: attributes)
     guard broken.isEmpty else { throw CommandError(message: broken.map(\.message).joined(separator: "\n")) }
     do {
       return try policy.encode(password, replacing: record.password)

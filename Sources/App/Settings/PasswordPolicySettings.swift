@@ -1,6 +1,8 @@
 import Credentials
 import Foundation
+import Logging
 import PasswordReset
+import Prometheus
 
 /// How new passwords are checked and hashed.
 struct PasswordPolicySettings: SettingsGroup, Sendable {
@@ -18,9 +20,14 @@ struct PasswordPolicySettings: SettingsGroup, Sendable {
   }
 
   /// Returns the policy of this configuration.
-  /// - Parameter hasher: A hasher to use instead of the configured one.
-  func policy(hasher: (any PasswordHasher)? = nil) -> PasswordPolicy {
-    PasswordPolicy(hashers: hashers(preferring: hasher), validators: rules.validators, refusesCurrentPassword: rules.refusesCurrentPassword)
+  /// - Parameters:
+  ///   - hasher: A hasher to use instead of the configured one.
+  ///   - registry: Counts the look-ups of passwords.
+  ///   - logger: Records the look-ups that fail.
+  func policy(hasher: (any PasswordHasher)? = nil, registry: Registry, logger: Logger) -> PasswordPolicy {
+    let lookups = rules.pwned.map { [$0.validator(registry: registry, logger: logger)] } ?? []
+    return PasswordPolicy(
+      hashers: hashers(preferring: hasher), validators: rules.validators, lookups: lookups, refusesCurrentPassword: rules.refusesCurrentPassword)
   }
 
   /// Returns the hashers of this configuration, or with another one for new passwords.
@@ -33,7 +40,7 @@ struct PasswordPolicySettings: SettingsGroup, Sendable {
     do {
       return try PasswordValidatorList(json: json)
     } catch {
-      reader.addError(.authPasswordValidators, error.message)
+      reader.addError(.authPasswordValidators, error.message, kind: error.kind)
       return .standard
     }
   }

@@ -1,5 +1,6 @@
 import Credentials
 import Foundation
+import PwnedPasswords
 
 /// The rules for new passwords: Django's `AUTH_PASSWORD_VALIDATORS` in Django's format, so that a site's setting can be copied.
 ///
@@ -9,12 +10,15 @@ struct PasswordValidatorList: Sendable {
   struct Invalid: Error {
     /// The rest of a sentence that begins with the name of the setting.
     var message: String
+    var kind = Finding.Kind.invalidSetting
   }
 
   /// The validators, in the order in which their errors are listed.
   private(set) var validators: [any PasswordValidator] = []
   /// Whether the current password is refused as the new one.
   private(set) var refusesCurrentPassword = false
+  /// Where leaked passwords are looked up, or `nil` if no rule asks for that.
+  private(set) var pwned: PwnedPasswordsOptions?
 
   private var minimum = 0
   private var maximum = 1024
@@ -56,19 +60,23 @@ struct PasswordValidatorList: Sendable {
     case "CommonPasswordValidator": validators.append(try options.commonPasswords())
     case "NumericPasswordValidator": validators.append(NumericPasswordValidator())
     case "CurrentPasswordValidator": refusesCurrentPassword = true
+    case "PwnedPasswordsValidator", "pwned_passwords_django.validators.PwnedPasswordsValidator":
+      guard pwned == nil else { throw Invalid(message: "can name PwnedPasswordsValidator only once.") }
+      // The package pwned-passwords-django asks the API without options.
+      pwned = try PwnedPasswordsOptions(&options, defaultURL: name == "PwnedPasswordsValidator" ? nil : RangeAPI.publicURL)
     default:
       throw Invalid(
         message: """
           names an unknown validator. The validators are UserAttributeSimilarityValidator, MinimumLengthValidator, MaximumLengthValidator, \
-          CommonPasswordValidator, NumericPasswordValidator and CurrentPasswordValidator.
+          CommonPasswordValidator, NumericPasswordValidator, CurrentPasswordValidator and PwnedPasswordsValidator.
           """)
     }
     try options.checkAllRead()
   }
 
   /// The JSON values that an entry may have.
-  private enum Value: Decodable {
-    case text(String), number(Double), list([String]), object([String: Value])
+  enum Value: Decodable {
+    case text(String), number(Double), boolean(Bool), list([String]), object([String: Value])
 
     init(from decoder: any Decoder) throws {
       let container = try decoder.singleValueContainer()
@@ -77,6 +85,8 @@ struct PasswordValidatorList: Sendable {
         self = .text(text)
       } else if let number = try? container.decode(Double.self) {
         self = .number(number)
+      } else if let boolean = try? container.decode(Bool.self) {
+        self = .boolean(boolean)
       } else if let list = try? container.decode([String].self) {
         self = .list(list)
       } else {
@@ -86,9 +96,9 @@ struct PasswordValidatorList: Sendable {
   }
 
   /// The options of one validator. Reading an option removes it, so that the unknown ones are left at the end.
-  private struct Options {
+  struct Options {
     private let validator: String
-    private var values: [String: Value]
+    var values: [String: Value]
 
     init(_ validator: String, _ value: Value?) throws(Invalid) {
       self.validator = validator
@@ -115,6 +125,12 @@ struct PasswordValidatorList: Sendable {
       return integer
     }
 
+    mutating func text(_ name: String) throws(Invalid) -> String? {
+      guard let value = values.removeValue(forKey: name) else { return nil }
+      guard case .text(let text) = value, !text.isEmpty else { throw invalid("\(name) must be a text.") }
+      return text
+    }
+
     mutating func attributes() throws(Invalid) -> [UserAttributeSimilarityValidator.Attribute] {
       guard let value = values.removeValue(forKey: "user_attributes") else { return UserAttributeSimilarityValidator.Attribute.allCases }
       guard case .list(let names) = value, case let attributes = names.compactMap(UserAttributeSimilarityValidator.Attribute.init),
@@ -138,6 +154,8 @@ struct PasswordValidatorList: Sendable {
       if let name = values.keys.min() { throw invalid("it has no option \(name).") }
     }
 
-    private func invalid(_ message: String) -> Invalid { Invalid(message: "has an invalid \(validator): \(message)") }
+    func invalid(_ message: String, kind: Finding.Kind = .invalidSetting) -> Invalid {
+      Invalid(message: "has an invalid \(validator): \(message)", kind: kind)
+    }
   }
 }

@@ -11,6 +11,16 @@ public enum FieldInput: Sendable, Equatable {
   case wrongType
 }
 
+/// The value of a member that must be true or false in the body of a request.
+public enum FlagInput: Sendable, Equatable {
+  /// The member is missing or null.
+  case missing
+  /// The value is true or false.
+  case value(Bool)
+  /// The value is neither.
+  case wrongType
+}
+
 /// The errors of each field, like Django's `form.errors`.
 public struct FormErrors: Error, Sendable, Equatable {
   /// The errors by the name of the field.
@@ -20,6 +30,7 @@ public struct FormErrors: Error, Sendable, Equatable {
   public init(_ fields: [String: [FieldError]]) { self.fields = fields }
 
   static let wrongType = FieldError(code: "invalid", LocalizableMessage("Not a valid string."))
+  static let noBoolean = FieldError(code: "invalid", LocalizableMessage("Not a valid boolean."))
 }
 
 /// Validates a request for a reset email like Django's `PasswordResetForm`, and also accepts a user name.
@@ -91,28 +102,40 @@ public struct PasswordResetForm: Sendable {
 public struct SetPasswordForm: Sendable {
   private let newPassword1: FieldInput
   private let newPassword2: FieldInput
+  private let checkOnly: FlagInput
   private let locale: FieldInput
 
   /// Creates a form from the members of a request.
-  public init(newPassword1: FieldInput, newPassword2: FieldInput, locale: FieldInput = .missing) {
+  public init(newPassword1: FieldInput, newPassword2: FieldInput, checkOnly: FlagInput = .missing, locale: FieldInput = .missing) {
     self.newPassword1 = newPassword1
     self.newPassword2 = newPassword2
+    self.checkOnly = checkOnly
     self.locale = locale
   }
 
-  /// Returns the new password if both fields have it and all validators accept it, or throws the errors of all fields.
+  /// Whether the password must only be checked, and not set.
+  public var isCheckOnly: Bool { checkOnly == .value(true) }
+
+  /// Whether the form has only one password, because the user has not typed it again yet.
+  private var isHalf: Bool { isCheckOnly && [.missing, .text("")].contains(newPassword2) }
+
+  /// The field that has the errors of the password rules: Django's `new_password2`, unless only the first one is filled in.
+  var ruleField: String { isHalf ? "new_password1" : "new_password2" }
+
+  /// Returns the new password if both fields have it and the policy accepts it, or throws the errors of all fields.
   ///
   /// As in Django, the password is neither stripped nor normalized.
-  func clean(for user: UserAttributes, validators: [any PasswordValidator]) throws(FormErrors) -> String {
+  func clean(for user: UserAttributes, policy: PasswordPolicy) async throws(FormErrors) -> String {
     var errors: [String: [FieldError]] = [:]
     checkLocale(locale, &errors)
+    if checkOnly == .wrongType { errors["check_only"] = [FormErrors.noBoolean] }
     let first = cleanPassword(newPassword1, field: "new_password1", &errors)
-    let second = cleanPassword(newPassword2, field: "new_password2", &errors)
+    let second = isHalf ? first : cleanPassword(newPassword2, field: "new_password2", &errors)
     if let first, let second, !first.isIdentical(to: second) {
       errors["new_password2"] = [FieldError(code: "password_mismatch", LocalizableMessage("The two password fields didn’t match."))]
     } else if let second {
-      let broken = validators.compactMap { $0.validate(second, user: user) }
-      if !broken.isEmpty { errors["new_password2"] = broken }
+      let broken = await policy.errors(in: second, for: user)
+      if !broken.isEmpty { errors[ruleField] = broken }
     }
     guard errors.isEmpty, let second else { throw FormErrors(errors) }
     return second

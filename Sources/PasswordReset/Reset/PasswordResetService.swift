@@ -72,7 +72,7 @@ public struct PasswordResetService: Sendable {
     try await verifyLink(uidb64: uidb64, token: token, origin).status
   }
 
-  /// Sets the password in the form if the link is good.
+  /// Sets the password in the form if the link is good, or only checks it if the form says so.
   ///
   /// The order is link, fields, hash, swap. So an invalid link costs no hashing, a refused password does not use up the
   /// link, and the database decides which one of several concurrent calls with the same link succeeds.
@@ -82,7 +82,8 @@ public struct PasswordResetService: Sendable {
   {
     let (user, status) = try await verifyLink(uidb64: uidb64, token: token, origin)
     guard case .valid = status, let user else { throw status == .expired ? .expiredLink : .invalidLink }
-    let password = try validated { () throws(FormErrors) in try form.clean(for: user.attributes, validators: passwords.validators) }
+    let password = try await validatedPassword(form, for: user)
+    guard !form.isCheckOnly else { return try await compare(password, with: user.password, form.ruleField) }
     let newHash = try await hash(password, replacing: user.password)
     let notice =
       sendsNotice && !user.email.isEmpty
@@ -171,6 +172,23 @@ public struct PasswordResetService: Sendable {
   }
 
   private func clientKey(of origin: RequestOrigin) -> String? { origin.clientNetwork.map(context.identifierHasher.key(forClient:)) }
+
+  private func validatedPassword(_ form: SetPasswordForm, for user: User) async throws(PasswordResetError) -> String {
+    do { return try await form.clean(for: user.attributes, policy: passwords) } catch { throw .validation(error) }
+  }
+
+  /// Throws if a rule refuses the password because of a stored hash.
+  /// - Parameter field: The field that has the error.
+  private func compare(_ password: String, with current: String, _ field: String) async throws(PasswordResetError) {
+    guard passwords.comparesHashes else { return }
+    let refusal: FieldError?
+    do {
+      refusal = try await hashing.run { [passwords] in passwords.refusal(of: password, replacing: current) }
+    } catch {
+      throw .unavailable(reason: "password hashing: \(error)")
+    }
+    if let refusal { throw .validation(FormErrors([field: [refusal]])) }
+  }
 
   private func hash(_ password: String, replacing current: String) async throws(PasswordResetError) -> String {
     do {

@@ -131,6 +131,12 @@ class Service:
         self.passwords.update(value for value in body.values() if isinstance(value, str) and is_telling(value))
         return self._call("POST", self._path(link), body)
 
+    def check_password(self, link: Link, new_password1: str) -> Reply:
+        """Asks whether the link could set the password, without setting it."""
+        if is_telling(new_password1):
+            self.passwords.add(new_password1)
+        return self._call("POST", self._path(link), {"new_password1": new_password1, "check_only": True})
+
     def cancel_links(self, link: Link, *, accept_language: str | None = None) -> Reply:
         """Cancels all links of a user, by a request without a body."""
         return self._call("POST", self._path(link) + "/cancel", None, {"Accept-Language": accept_language} if accept_language else {})

@@ -13,6 +13,7 @@ COMMANDS = [
     "", "serve", "worker", "migrate", "check", "config", "grants", "backup", "audit", "health", "send-test-email",
     "users", "users add", "users list", "users show", "users set-password", "users check-password", "users activate",
     "users deactivate", "users link", "users import", "users export",
+    "pwned", "pwned build", "pwned test",
     "mail", "mail preview", "mail templates",
     "outbox", "outbox list", "outbox show", "outbox retry", "outbox purge",
 ]  # fmt: skip
@@ -25,7 +26,7 @@ def test_each_command_has_help(name: str) -> None:
     assert "OVERVIEW: " in done.stdout and "USAGE: password-reset" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["", "users", "mail", "outbox"])
+@pytest.mark.parametrize("name", ["", "users", "pwned", "mail", "outbox"])
 def test_a_command_without_its_subcommand_is_wrong_usage(name: str) -> None:
     done = run_program(BASE_ENVIRONMENT, *name.split())
     assert (done.returncode, done.stdout) == (64, "")

@@ -60,7 +60,9 @@ func main() {
 	check(state.ExpiresAt.After(time.Now()))
 	fmt.Println("valid:", len(state.PasswordRules), "rules")
 	set := func(password string) (*client.PasswordSet, error) {
-		result, _, err := api.SetPassword(background, uid, token).NewPassword(*client.NewNewPassword(password, password)).Execute()
+		body := client.NewNewPassword(password)
+		body.SetNewPassword2(password)
+		result, _, err := api.SetPassword(background, uid, token).NewPassword(*body).Execute()
 		return result, err
 	}
 	_, err = set("1234")

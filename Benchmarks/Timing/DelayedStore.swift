@@ -41,6 +41,14 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
 
   func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? { try await store.setPassword(change, at: now) }
 
+  func formerPasswords(of id: UserID, limit: Int) async throws(StoreError) -> [String] { try await store.formerPasswords(of: id, limit: limit) }
+
+  func usersWithFormerPasswords(after id: UserID?, limit: Int) async throws(StoreError) -> [UserID] {
+    try await store.usersWithFormerPasswords(after: id, limit: limit)
+  }
+
+  func deleteFormerPasswords(of id: UserID) async throws(StoreError) { try await store.deleteFormerPasswords(of: id) }
+
   func cancelLinks(_ cancellation: LinkCancellation, at now: Date) async throws(StoreError) -> [Job] {
     try await store.cancelLinks(cancellation, at: now)
   }

@@ -32,19 +32,19 @@ public struct PasswordHashers: Sendable {
   /// it on an event loop.
   public func verify(_ password: String, encoded stored: String) -> Bool {
     let encoding = format.encoding(of: stored)
-    return Self.hasher(of: encoding)?.verify(password, encoded: encoding) ?? false
+    return hasher(of: encoding)?.verify(password, encoded: encoding) ?? false
   }
 
   /// Returns whether any password could match the stored text.
   public func recognizes(_ stored: String) -> Bool {
     let encoding = format.encoding(of: stored)
-    return Self.hasher(of: encoding)?.recognizes(encoding) ?? false
+    return hasher(of: encoding)?.recognizes(encoding) ?? false
   }
 
   /// Returns the hasher for an encoding, or `nil` if its algorithm is unknown, like Django's `identify_hasher`.
-  private static func hasher(of encoded: String) -> (any PasswordHasher)? {
+  private func hasher(of encoded: String) -> (any PasswordHasher)? {
     let algorithm = encoded.utf8.prefix(20).prefix { $0 != UInt8(ascii: "$") }
-    return known.first { $0.algorithm.utf8.elementsEqual(algorithm) }
+    return ([preferred] + Self.known).first { $0.algorithm.utf8.elementsEqual(algorithm) }
   }
 
   /// The names of the known algorithms.

@@ -14,8 +14,8 @@ public import ServiceLifecycle
 public struct PasswordResetKit: Sendable {
   /// The operations, without HTTP.
   public let service: PasswordResetService
-  /// The services that must run while the application runs: they write the audit and, if there is an email backend, send the emails
-  /// and webhooks.
+  /// The services that must run while the application runs: they write the audit, send the emails and webhooks if there is an email
+  /// backend, and delete the former passwords of deleted users if a rule keeps them.
   public let services: [any Service]
   /// The metrics of the HTTP interface.
   public let metrics: HTTPMetrics
@@ -70,7 +70,8 @@ public struct PasswordResetKit: Sendable {
       hashing: HashingPool(slots: slots, queueLimit: 32 * slots, registry: registry), leases: leases, webhooks: webhooks,
       sendsNotice: configuration.notifiesOfChange, registry: registry)
     // They stop in the opposite order: the worker still has to write to the audit.
-    services = [auditTrail] + [webhookWorker, mailWorker].compactMap(\.self)
+    let cleanup: [any Service] = configuration.passwords.formerPasswordCount > 0 ? [DeletedUserCleanup(users: store, logger: logger)] : []
+    services = cleanup + [auditTrail] + [webhookWorker, mailWorker].compactMap(\.self)
     metrics = HTTPMetrics(registry)
     rateLimiter = RequestRateLimiter(
       requests: configuration.requestLimits, links: configuration.linkLimits,

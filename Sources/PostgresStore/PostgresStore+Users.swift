@@ -28,10 +28,13 @@ extension PostgresStore: UserStore {
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
+    let keepsHistory = change.formerPasswordsToKeep > 0
     var command = try Command(
-      users.setPassword, change.newHash, users.keyText(user.id), user.password, user.email, user.lastLogin, now.milliseconds, change.event.rawValue,
-      user.id.text, change.requestID, JobDocument.json(change.jobs), change.clientKey, change.linkTime?.milliseconds)
+      keepsHistory ? users.setPasswordKeepingHistory : users.setPassword, change.newHash, users.keyText(user.id), user.password, user.email,
+      user.lastLogin, now.milliseconds, change.event.rawValue, user.id.text, change.requestID, JobDocument.json(change.jobs), change.clientKey,
+      change.linkTime?.milliseconds)
     if users.mapping.usesAllauth { command.values += Self.addressValues(of: user) }
+    if keepsHistory { command.values.append(change.formerPasswordsToKeep.postgresText) }
     let followUp = afterReset(for: user.id, at: now, isMade: { $0[0].count > 0 }) { detail in
       Self.insertion(
         of: AuditLine(

@@ -7,6 +7,8 @@ struct UserStatements: Sendable {
   let byID, byEmail, byUsername, setPassword, cancelLinks, namesake, adjustKeys: Statement
   /// Like ``byID``, without our tables, which a database that was never migrated lacks.
   let userOfTrial: Statement
+  /// Does what ``setPassword`` does, and keeps the replaced password among the former ones. Its last parameter is how many to keep.
+  let setPasswordKeepingHistory: Statement
   /// Changes a password as ``setPassword`` does, without our tables, and returns how many rows it changed.
   let tryPassword: Statement
   /// Selects some users: those with the lowest keys, and those with the highest.
@@ -36,6 +38,9 @@ struct UserStatements: Sendable {
     byVerifiedAddress = Statement("password_reset_users_by_verified_address", "\(selectUsers) WHERE \(sql.hasVerified("$1")) \(order)")
     row = "SELECT \(sql.list(UserColumn.allCases, "'UTC'")) FROM \(table)"
     setPassword = Statement("password_reset_set_password", Self.setPassword(sql, zone, isAudited: afterReset.isEmpty))
+    let history = PostgresStore.keepFormerPassword(limit: sql.mapping.usesAllauth ? "$15" : "$13")
+    setPasswordKeepingHistory = Statement(
+      "password_reset_set_password_history", Self.setPassword(sql, zone, isAudited: afterReset.isEmpty, and: history))
     cancelLinks = Statement("password_reset_cancel_links", Self.cancelLinks(sql))
     tryPassword = Statement(nil, "WITH changed AS (\(Self.passwordUpdate(sql, zone))) SELECT count(*) FROM changed")
     let ends = ["ASC", "DESC"].map { direction in "(SELECT \(list), NULL FROM \(table) ORDER BY \(sql.keyOrder) \(direction) LIMIT 5)" }
@@ -100,8 +105,10 @@ struct UserStatements: Sendable {
     """
   }
 
-  /// - Parameter isAudited: whether the statement records the change. If not, a later one of the transaction does.
-  private static func setPassword(_ sql: UserSQL, _ zone: String, isAudited: Bool) -> String {
+  /// - Parameters:
+  ///   - isAudited: whether the statement records the change. If not, a later one of the transaction does.
+  ///   - more: further parts of the statement, each after a comma.
+  private static func setPassword(_ sql: UserSQL, _ zone: String, isAudited: Bool, and more: String = "") -> String {
     """
     WITH \(lockedCancellation(sql)), changed AS (
       \(passwordUpdate(sql, zone, from: " FROM password_reset_link", and: isNotCancelled + sql.hasSameAddresses(ofKey: "$2")))
@@ -110,7 +117,7 @@ struct UserStatements: Sendable {
       SELECT $6::bigint, $7::text, $8::text, $9::text, $11::text FROM changed\(isAudited ? "" : " WHERE false")
     ), jobs AS (
       \(OutboxStatements.insertJobs(from: "$10", ifAny: "changed")) RETURNING id
-    )
+    )\(more)
     SELECT jobs.id FROM changed LEFT JOIN jobs ON true ORDER BY jobs.id
     """
   }

@@ -30,6 +30,7 @@ extension SQLiteStore: UserStore {
       try db.cachedStatement(sql: users.setPassword).run(
         .text(change.newHash), users.parameter(user.id), .text(user.password), .text(user.email), RawParameter(user.lastLogin))
       guard db.changesCount == 1 else { return nil }
+      try Self.keepFormerPassword(of: change, at: now, in: db)
       let detail = try afterReset.run(for: user.id, of: users, at: now, in: db)
       let record = AuditRecord(change.event, userID: user.id, clientKey: change.clientKey, detail: detail)
       try Self.insert(record, requestID: change.requestID, at: now, in: db)

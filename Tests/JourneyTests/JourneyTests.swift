@@ -154,6 +154,26 @@ import Testing
   }
 }
 
+@Suite struct `A password with the name of the site` {
+  @Test(arguments: [
+    ("en", "Your password can’t consist mainly of the name of this site or of related words."), ("ja", "サイトの名前や関連する語句を主体としたパスワードは使えません。"),
+  ])
+  func `is refused in the language of the client, and the link stays usable`(_ tag: String, _ rule: String) async throws {
+    let harness = try Harness()
+    try await harness.run(["AUTH_PASSWORD_VALIDATORS": #"[{"NAME": "ContextWordsValidator"}]"#]) { client in
+      try await harness.addUser()
+      _ = try await client.requestReset(email: "alice@example.com")
+      let link = try await harness.link()
+      let check = try await client.send(.get, link, headers: [.acceptLanguage: tag])
+      #expect((try check.json["password_rules"] as? [String])?.first == rule)
+      for password in ["Example2026!", "ex4mp1e-99"] {
+        #expect(try await client.setPassword(link, password).fieldCodes == ["new_password2": ["password_contains_context"]])
+      }
+      #expect(try await client.setPassword(link, "example-correct-horse").status == 200)
+    }
+  }
+}
+
 @Suite struct `A link` {
   @Test func `survives scanners: a thousand GET and HEAD requests change nothing`() async throws {
     let harness = try Harness()

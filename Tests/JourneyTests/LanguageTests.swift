@@ -43,7 +43,7 @@ import Text
     let phrases = try Self.messagesInCode()
     #expect(phrases.count > 20)
     #expect(Set(messages.keys) == phrases)
-    let counted: Set<String> = ["min_length", "max_length", "limit_value"]
+    let counted: Set<String> = ["min_length", "max_length", "limit_value", "count"]
     let categories: [String: Set<String>] = ["ar": ["zero", "one", "two", "few", "many", "other"], "ja": ["other"], "zh-Hans": ["other"]]
     for (phrase, translation) in messages {
       let isCounted = !Self.placeholders(phrase).isDisjoint(with: counted.map { "{\($0)}" })

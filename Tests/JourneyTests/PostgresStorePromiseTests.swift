@@ -13,7 +13,7 @@ import Testing
     try store.migrate()
   }
 
-  @Test(arguments: userStorePromises + cancellationPromises) func `keeps the users`(_ promise: StorePromise) async throws {
+  @Test(arguments: userStorePromises + cancellationPromises + passwordHistoryPromises) func `keeps the users`(_ promise: StorePromise) async throws {
     try await promise.check(store)
   }
 
@@ -51,7 +51,7 @@ import Testing
     #expect(try PostgresDatabase(PostgresAddress(url: url), users: usersWithOddKeys).inspect(isThorough: true).damagedUsers == 3)
   }
 
-  @Test(arguments: OtherUserTable.all, userStorePromises + cancellationPromises)
+  @Test(arguments: OtherUserTable.all, userStorePromises + cancellationPromises + passwordHistoryPromises)
   func `keeps the users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {
     try await promise.check(store(table))
   }

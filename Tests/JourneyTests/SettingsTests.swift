@@ -2,6 +2,7 @@ import Credentials
 import Foundation
 import PostgresStore
 import HTTPAPI
+import PasswordReset
 import Testing
 
 @testable import App
@@ -47,6 +48,14 @@ import Testing
     ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "UserAttributeSimilarityValidator", "OPTIONS": {"max_similarity": 0}}]"#),
     ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "UserAttributeSimilarityValidator", "OPTIONS": {"user_attributes": ["shoe_size"]}}]"#),
     ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "CommonPasswordValidator", "OPTIONS": {"password_list_path": "/nowhere/list.txt"}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "PasswordHistoryValidator", "OPTIONS": {"count": 0}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "PasswordHistoryValidator", "OPTIONS": {"count": 25}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "ContextWordsValidator", "OPTIONS": {"words": "example"}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "ContextWordsValidator", "OPTIONS": {"words": ["x"]}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "ContextWordsValidator", "OPTIONS": {"words_path": "/nowhere/words.txt"}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "ContextWordsValidator", "OPTIONS": {"min_word_length": 100}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "ContextWordsValidator", "OPTIONS": {"user_attributes": []}}]"#),
+    ("AUTH_PASSWORD_VALIDATORS", #"[{"NAME": "zxcvbn_password.ZXCVBNValidator", "OPTIONS": {"min_score": 3}}]"#),
     (
       "AUTH_PASSWORD_VALIDATORS",
       #"[{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": 30}}, {"NAME": "MaximumLengthValidator", "OPTIONS": {"max_length": 20}}]"#
@@ -307,6 +316,39 @@ import Testing
     }
     let none = try Settings(environment: Self.good.merging(["AUTH_PASSWORD_VALIDATORS": "[]"]) { $1 }).passwords.rules
     #expect(none.validators.compactMap { $0.validate(String(repeating: "1", count: 1025), user: user)?.code } == ["password_too_long"])
+  }
+
+  @Test func `gives the rule about words the site's name, its domains and the operator's list`() throws {
+    let list = FileManager.default.temporaryDirectory.appendingPathComponent("words-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: list) }
+    try Data(" Zugspitze \r\n\nKölsch\n".utf8).write(to: list)
+    let json = #"[{"NAME": "ContextWordsValidator", "OPTIONS": {"words": ["ab"], "words_path": "\#(list.path)", "min_other_characters": 3}}]"#
+    let settings = try Settings(
+      environment: Self.good.merging([
+        "AUTH_PASSWORD_VALIDATORS": json, "SITE_NAME": "Blue Heron & Co", "DEFAULT_FROM_EMAIL": "Heron <noreply@mail.sand-piper.example>",
+        "RESET_URL": "https://www.kingfisher.co.uk/reset/{uid}/{token}",
+      ]) { $1 })
+    let validator = try #require(settings.passwords.rules.validators.first as? ContextWordsValidator)
+    let user = UserAttributes(username: "", firstName: "", lastName: "", email: "")
+    let refused = ["blue12", "heron12", "blueheron12", "sandpiper1", "sand-1", "kingfisher1", "zugspitze1", "KOLSCH", "ab1", "blueheronco"]
+    for password in refused { #expect(validator.validate(password, user: user) != nil, "\(password)") }
+    for password in ["co123", "mail12", "example1", "reset1", "www123", "noreply1"] {
+      #expect(validator.validate(password, user: user) == nil, "\(password)")
+    }
+  }
+
+  @Test(arguments: ["http://127.0.0.1:8080/{uid}/{token}", "http://[::1]:8080/{uid}/{token}", "https://localhost/{uid}/{token}"])
+  func `makes no words of a URL without a domain`(_ url: String) {
+    let domain = ResetURL(url)?.domain ?? ""
+    #expect(SiteWords(siteName: "BBC", domains: [domain]).words(minimumLength: 4).isEmpty)
+    #expect(SiteWords(siteName: "楽天", domains: [domain, "xn--bcher-kva.example"]).words(minimumLength: 4) == ["楽天", "楽天", "楽天"])
+  }
+
+  @Test func `needs the site's names only for the rule that uses them`() throws {
+    let environment = ["RESET_URL": "ftp://nowhere", "AUTH_PASSWORD_VALIDATORS": #"[{"NAME": "PasswordHistoryValidator", "OPTIONS": {"count": 6}}]"#]
+    #expect(try PasswordPolicySettings(environment: environment).rules.historyLength == 6)
+    let words = environment.merging(["AUTH_PASSWORD_VALIDATORS": #"[{"NAME": "ContextWordsValidator"}]"#]) { $1 }
+    #expect(throws: SettingsError.self) { try PasswordPolicySettings(environment: words) }
   }
 
   @Test func `is read by group, so that a command ignores the errors in the others`() throws {

@@ -16,7 +16,7 @@ import Testing
     try store.migrate()
   }
 
-  @Test(arguments: userStorePromises + cancellationPromises) func `keeps the users`(_ promise: StorePromise) async throws {
+  @Test(arguments: userStorePromises + cancellationPromises + passwordHistoryPromises) func `keeps the users`(_ promise: StorePromise) async throws {
     try await promise.check(store)
   }
 
@@ -76,7 +76,7 @@ func checkPagesWithOddKeys(_ store: any Store) async throws {
     try await checkPagesWithOddKeys(store)
   }
 
-  @Test(arguments: OtherUserTable.all, userStorePromises + cancellationPromises)
+  @Test(arguments: OtherUserTable.all, userStorePromises + cancellationPromises + passwordHistoryPromises)
   func `keeps the users`(_ table: OtherUserTable, _ promise: StorePromise) async throws {
     try await promise.check(store(table))
   }

@@ -96,4 +96,13 @@ public let allauthPromises: [AllauthPromise] = [
     let change = PasswordChange(user: user, newHash: "y", event: .reset, requestID: "r", jobs: [])
     #expect(try await site.store.setPassword(change, at: start) == [])
   },
+  AllauthPromise("keeps the replaced password, unless the set of addresses has changed") { site in
+    var user = try await site.store.addUser("a", email: "A@example.com")
+    let stale = user
+    user = try await site.add("new@example.com", number: 1, to: user)
+    #expect(try await site.store.setPassword(passwordChange(of: stale, to: "y", keeping: 2), at: start) == nil)
+    #expect(try await site.store.formerPasswords(of: user.id, limit: 9) == [])
+    #expect(try await site.store.setPassword(passwordChange(of: user, to: "y", keeping: 2), at: start) != nil)
+    #expect(try await site.store.formerPasswords(of: user.id, limit: 9) == ["x"])
+  },
 ]

@@ -77,9 +77,10 @@ public let userStorePromises: [StorePromise] = [
 ]
 
 /// - Parameter link: the time of the link that allows the change.
-func passwordChange(of user: User, to hash: String, link: TokenTime? = nil) -> PasswordChange {
+func passwordChange(of user: User, to hash: String, link: TokenTime? = nil, keeping formerPasswords: Int = 0) -> PasswordChange {
   let notice = NewJob(.changedNotice(userID: user.id, recipient: user.email), locale: nil, requestID: "r", createdAt: start, due: start)
   var change = PasswordChange(user: user, newHash: hash, event: .reset, requestID: "r", jobs: [notice])
   change.linkTime = link
+  change.formerPasswordsToKeep = formerPasswords
   return change
 }

@@ -43,7 +43,7 @@ struct UsersAddCommand: AsyncParsableCommand {
       document.values[.username] = try name(for: users)
       var record = try document.record(now: Date(), for: users, hashers)
       if let password = try PasswordInput.new(stdin: passwordStdin, isOptional: true) {
-        record.password = try await PasswordInput.encode(password, for: record)
+        record.password = try await PasswordInput.encode(password, for: record, by: PasswordInput.policy())
       }
       switch try await store.add([record]).first {
       case .added(let id): print("Added user \(id).")
@@ -96,18 +96,25 @@ struct UsersSetPasswordCommand: AsyncParsableCommand {
     try await CommandError.withExitCodes {
       let events = try WebhookSettings(environment: ProcessInfo.processInfo.environment).events
       let store = try openStore()
-      let record = try await store.existing(user)
+      var record = try await store.existing(user)
       guard record.isActive else { throw CommandError(message: "The user is inactive. `password-reset users activate` changes that.") }
       guard let id = record.id, let account = try await store.user(id: id) else { throw CommandError.noUser }
+      // Compare the new password with the one that it replaces.
+      record.password = account.password
       guard let password = try PasswordInput.new(stdin: passwordStdin, isOptional: false) else { throw PasswordInput.missing }
-      let encoded = try await PasswordInput.encode(password, for: record)
+      let policy = try PasswordInput.policy()
+      let former = policy.formerPasswordCount > 0 ? try await store.formerPasswords(of: id, limit: policy.formerPasswordCount) : []
+      let encoded = try await PasswordInput.encode(password, for: record, former: former, by: policy)
       let now = Date()
       let notice = NewJob(
         .changedNotice(userID: id, recipient: account.email), locale: nil, requestID: "users set-password", createdAt: now, due: now)
       var jobs = account.email.isEmpty ? [] : [notice]
       if events.contains(.completed) { jobs.append(WebhookEvent.completed.makeJob(userID: id, requestID: "users set-password", at: now)) }
-      let change = PasswordChange(user: account, newHash: encoded, event: .setByStaff, requestID: "users set-password", jobs: jobs)
-      let added = try await store.recordingFailure(of: change.requestID, id) { () throws(StoreError) in try await store.setPassword(change, at: now) }
+      var change = PasswordChange(user: account, newHash: encoded, event: .setByStaff, requestID: "users set-password", jobs: jobs)
+      change.formerPasswordsToKeep = policy.formerPasswordsToKeep(replacing: account.password)
+      let added = try await store.recordingFailure(of: change.requestID, id) { [change] () throws(StoreError) in
+        try await store.setPassword(change, at: now)
+      }
       guard added != nil else {
         throw CommandError(message: "The user was changed at the same time, so the password was not set. Try again.")
       }
@@ -229,17 +236,25 @@ private enum PasswordInput {
 
   static func present(stdin: Bool) throws -> String? { try stdin ? piped() : try prompt("Password: ") }
 
-  /// Returns the hash of a new password. Throws ``CommandError`` with the rules that the password breaks.
-  static func encode(_ password: String, for record: UserRow) async throws -> String {
+  /// Returns the configured rules for passwords.
+  static func policy() throws -> PasswordPolicy {
     let logger = Logger(label: "password-reset") { StreamLogHandler.standardError(label: $0) }
-    let policy = try PasswordPolicySettings(environment: ProcessInfo.processInfo.environment).policy(registry: Registry(), logger: logger)
+    return try PasswordPolicySettings(environment: ProcessInfo.processInfo.environment).policy(registry: Registry(), logger: logger)
+  }
+
+  /// Returns the hash of a new password. Throws ``CommandError`` with the rules that the password breaks.
+  /// - Parameter former: The user's former passwords as the store returns them.
+  static func encode(_ password: String, for record: UserRow, former: [String] = [], by policy: PasswordPolicy) async throws -> String {
     let attributes = UserAttributes(username: record.username, firstName: record.firstName, lastName: record.lastName, email: record.email)
     let broken = password.unicodeScalars.contains("\0") ? [.nullCharacters] : await policy.errors(in: password, for: attributes)
     guard broken.isEmpty else { throw CommandError(message: broken.map(\.message).joined(separator: "\n")) }
-    do {
-      return try policy.encode(password, replacing: record.password)
-    } catch .refused(let error) {
+    do throws(FieldError) {
+      try policy.checkReuse(of: password, current: record.password, former: former)
+    } catch {
       throw CommandError(message: error.message)
+    }
+    do {
+      return try policy.encode(password)
     } catch {
       throw CommandError(message: "Cannot hash the password: \(error)")
     }

@@ -13,13 +13,17 @@ struct MailContentSettings: SettingsGroup, Sendable {
 
   init(from reader: inout SettingsReader) {
     siteName = reader.string(.siteName)
-    sender = reader.value(.defaultFromEmail, message: "must be one email address, such as noreply@example.com or Example <noreply@example.com>.") {
-      Sender.accepts($0) ? $0 : nil
-    }
+    sender = Self.sender(from: &reader)
     languageCode = reader.string(.languageCode)
     directory = reader.optionalString(.emailTemplatesDir)
     extraContext = Self.extraContext(from: &reader)
     timeZone = LinkSettings.timeZone(from: &reader)
+  }
+
+  static func sender(from reader: inout SettingsReader) -> String {
+    reader.value(.defaultFromEmail, message: "must be one email address, such as noreply@example.com or Example <noreply@example.com>.") {
+      Sender.accepts($0) ? $0 : nil
+    }
   }
 
   /// Loads the languages and the templates. Throws ``SettingsError`` with the location of the first error.

@@ -27,7 +27,8 @@ struct PasswordPolicySettings: SettingsGroup, Sendable {
   func policy(hasher: (any PasswordHasher)? = nil, registry: Registry, logger: Logger) -> PasswordPolicy {
     let lookups = rules.pwned.map { [$0.validator(registry: registry, logger: logger)] } ?? []
     return PasswordPolicy(
-      hashers: hashers(preferring: hasher), validators: rules.validators, lookups: lookups, refusesCurrentPassword: rules.refusesCurrentPassword)
+      hashers: hashers(preferring: hasher), validators: rules.validators, lookups: lookups, refusesCurrentPassword: rules.refusesCurrentPassword,
+      historyLength: rules.historyLength)
   }
 
   /// Returns the hashers of this configuration, or with another one for new passwords.
@@ -38,7 +39,8 @@ struct PasswordPolicySettings: SettingsGroup, Sendable {
   private static func rules(from reader: inout SettingsReader) -> PasswordValidatorList {
     guard let json = reader.optionalString(.authPasswordValidators) else { return .standard }
     do {
-      return try PasswordValidatorList(json: json)
+      // The names are read only if needed, so that commands for passwords work although those settings are wrong.
+      return try PasswordValidatorList(json: json) { SiteWords(from: &reader) }
     } catch {
       reader.addError(.authPasswordValidators, error.message, kind: error.kind)
       return .standard

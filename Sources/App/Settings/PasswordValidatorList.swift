@@ -17,6 +17,8 @@ struct PasswordValidatorList: Sendable {
   private(set) var validators: [any PasswordValidator] = []
   /// Whether the current password is refused as the new one.
   private(set) var refusesCurrentPassword = false
+  /// How many of the user's last passwords are refused as the new one, the current one included.
+  private(set) var historyLength = 0
   /// Where leaked passwords are looked up, or `nil` if no rule asks for that.
   private(set) var pwned: PwnedPasswordsOptions?
 
@@ -28,19 +30,21 @@ struct PasswordValidatorList: Sendable {
 
   private init(validators: [any PasswordValidator]) { self.validators = validators }
 
-  /// - Parameter json: A list of validators. Each has a `NAME`, with or without Django's module path, and optional `OPTIONS`.
-  init(json: String) throws(Invalid) {
+  /// - Parameters:
+  ///   - json: A list of validators. Each has a `NAME`, with or without Django's module path, and optional `OPTIONS`.
+  ///   - siteWords: Returns the names of the site, if a validator needs them.
+  init(json: String, siteWords: () -> SiteWords) throws(Invalid) {
     // The decoder's own error is not shown, because it may contain a part of the value.
     guard let entries = try? JSONDecoder().decode([[String: Value]].self, from: Data(json.utf8)) else {
       throw Invalid(message: #"must be JSON such as [{"NAME": "MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]."#)
     }
-    for entry in entries { try add(entry) }
+    for entry in entries { try add(entry, siteWords) }
     if minimum > maximum { throw Invalid(message: "can accept no password, because its min_length is greater than its max_length.") }
     // Limits how much a request can make the service hash, even if the list sets no maximum.
     if !validators.contains(where: { $0 is MaximumLengthValidator }) { validators.append(MaximumLengthValidator()) }
   }
 
-  private mutating func add(_ entry: [String: Value]) throws(Invalid) {
+  private mutating func add(_ entry: [String: Value], _ siteWords: () -> SiteWords) throws(Invalid) {
     guard case .text(let path) = entry["NAME"], Set(entry.keys).isSubset(of: ["NAME", "OPTIONS"]) else {
       throw Invalid(message: "must have a NAME in each entry, and nothing else except OPTIONS.")
     }
@@ -60,6 +64,10 @@ struct PasswordValidatorList: Sendable {
     case "CommonPasswordValidator": validators.append(try options.commonPasswords())
     case "NumericPasswordValidator": validators.append(NumericPasswordValidator())
     case "CurrentPasswordValidator": refusesCurrentPassword = true
+    case "PasswordHistoryValidator": historyLength = try options.integer("count", 1...24) ?? 4
+    case "ContextWordsValidator": validators.append(try options.contextWords(siteWords()))
+    case "django_zxcvbn_password_validator.ZxcvbnPasswordValidator", "zxcvbn_password.ZXCVBNValidator":
+      throw Invalid(message: "names a validator by zxcvbn, which the service does not have: docs/passwords.md explains why. Remove the entry.")
     case "PwnedPasswordsValidator", "pwned_passwords_django.validators.PwnedPasswordsValidator":
       guard pwned == nil else { throw Invalid(message: "can name PwnedPasswordsValidator only once.") }
       // The package pwned-passwords-django asks the API without options.
@@ -68,7 +76,8 @@ struct PasswordValidatorList: Sendable {
       throw Invalid(
         message: """
           names an unknown validator. The validators are UserAttributeSimilarityValidator, MinimumLengthValidator, MaximumLengthValidator, \
-          CommonPasswordValidator, NumericPasswordValidator, CurrentPasswordValidator and PwnedPasswordsValidator.
+          CommonPasswordValidator, NumericPasswordValidator, ContextWordsValidator, PwnedPasswordsValidator, CurrentPasswordValidator and \
+          PasswordHistoryValidator.
           """)
     }
     try options.checkAllRead()
@@ -140,13 +149,25 @@ struct PasswordValidatorList: Sendable {
     }
 
     mutating func commonPasswords() throws(Invalid) -> CommonPasswordValidator {
-      guard let value = values.removeValue(forKey: "password_list_path") else { return CommonPasswordValidator() }
+      guard let list = try file("password_list_path") else { return CommonPasswordValidator() }
+      return CommonPasswordValidator(list: Array(list.utf8))
+    }
+
+    mutating func strings(_ name: String) throws(Invalid) -> [String] {
+      guard let value = values.removeValue(forKey: name) else { return [] }
+      guard case .list(let strings) = value else { throw invalid("\(name) must be a list of texts.") }
+      return strings
+    }
+
+    /// Returns the content of the file that an option names, or `nil` if there is no such option.
+    mutating func file(_ name: String) throws(Invalid) -> String? {
+      guard let value = values.removeValue(forKey: name) else { return nil }
       guard case .text(let path) = value, let data = FileManager.default.contents(atPath: path) else {
-        throw invalid("password_list_path names a file that cannot be read. Check the path and its permissions.")
+        throw invalid("\(name) names a file that cannot be read. Check the path and its permissions.")
       }
-      if data.starts(with: [0x1F, 0x8B]) { throw invalid("password_list_path names a compressed file. Decompress it with gunzip.") }
-      guard String(data: data, encoding: .utf8) != nil else { throw invalid("password_list_path names a file that is not UTF-8.") }
-      return CommonPasswordValidator(list: [UInt8](data))
+      if data.starts(with: [0x1F, 0x8B]) { throw invalid("\(name) names a compressed file. Decompress it with gunzip.") }
+      guard let text = String(data: data, encoding: .utf8) else { throw invalid("\(name) names a file that is not UTF-8.") }
+      return text
     }
 
     /// Throws if the validator does not have one of the options.

@@ -74,8 +74,9 @@ public struct PasswordResetService: Sendable {
 
   /// Sets the password in the form if the link is good, or only checks it if the form says so.
   ///
-  /// The order is link, fields, hash, swap. So an invalid link costs no hashing, a refused password does not use up the
-  /// link, and the database decides which one of several concurrent calls with the same link succeeds.
+  /// The order is link, fields, former passwords, hash, swap. So an invalid link costs no hashing, a refused password does not use
+  /// up the link, and the database decides which one of several concurrent calls with the same link succeeds. The former passwords
+  /// cannot change between their check and a swap that succeeds, because each change of them changes the user as well.
   /// - Parameter locale: The language tag of the notice.
   public func setPassword(_ form: SetPasswordForm, uidb64: String, token: String, locale: String, origin: RequestOrigin)
     async throws(PasswordResetError)
@@ -83,14 +84,16 @@ public struct PasswordResetService: Sendable {
     let (user, status) = try await verifyLink(uidb64: uidb64, token: token, origin)
     guard case .valid = status, let user else { throw status == .expired ? .expiredLink : .invalidLink }
     let password = try await validatedPassword(form, for: user)
-    guard !form.isCheckOnly else { return try await compare(password, with: user.password, form.ruleField) }
-    let newHash = try await hash(password, replacing: user.password)
+    try await checkReuse(of: password, by: user, form.ruleField)
+    if form.isCheckOnly { return }
+    let newHash = try await encode(password)
     let notice =
       sendsNotice && !user.email.isEmpty
       ? [leases.makeJob(.changedNotice(userID: user.id, recipient: user.email), locale: locale, requestID: origin.requestID)] : []
     let report = webhooks.makeJobs(.completed, userID: user.id, requestID: origin.requestID)
     var change = PasswordChange(user: user, newHash: newHash, event: .reset, requestID: origin.requestID, jobs: notice + report)
     (change.linkTime, change.clientKey) = (TokenTime(of: token), clientKey(of: origin))
+    change.formerPasswordsToKeep = passwords.formerPasswordsToKeep(replacing: user.password)
     guard let jobs = try await swap(change) else {
       record(.linkInvalid, user.id, origin)
       throw .invalidLink
@@ -177,24 +180,26 @@ public struct PasswordResetService: Sendable {
     do { return try await form.clean(for: user.attributes, policy: passwords) } catch { throw .validation(error) }
   }
 
-  /// Throws if a rule refuses the password because of a stored hash.
+  /// Throws if the user has or had the password and the rules refuse that.
   /// - Parameter field: The field that has the error.
-  private func compare(_ password: String, with current: String, _ field: String) async throws(PasswordResetError) {
-    guard passwords.comparesHashes else { return }
-    let refusal: FieldError?
+  private func checkReuse(of password: String, by user: User, _ field: String) async throws(PasswordResetError) {
+    guard passwords.checksReuse else { return }
     do {
-      refusal = try await hashing.run { [passwords] in passwords.refusal(of: password, replacing: current) }
+      let count = passwords.formerPasswordCount
+      let former = count > 0 ? try await context.users.formerPasswords(of: user.id, limit: count) : []
+      try await hashing.run { [passwords] in try passwords.checkReuse(of: password, current: user.password, former: former) }
+    } catch let error as FieldError {
+      throw .validation(FormErrors([field: [error]]))
+    } catch let error as StoreError {
+      throw PasswordResetError(error)
     } catch {
       throw .unavailable(reason: "password hashing: \(error)")
     }
-    if let refusal { throw .validation(FormErrors([field: [refusal]])) }
   }
 
-  private func hash(_ password: String, replacing current: String) async throws(PasswordResetError) -> String {
+  private func encode(_ password: String) async throws(PasswordResetError) -> String {
     do {
-      return try await hashing.run { [passwords] in try passwords.encode(password, replacing: current) }
-    } catch PasswordPolicy.EncodingError.refused(let error) {
-      throw .validation(FormErrors(["new_password2": [error]]))
+      return try await hashing.run { [passwords] in try passwords.encode(password) }
     } catch {
       throw .unavailable(reason: "password hashing: \(error)")
     }

@@ -72,7 +72,7 @@ public struct ResetURL: Sendable {
   var scheme: String { template.hasPrefix("https://") ? "https" : "http" }
 
   /// The host and the port if there is one, like Django's `domain`.
-  var domain: String { String(template.dropFirst(scheme.count + 3).prefix { !"/?#".contains($0) }) }
+  public var domain: String { String(template.dropFirst(scheme.count + 3).prefix { !"/?#".contains($0) }) }
 
   /// Returns the link for a user's key and token.
   public func link(uid: String, token: String) -> String {

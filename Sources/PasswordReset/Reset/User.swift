@@ -50,7 +50,7 @@ public struct User: Sendable, Equatable {
 }
 
 /// The users of the site, as far as a reset needs them.
-public protocol UserStore: Sendable {
+public protocol UserStore: PasswordHistoryStore {
   /// Whether the users table has user names. If not, a user can only be found by the address.
   var hasUsernames: Bool { get }
 
@@ -79,8 +79,8 @@ public protocol UserStore: Sendable {
   /// Sets a password if the user's row and ``User/addressSet`` are still as they were read, and the link is not cancelled.
   /// Otherwise it changes nothing and returns `nil`.
   ///
-  /// The database decides the race: of any number of calls for one state of a user, one succeeds. The audit record and
-  /// the jobs are committed with the change, or not at all.
+  /// The database decides the race: of any number of calls for one state of a user, one succeeds. The audit record, the
+  /// former password and the jobs are committed with the change, or not at all.
   /// - Returns: the change's jobs, as they were added to the outbox.
   func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]?
 
@@ -111,6 +111,9 @@ public struct PasswordChange: Sendable {
   public var clientKey: String?
   /// The jobs that follow, such as the notice that the password was changed.
   public var jobs: [NewJob]
+  /// How many former passwords the user has afterwards, the replaced one included; older ones are deleted. With 0, the
+  /// change adds and deletes none.
+  public var formerPasswordsToKeep = 0
 
   /// Creates a change of the password of `user`.
   public init(user: User, newHash: String, event: AuditEvent, requestID: String, jobs: [NewJob]) {

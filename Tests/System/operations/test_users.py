@@ -175,6 +175,26 @@ def test_the_current_password_is_refused_if_a_rule_forbids_it(users: Users) -> N
     assert done.returncode == 1 and "differ" in done.stderr
 
 
+def test_former_passwords_are_refused_if_a_rule_forbids_them_and_nothing_shows_their_hashes(users: Users) -> None:
+    users.add("alice", GOOD)
+    rules = {"AUTH_PASSWORD_VALIDATORS": '[{"NAME": "PasswordHistoryValidator", "OPTIONS": {"count": 2}}]'}
+
+    def set_password(password: str) -> subprocess.CompletedProcess[str]:
+        return users("set-password", "alice", "--password-stdin", stdin=password, **rules)
+
+    assert set_password("another-Fine-78").returncode == 0
+    for password in (GOOD, "another-Fine-78"):
+        done = set_password(password)
+        assert done.returncode == 1 and "one of your last 2 passwords" in done.stderr
+    [(former,)] = users.sql("SELECT password FROM password_reset_password_history")
+    assert former.startswith("pbkdf2_sha256$")
+    shown = [users(*arguments).stdout for arguments in (["list"], ["show", "alice"], ["export"])]
+    shown.append(command(users.database, "audit").stdout)
+    assert all(shown) and not any(former in text for text in shown)
+    assert set_password("a-third-Fine-79").returncode == 0
+    assert set_password(GOOD).returncode == 0
+
+
 def unread(pipe: int) -> int:
     """Returns how many bytes are in the pipe."""
     (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))

@@ -22,7 +22,9 @@ public struct WebhookHandler: JobHandler {
     case .tooLate: return .deadLetter(reason: "older than a day when its turn comes", nil)
     }
     guard await leases.isHeld(job) else { return .release }
-    let message = WebhookMessage(id: messageID, type: event.rawValue, time: job.createdAt, userID: userID, requestID: job.requestID)
+    // A job that was passed in memory has a more precise time than one that was read, and the body must be the same for all attempts.
+    let time = Date(milliseconds: job.createdAt.milliseconds)
+    let message = WebhookMessage(id: messageID, type: event.rawValue, time: time, userID: userID, requestID: job.requestID)
     switch await sender.send(message, of: job, in: slot) {
     case .sent: return .done(nil)
     case .notAttempted: return .release

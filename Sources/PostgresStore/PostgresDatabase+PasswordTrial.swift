@@ -48,8 +48,14 @@ private struct PasswordTrial {
   }
 
   private func fault(changing user: User) throws -> PasswordChangeFault? {
+    if let fault = try rollingBack({ try effect(on: user) }) { return fault }
+    // Another transaction, because the first one has made its deferred constraints immediate.
+    return users.afterReset.isEmpty ? nil : try rollingBack { try afterResetFault(of: user) }
+  }
+
+  private func rollingBack(_ work: () throws -> PasswordChangeFault?) throws -> PasswordChangeFault? {
     try run("BEGIN")
-    let result = Result { try effect(on: user) }
+    let result = Result { try work() }
     try run("ROLLBACK")
     do {
       return try result.get()
@@ -58,21 +64,24 @@ private struct PasswordTrial {
     }
   }
 
-  private func effect(on user: User) throws -> PasswordChangeFault? {
-    let key = users.keyText(user.id)
-    let change = Command(users.tryPassword, specimen, key, user.password, user.email, user.lastLogin)
-    guard try session.rows(of: change).first?.integer(0) == 1 else { return .ineffective }
-    // Runs the triggers that otherwise wait for the commit.
-    try run("SET CONSTRAINTS ALL IMMEDIATE")
-    let stored = try session.rows(of: Command(users.userOfTrial, key)).map { PostgresStore.user($0, users) }
-    guard stored.compactMap(\.self).first(where: { $0.id == user.id })?.password.utf8.elementsEqual(specimen.utf8) == true else { return .altered }
-    return try afterResetFault(key)
+  private func change(_ user: User) throws -> Bool {
+    let change = Command(users.tryPassword, specimen, users.keyText(user.id), user.password, user.email, user.lastLogin)
+    return try session.rows(of: change).first?.integer(0) == 1
   }
 
-  private func afterResetFault(_ key: String?) throws -> PasswordChangeFault? {
+  private func effect(on user: User) throws -> PasswordChangeFault? {
+    guard try change(user) else { return .ineffective }
+    // Runs the triggers that otherwise wait for the commit.
+    try run("SET CONSTRAINTS ALL IMMEDIATE")
+    let stored = try session.rows(of: Command(users.userOfTrial, users.keyText(user.id))).map { PostgresStore.user($0, users) }
+    return stored.compactMap(\.self).first { $0.id == user.id }?.password.utf8.elementsEqual(specimen.utf8) == true ? nil : .altered
+  }
+
+  private func afterResetFault(of user: User) throws -> PasswordChangeFault? {
+    guard try change(user) else { return .ineffective }
     for entry in users.afterReset.afterReset.entries.indices {
       do {
-        for command in users.afterReset.commands(entry, for: key, at: Date()) { _ = try session.rows(of: command) }
+        for command in users.afterReset.commands(entry, for: users.keyText(user.id), at: Date()) { _ = try session.rows(of: command) }
       } catch let error as SQLError where error.isOfTrial {
         return .afterReset("entry \(entry + 1): \(error)")
       }

@@ -59,6 +59,7 @@ import Testing
   @Test func `is tried for a user before the start, and rolled back`() async throws {
     let site = try site()
     let users = site.users([.preset(.knox)])
+    try SQLiteDatabase(path: harness.path, users: site.users(AfterResetSite.entries)).tryPasswordChange(to: "y")
     let error = #expect(throws: StoreOpenError.self) { try SQLiteDatabase(path: harness.path, users: users).tryPasswordChange(to: "y") }
     #expect(error?.kind == .failingAfterReset && error?.description.contains("foreign key") == true)
     try site.fail("session", true)
@@ -187,6 +188,7 @@ import Testing
 
   @Test func `is tried for a user before the start, and rolled back`() async throws {
     let site = try site()
+    try database(site.users(AfterResetSite.entries)).tryPasswordChange(to: "y")
     let error = #expect(throws: StoreOpenError.self) { try database(site.users([.preset(.knox)])).tryPasswordChange(to: "y") }
     #expect(error?.kind == .failingAfterReset && error?.description.contains("foreign key") == true, "\(String(describing: error))")
     try site.fail("session", true)

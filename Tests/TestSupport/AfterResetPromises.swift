@@ -3,7 +3,7 @@ public import Foundation
 public import PasswordReset
 public import Testing
 
-/// A database with a users table of its own and tables of sessions and tokens, and a store that runs `AFTER_RESET` on it.
+/// A database with users, sessions and tokens in tables that are not Django's, and a store that runs `AFTER_RESET` on it.
 public struct AfterResetSite: Sendable {
   /// The kinds of keys, with the types of the database.
   public enum Key: String, CaseIterable, Sendable {
@@ -100,7 +100,7 @@ public struct AfterResetSite: Sendable {
   static let untouched = "x,-1,4,2,2"
   static let changed = "y,1,2,1,1"
   /// Entries of each kind, with a statement whose order matters only for constraints that are not deferred.
-  static let entries: [AfterReset.Entry] = [
+  public static let entries: [AfterReset.Entry] = [
     .preset(.knox), .set([AfterReset.Assignment(column: "version", value: .increment)]),
     .sql("DELETE FROM child WHERE digest NOT IN (SELECT digest FROM knox_authtoken WHERE user_id <> :user_id)"),
     .sql("DELETE FROM session /* ' :user_id */ WHERE user_id = :user_id -- :user_id"),
@@ -252,7 +252,7 @@ private let unusablePresets: [(entry: AfterReset.Entry, message: String)] = [
 
 private let unusableStatements: [(sql: String, message: String)] = [
   ("DELETE FROM missing WHERE user_id = :user_id", "missing"),
-  ("DELETE FROM session WHERE nobody = :user_id", "nobody"),
+  ("DELETE FROM session WHERE absent = :user_id", "absent"),
   ("DELETE FROM session WHERE user_id = :user_id; DELETE FROM child", "refuses the statement"),
   ("DELETE FROM session WHERE user_id = ':user_id'", "only in a literal or a comment"),
   ("DELETE FROM session WHERE user_id = :user_id AND id = :other", "the parameter :other; the only parameters are :user_id and :now"),

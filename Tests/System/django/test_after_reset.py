@@ -78,7 +78,9 @@ class Place:
 
 
 def _sqlite(path: Path) -> dict[str, str]:
-    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
+    # With SQLite's own mode, Django fails at once if the service writes between a read and a write of one transaction.
+    options = {"transaction_mode": "IMMEDIATE", "timeout": 30}
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}  # type: ignore[dict-item]
 
 
 def _postgresql(database: Database) -> dict[str, str]:

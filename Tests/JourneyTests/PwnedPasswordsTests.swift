@@ -172,23 +172,27 @@ private final class Lists: Sendable {
     (#""api": true, "api_client": "x.y""#, "api_client is Python code"), (#""api": true, "error_message": "%(amount)d times""#, "without %(amount)d"),
     (#""api": true, "help_message": 5"#, "help_message must be a text"), (#""file": 5"#, "file must be a text"),
   ]) func `is refused with options that cannot work`(_ options: String, _ message: String) throws {
-    let error = #expect(throws: PasswordValidatorList.Invalid.self) { try PasswordValidatorList(json: Self.setting(options)) }
+    let error = #expect(throws: PasswordValidatorList.Invalid.self) { try Self.list(Self.setting(options)) }
     #expect(error?.message.contains(message) == true, "\(error?.message ?? "")")
+  }
+
+  private static func list(_ json: String) throws(PasswordValidatorList.Invalid) -> PasswordValidatorList {
+    try PasswordValidatorList(json: json) { SiteWords(siteName: "", domains: []) }
   }
 
   @Test func `cannot be named twice`() {
     let entry = #"{"NAME": "PwnedPasswordsValidator", "OPTIONS": {"api": true}}"#
-    let error = #expect(throws: PasswordValidatorList.Invalid.self) { try PasswordValidatorList(json: "[\(entry), \(entry)]") }
+    let error = #expect(throws: PasswordValidatorList.Invalid.self) { try Self.list("[\(entry), \(entry)]") }
     #expect(error?.message == "can name PwnedPasswordsValidator only once.")
   }
 
   @Test func `is looked up in the API for a site that uses the Django package`() throws {
     let name = "pwned_passwords_django.validators.PwnedPasswordsValidator"
-    let bare = try PasswordValidatorList(json: #"[{"NAME": "\#(name)"}]"#)
+    let bare = try Self.list(#"[{"NAME": "\#(name)"}]"#)
     #expect(bare.pwned?.apiURL == RangeAPI.publicURL && bare.pwned?.path == nil)
-    let texts = try PasswordValidatorList(json: Self.setting(#""error_message": "Leaked!", "help_message": "No leaks.""#, name: name))
+    let texts = try Self.list(Self.setting(#""error_message": "Leaked!", "help_message": "No leaks.""#, name: name))
     #expect(texts.pwned?.texts.error == "Leaked!" && texts.pwned?.texts.help == "No leaks.")
-    let mirror = try PasswordValidatorList(json: Self.setting(#""api": "http://localhost:8000/range""#, name: name))
+    let mirror = try Self.list(Self.setting(#""api": "http://localhost:8000/range""#, name: name))
     #expect(mirror.pwned?.apiURL == "http://localhost:8000/range/")
   }
 }

@@ -216,12 +216,15 @@ import Testing
     receiver.hold { [unowned harness] in
       try? await eventually("the others to be released") {
         try isEnding.withLock(\.self)
-          && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NULL") == 10 - OutboxPolicy.webhookConnections
+          && harness.count("SELECT count(*) FROM password_reset_outbox WHERE kind = 'webhook' AND owner IS NULL") == 10
+            - OutboxPolicy.webhookConnections
       }
     }
     try await harness.run(.webhooks, logLevel: .error, receiver: receiver) { client in
       for index in 0..<10 { _ = try await reset(client, "user\(index)") }
-      try await eventually("leases on all") { try harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NOT NULL") == 10 }
+      try await eventually("leases on all") {
+        try harness.count("SELECT count(*) FROM password_reset_outbox WHERE kind = 'webhook' AND owner IS NOT NULL") == 10
+      }
       isEnding.withLock { $0 = true }
     }
     #expect(receiver.accepted.count == OutboxPolicy.webhookConnections)

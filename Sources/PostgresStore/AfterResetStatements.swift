@@ -7,7 +7,7 @@ struct AfterResetStatements: Sendable {
   /// Where the value of a parameter comes from.
   private enum Parameter: Sendable {
     case userID, now
-    case random(Int)
+    case randomText(Int)
     case uuid(isDigits: Bool)
   }
 
@@ -97,7 +97,7 @@ struct AfterResetStatements: Sendable {
         switch assignment.value {
         case .constant(let value): UserSQL.literal(value, type: column.type)
         case .increment: "coalesce(\(name), 0) + 1"
-        case .random(let length): "\(add(.random(length)))::text::\(column.type)"
+        case .randomText(let length): "\(add(.randomText(length)))::text::\(column.type)"
         case .uuid: "\(add(.uuid(isDigits: column.key == .uuidDigits)))::text::\(column.type)"
         case .now: time(add(.now), column.type, zone)
         }
@@ -122,7 +122,7 @@ struct AfterResetStatements: Sendable {
     switch parameter {
     case .userID: return key
     case .now: return now.ISO8601Format(.init(includingFractionalSeconds: true, timeZone: .gmt))
-    case .random(let length): return AfterReset.randomText(length: length)
+    case .randomText(let length): return AfterReset.randomText(length: length)
     case .uuid(let isDigits):
       let text = UUID().uuidString.lowercased()
       return isDigits ? text.replacing("-", with: "") : text

@@ -45,7 +45,7 @@ extension AfterResetStatements {
     switch parameter {
     case .userID: return key
     case .now(let isDate): return .text(DjangoTime.text(of: now, in: afterReset.timeZone, isDate: isDate))
-    case .random(let length): return .text(AfterReset.randomText(length: length))
+    case .randomText(let length): return .text(AfterReset.randomText(length: length))
     case .uuid(let isDigits):
       let text = UUID().uuidString.lowercased()
       return .text(isDigits ? text.replacing("-", with: "") : text)

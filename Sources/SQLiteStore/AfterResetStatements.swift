@@ -11,7 +11,7 @@ struct AfterResetStatements: Sendable {
     case userID
     /// The time of the reset, as text.
     case now(isDate: Bool)
-    case random(Int)
+    case randomText(Int)
     case uuid(isDigits: Bool)
   }
 
@@ -70,7 +70,7 @@ struct AfterResetStatements: Sendable {
       case .increment:
         list.append("\(name) = ifnull(\(name), 0) + 1")
         continue
-      case .random(let length): step.parameters.append(.random(length))
+      case .randomText(let length): step.parameters.append(.randomText(length))
       case .now: step.parameters.append(.now(isDate: column?.type.lowercased() == "date"))
       case .uuid: step.parameters.append(.uuid(isDigits: column?.key == .uuidDigits))
       }

@@ -24,7 +24,7 @@ import Testing
        "k": {"value": null}}}]
       """#
     let values: [(String, AfterReset.Value)] = [
-      ("a", .now), ("b", .random(12)), ("c", .constant(.boolean(false))), ("d", .increment), ("e", .uuid), ("f", .constant(.text("now"))),
+      ("a", .now), ("b", .randomText(12)), ("c", .constant(.boolean(false))), ("d", .increment), ("e", .uuid), ("f", .constant(.text("now"))),
       ("g", .constant(.text("random:12"))), ("h", .constant(.number(-7))), ("i", .constant(.null)), ("j", .constant(.text("text"))),
       ("k", .constant(.null)),
     ]
@@ -80,7 +80,7 @@ import Testing
     let columns = try #require(text.firstMatch(of: /(?s)short for `set`:\n\n```yaml\n(.*?)```/)).1
     for preset in AfterReset.Preset.allCases {
       #expect(text.contains("\n| `\(preset.rawValue)` | "), "\(preset) is not documented")
-      let sets = preset.assignments.map { "\($0.column): \($0.value == .random(60) ? "\"random:60\"" : "null")" }.joined(separator: ", ")
+      let sets = preset.assignments.map { "\($0.column): \($0.value == .randomText(60) ? "\"random:60\"" : "null")" }.joined(separator: ", ")
       if !sets.isEmpty { #expect(columns.contains("# \(preset.rawValue)\nset: {\(sets)}\n")) }
     }
   }

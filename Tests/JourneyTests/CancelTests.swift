@@ -91,7 +91,7 @@ enum TestDatabase: CaseIterable {
   @Test(arguments: TestDatabase.allCases)
   func `lets the user ask for a link at once, in the same second, which works`(_ database: TestDatabase) async throws {
     // The clock moves within one second: a job that the worker has to claim is due some milliseconds after its request.
-    func time(_ count: Int) -> Date { Date(timeIntervalSince1970: 1_800_000_000.25 + Double(count) / 10) }
+    @Sendable func time(_ count: Int) -> Date { Date(timeIntervalSince1970: 1_800_000_000.25 + Double(count) / 10) }
     harness.clock.freeze(at: time(0))
     try await run(on: database) { client, store in
       try await addUser(to: store)

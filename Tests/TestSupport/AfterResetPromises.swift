@@ -212,7 +212,7 @@ public let afterResetPromises: [AfterResetPromise] = [
   },
   AfterResetPromise("sets each kind of value") { site in
     let values: [(String, AfterReset.Value)] = [
-      ("session_nonce", .random(12)), ("changed_at", .now), ("changed_locally", .now), ("changed_on", .now),
+      ("session_nonce", .randomText(12)), ("changed_at", .now), ("changed_locally", .now), ("changed_on", .now),
       ("must_change", .constant(.boolean(false))),
       ("version", .increment), ("jti", .uuid), ("note", .constant(.text("it's \"now\""))), ("odd \"name", .uuid),
     ]
@@ -261,7 +261,7 @@ private let unusableStatements: [(sql: String, message: String)] = [
 
 private let unusableValues: [(column: String, value: AfterReset.Value, message: String)] = [
   ("missing", .constant(.null), "no column missing"), ("id", .uuid, "must stay the same"),
-  ("password", .constant(.text("")), "reset itself sets"), ("version", .random(12), "random:12 needs a column with text"),
+  ("password", .constant(.text("")), "reset itself sets"), ("version", .randomText(12), "random:12 needs a column with text"),
   ("version", .now, "now needs a column with a time"), ("must_change", .now, "now needs a column with a time"),
   ("changed_at", .increment, "increment needs a column with a whole number"), ("changed_on", .uuid, "uuid needs a column with a UUID or text"),
 ]

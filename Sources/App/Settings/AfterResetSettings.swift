@@ -103,7 +103,7 @@ extension AfterReset {
         write {"value": "random:…"} for that very text.
         """)
     }
-    return .random(length)
+    return .randomText(length)
   }
 
   private static func shown(_ text: String) -> String { printable(String(text.prefix(40))).debugDescription }

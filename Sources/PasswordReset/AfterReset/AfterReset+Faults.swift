@@ -59,7 +59,7 @@ extension AfterReset.Value {
 
   fileprivate var need: Need? {
     switch self {
-    case .random(let length): Need(name: "random:\(length)", noun: "text") { $0.kinds.contains(.text) }
+    case .randomText(let length): Need(name: "random:\(length)", noun: "text") { $0.kinds.contains(.text) }
     case .now: Need(name: "now", noun: "a time") { $0.kinds.contains(.time) || $0.type.lowercased() == "date" }
     case .uuid: Need(name: "uuid", noun: "a UUID or text") { [.uuid, .uuidDigits, .text].contains($0.key) }
     case .increment: Need(name: "increment", noun: "a whole number") { $0.key == .integer }

@@ -69,7 +69,7 @@ extension AfterReset {
         ["reset_password_token", "reset_password_sent_at"].map { Assignment(column: $0, value: .constant(.null)) }
       case .deviseRememberable: [Assignment(column: "remember_created_at", value: .constant(.null))]
       // Laravel's own reset stores as many characters.
-      case .laravelRememberToken: [Assignment(column: "remember_token", value: .random(60))]
+      case .laravelRememberToken: [Assignment(column: "remember_token", value: .randomText(60))]
       default: []
       }
     }

@@ -32,7 +32,7 @@ public struct AfterReset: Sendable, Equatable {
   /// What a column gets.
   public enum Value: Sendable, Equatable {
     /// A text of this many random characters, of which each is one of 64 that URLs may contain.
-    case random(Int)
+    case randomText(Int)
     /// The time of the reset.
     case now
     /// A random UUID, as the column holds one.
@@ -69,7 +69,6 @@ extension AfterReset {
 
   /// Returns a text of random characters from the system's generator.
   package static func randomText(length: Int) -> String {
-    var generator = SystemRandomNumberGenerator()
-    return String((0..<length).map { _ in alphabet[Int.random(in: alphabet.indices, using: &generator)] })
+    String((0..<length).map { _ in alphabet[Int.random(in: alphabet.indices)] })
   }
 }

@@ -157,7 +157,7 @@ extension OutboxAdmin {
       guard let counts = try? await outboxCounts() else { return [] }
       return [(["waiting"], Double(counts.waiting)), (["dead"], Double(counts.dead))]
     }
-    registry.gauge("password_reset_outbox_oldest_age_seconds", "How long the oldest waiting job has waited, or 0 if none is waiting.") {
+    registry.gauge("password_reset_outbox_oldest_age_seconds", "How long the oldest waiting request or email has waited, or 0 if none is waiting.") {
       // No sample here either.
       guard let counts = try? await outboxCounts() else { return nil }
       return counts.oldest.map { max(0, now().timeIntervalSince($0)) } ?? 0

@@ -110,11 +110,12 @@ public struct PasswordResetTokenGenerator: Sendable {
 
   /// Returns the last second to cancel so that all tokens that were made until `now` become invalid.
   ///
-  /// The wall clock may have been put back lately: then tokens have later times than its own. No time zone puts it back by
-  /// more than three hours, except for one that moves across the date line.
+  /// The wall clock may have been put back lately, or the end of the timeout may just have passed a time when it will be: then earlier
+  /// tokens have later times than one that is made now. No time zone puts the clock back by more than three hours, except for one that
+  /// moves across the date line.
   public func lastTokenTime(until now: Date) -> TokenTime {
     let earlier = now.addingTimeInterval(-3 * 3600)
-    return TokenTime(seconds: max(timestamp(at: now), wallClock(at: now) + timeZone.secondsFromGMT(for: earlier) - timeZone.secondsFromGMT(for: now)))
+    return TokenTime(seconds: max(timestamp(at: now), timestamp(at: earlier) + 3 * 3600))
   }
 
   /// Returns the time for a token made at `now`, which is after the cancelled ones: a user who asks for a link in the

@@ -129,7 +129,11 @@ final class SMTPConnection {
     }
     if let file = settings.certificateFile { curl_set_string(handle, CURLOPT_SSLCERT, file) }
     if let file = settings.keyFile { curl_set_string(handle, CURLOPT_SSLKEY, file) }
-    if let file = settings.authoritiesFile { curl_set_string(handle, CURLOPT_CAINFO, file) }
+    if let file = settings.authoritiesFile {
+      curl_set_string(handle, CURLOPT_CAINFO, file)
+      // Otherwise libcurl would also trust the authorities in the system's folder.
+      curl_set_string(handle, CURLOPT_CAPATH, nil)
+    }
     errorText.pointee = 0
     curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorText)
     attachReplyCallback()

@@ -85,7 +85,11 @@ final class CurlConnection {
     curl_set_long(handle, CURLOPT_TIMEOUT_MS, max(Int(request.timeout * 1000), 1))
     // Otherwise libcurl would wait for a resolver that does not answer, despite the timeout.
     curl_set_long(handle, CURLOPT_QUICK_EXIT, 1)
-    if let authoritiesFile { curl_set_string(handle, CURLOPT_CAINFO, authoritiesFile) }
+    if let authoritiesFile {
+      curl_set_string(handle, CURLOPT_CAINFO, authoritiesFile)
+      // Otherwise libcurl would also trust the authorities in the system's folder.
+      curl_set_string(handle, CURLOPT_CAPATH, nil)
+    }
     errorText.pointee = 0
     curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorText)
   }

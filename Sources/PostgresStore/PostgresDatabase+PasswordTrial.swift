@@ -26,6 +26,10 @@ extension PostgresDatabase {
 extension SQLError {
   /// Whether every other attempt would fail as well.
   fileprivate var isOfTrial: Bool { isOfOneRequest && state != "42501" && !isConflict }
+
+  /// Whether an entry of `AFTER_RESET` would fail in every other attempt as well: for any reason except a conflict, a lock of the site, a
+  /// standby, or a server that is ending or has no room.
+  fileprivate var isOfEntry: Bool { !isConflict && !isReadOnly && !isOfDisk && state != "55P03" && !["08", "57P"].contains(where: state.hasPrefix) }
 }
 
 /// Changes passwords, and rolls that back.
@@ -82,11 +86,11 @@ private struct PasswordTrial {
     for entry in users.afterReset.afterReset.entries.indices {
       do {
         for command in users.afterReset.commands(entry, for: users.keyText(user.id), at: Date()) { _ = try session.rows(of: command) }
-      } catch let error as SQLError where error.isOfTrial {
+      } catch let error as SQLError where error.isOfEntry {
         return .afterReset("entry \(entry + 1): \(error)")
       }
     }
-    do { try run("SET CONSTRAINTS ALL IMMEDIATE") } catch let error as SQLError where error.isOfTrial {
+    do { try run("SET CONSTRAINTS ALL IMMEDIATE") } catch let error as SQLError where error.isOfEntry {
       return .afterReset("the entries together: \(error)")
     }
     return nil

@@ -111,20 +111,30 @@ extension PostgresSession {
   /// - Returns: the error that ended them, if there was one.
   private func run(_ followUp: FollowUp?, after first: [[Rows]], until deadline: ContinuousClock.Instant) throws(Failure) -> SQLError? {
     var results = first
+    let end = ContinuousClock.now + Self.followUpTime
     while let step = followUp?.next(results) {
       // An entry without a statement has no replies to wait for.
       guard !step.commands.isEmpty else {
         results.append([])
         continue
       }
-      switch try run(step.commands, until: deadline) {
-      case .success(let rows): results.append(rows)
+      switch try run([Self.limit(until: end)] + step.commands, until: deadline) {
+      case .success(let rows): results.append(Array(rows.dropFirst()))
       case .failure(var error):
         error.afterReset = step.name
         return error
       }
     }
     return nil
+  }
+
+  /// How long all steps after the first statements may take. The server then ends the statement, so that it is known which step failed.
+  private static let followUpTime = Duration.seconds(5)
+
+  /// Limits the statements of this transaction to the time that is left.
+  private static func limit(until end: ContinuousClock.Instant) -> Command {
+    let milliseconds = max(1, Int((end - .now) / .milliseconds(1)))
+    return Command(Statement(nil, "SELECT set_config('statement_timeout', $1::text, true)"), String(milliseconds))
   }
 
   /// Runs commands in the open transaction, or in a new one, and leaves it open.

@@ -6,7 +6,8 @@ extension PostgresStore: OutboxAdmin {
   private static let counts = Statement(
     "password_reset_counts",
     """
-    SELECT count(*) - count(dead_lettered_at), count(dead_lettered_at), min(created_at) FILTER (WHERE dead_lettered_at IS NULL)
+    SELECT count(*) - count(dead_lettered_at), count(dead_lettered_at),
+      min(created_at) FILTER (WHERE dead_lettered_at IS NULL AND kind <> '\(JobKind.webhookKind)')
     FROM password_reset.outbox
     """)
 

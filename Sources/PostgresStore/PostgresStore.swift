@@ -49,10 +49,11 @@ public struct PostgresStore: Sendable {
     userWriter = connection(.writes)
     searcher = connection(.reads)
     counter = connection(.counts)
-    readers = (0..<min(max(ProcessInfo.processInfo.activeProcessorCount, 1), Self.maximumReaders)).map { _ in connection(.reads) }
+    readers = (0..<min(max(ProcessInfo.processInfo.activeProcessorCount / 2, 1), Self.maximumReaders)).map { _ in connection(.reads) }
   }
 
-  /// One connection answers thousands of look-ups per second, and every connection costs the server megabytes.
+  /// One connection answers thousands of look-ups per second, and every connection costs the server megabytes. The fewer there are, the
+  /// more look-ups share a transaction: one instead of two took a seventh less processor time on two cores.
   private static let maximumReaders = 4
 
   /// Runs one statement that changes nothing.

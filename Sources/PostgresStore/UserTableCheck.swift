@@ -16,7 +16,11 @@ enum UserTableCheck {
   /// Throws if the table cannot be used, or if there is none and the database belongs to a site.
   static func statements(of table: UserTable, loginZone: String, _ session: PostgresSession) throws(StoreOpenError) -> UserStatements? {
     guard let name = try quotedName(of: table, session) else {
-      try checkThatTableMayBeCreated(table, session)
+      do { try checkThatTableMayBeCreated(table, session) } catch {
+        // Another instance may have created it since the search for it.
+        guard try quotedName(of: table, session) != nil else { throw error }
+        return try statements(of: table, loginZone: loginZone, session)
+      }
       return nil
     }
     let kind = try session.query("SELECT relkind FROM pg_class WHERE oid = $1::regclass", name).first?.text(0) ?? ""

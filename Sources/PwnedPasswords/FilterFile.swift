@@ -20,8 +20,14 @@ struct FilterFile: HashFile {
     return try search(for: UInt64(entry), among: 0...UInt64(UInt32.max), in: entries, blockSize: Self.blockSize) { block in
       let start = FilterFormat.size + FilterFormat.entrySize * block.lowerBound
       let bytes = try file.bytes(start..<start + FilterFormat.entrySize * block.count)
+      guard Self.isSorted(bytes) else { throw PwnedFileError("it is damaged") }
       return Self.compare(entry, bytes, block)
     }
+  }
+
+  /// Whether the entries ascend, as in each undamaged block. The file is too large for a checksum over all of it.
+  private static func isSorted(_ bytes: [UInt8]) -> Bool {
+    (1..<max(1, bytes.count / FilterFormat.entrySize)).allSatisfy { entry(bytes, $0 - 1) < entry(bytes, $0) }
   }
 
   private static func compare(_ entry: UInt32, _ bytes: [UInt8], _ block: Range<Int>) -> BlockVerdict {

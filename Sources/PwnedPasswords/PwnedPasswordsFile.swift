@@ -25,7 +25,8 @@ public final class PwnedPasswordsFile: PwnedPasswordSource {
 
   public func contains(_ hash: SHA1Hash) async throws -> Bool {
     // A look-up may wait for the disk, which must block neither an event loop nor the threads of Swift's tasks.
-    try await NIOThreadPool.singleton.runIfActive { [self] in try upToDate().contains(hash) }
+    // A client that disconnects may cancel this task. In another task, that does not end the look-up, which would count as a failure.
+    try await Task { try await NIOThreadPool.singleton.runIfActive { [self] in try upToDate().contains(hash) } }.value
   }
 
   private func upToDate() throws -> any HashFile {

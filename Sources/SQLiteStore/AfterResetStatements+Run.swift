@@ -59,8 +59,12 @@ extension AfterResetStatements {
     return current == 0
   }
 
+  /// Returns the code and the message, which a trigger of the site may have filled with any text.
   private static func text(of error: DatabaseError) -> String {
-    "SQLite error \(error.extendedResultCode.rawValue): \(error.message ?? "unknown")"
+    if error.extendedResultCode == .SQLITE_CONSTRAINT_TRIGGER {
+      return "SQLite error \(error.extendedResultCode.rawValue), which a trigger of the site raised"
+    }
+    return "SQLite error \(error.extendedResultCode.rawValue): \(error.message ?? "unknown")"
   }
 }
 

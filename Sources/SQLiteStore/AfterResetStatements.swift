@@ -22,6 +22,8 @@ struct AfterResetStatements: Sendable {
   }
 
   let afterReset: AfterReset
+  /// Whether nothing ends with a reset.
+  var isEmpty: Bool { afterReset.entries.isEmpty }
   /// The statements of each entry.
   private(set) var entries: [[Step]] = []
 

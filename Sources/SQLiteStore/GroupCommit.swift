@@ -12,6 +12,8 @@ final class GroupCommit: Sendable {
     /// Writes, and returns a closure that resumes the caller after the commit.
     var run: @Sendable (Database) throws -> @Sendable () -> Void
     var fail: @Sendable (StoreError) -> Void
+    /// Whether the write gets its own transaction.
+    var isAlone = false
   }
 
   private struct State {
@@ -37,14 +39,18 @@ final class GroupCommit: Sendable {
   init(pool: DatabasePool, files: DatabaseFiles, userTable: String) { (self.pool, self.files, self.userTable) = (pool, files, userTable) }
 
   /// Returns the result of `work` when it is on disk.
-  /// - Parameter isRefusable: whether to fail with ``StoreError/overloaded`` when too many writes are waiting.
-  func add<Value: Sendable>(isRefusable: Bool = false, _ work: @escaping @Sendable (Database) throws -> Value) async throws(StoreError) -> Value {
+  /// - Parameters:
+  ///   - isRefusable: whether to fail with ``StoreError/overloaded`` when too many writes are waiting.
+  ///   - isAlone: whether the write gets its own transaction, because it may take seconds.
+  func add<Value: Sendable>(isRefusable: Bool = false, isAlone: Bool = false, _ work: @escaping @Sendable (Database) throws -> Value)
+    async throws(StoreError) -> Value
+  {
     let result: Result<Value, StoreError> = await withCheckedContinuation { caller in
       let write = Write(
         run: { [userTable] db in
           let value = try MissingFunction.named(in: db, table: userTable) { try work(db) }
           return { caller.resume(returning: .success(value)) }
-        }, fail: { caller.resume(returning: .failure($0)) })
+        }, fail: { caller.resume(returning: .failure($0)) }, isAlone: isAlone)
       enqueue(write, isRefusable: isRefusable)
     }
     return try result.get()
@@ -178,7 +184,8 @@ final class GroupCommit: Sendable {
         state.isWriting = false
         return nil
       }
-      let batch = Array(state.pending.prefix(Self.batchLimit))
+      let shared = state.pending.prefix(Self.batchLimit).prefix { !$0.isAlone }
+      let batch = Array(shared.isEmpty ? state.pending.prefix(1) : shared)
       state.pending.removeFirst(batch.count)
       return batch
     }

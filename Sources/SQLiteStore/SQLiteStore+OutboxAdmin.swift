@@ -10,7 +10,7 @@ extension SQLiteStore: OutboxAdmin {
         db,
         sql: """
           SELECT count(*) - count(dead_lettered_at) AS waiting, count(dead_lettered_at) AS dead,
-            min(created_at) FILTER (WHERE dead_lettered_at IS NULL) AS oldest
+            min(created_at) FILTER (WHERE dead_lettered_at IS NULL AND kind <> '\(JobKind.webhookKind)') AS oldest
           FROM password_reset_outbox
           """)
       return OutboxCounts(

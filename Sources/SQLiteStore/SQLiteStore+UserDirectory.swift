@@ -45,7 +45,7 @@ extension SQLiteStore: UserDirectory {
 
   public func update(_ id: UserID, _ changes: [ActiveChange], runsAfterReset: Bool) async throws(StoreError) -> Bool {
     let assignments = changes.map(\.assignment).joined(separator: ", ")
-    return try await write { [users, afterReset] db in
+    return try await write(isAlone: runsAfterReset && !afterReset.isEmpty) { [users, afterReset] db in
       let statement = try db.makeStatement(sql: "UPDATE \(users.table) SET \(assignments) WHERE \(users.mapping.quoted(.id)) = ?1")
       try statement.run(users.parameter(id))
       guard db.changesCount == 1 else { return false }

@@ -25,7 +25,7 @@ extension SQLiteStore: UserStore {
 
   public func setPassword(_ change: PasswordChange, at now: Date) async throws(StoreError) -> [Job]? {
     let user = change.user
-    return try await write { [users, afterReset] db in
+    return try await write(isAlone: !afterReset.isEmpty) { [users, afterReset] db in
       guard try Self.hasSameAddresses(user, users, in: db), try !Self.isCancelled(change, users, in: db) else { return nil }
       try db.cachedStatement(sql: users.setPassword).run(
         .text(change.newHash), users.parameter(user.id), .text(user.password), .text(user.email), RawParameter(user.lastLogin))

@@ -91,7 +91,8 @@ public struct SQLiteStore: Sendable {
 
   /// Runs `work` in a transaction that is on disk when this returns. Unlike GRDB's `async` calls it completes even if
   /// the caller is cancelled.
-  func write<Result: Sendable>(_ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
-    try await commits.add(work)
+  /// - Parameter isAlone: whether the transaction is not shared with other writes.
+  func write<Result: Sendable>(isAlone: Bool = false, _ work: @escaping @Sendable (Database) throws -> Result) async throws(StoreError) -> Result {
+    try await commits.add(isAlone: isAlone, work)
   }
 }

@@ -219,7 +219,7 @@ import Testing
   }
 
   /// Around each hour in which the offset changes from 2022 to 2027, every token from before is dead and the next one works, also in the same second.
-  @Test(arguments: zones, [600, 3600, 259_200])
+  @Test(arguments: zones, [600, 259_200, 20_000_000])
   func `ends all tokens from before and none that is made later, also while the clock is changed`(_ name: String, _ timeout: Int) throws {
     let zone = try #require(TimeZone(identifier: name))
     let generator = PasswordResetTokenGenerator(secretKey: Self.key, timeout: timeout, timeZone: zone)

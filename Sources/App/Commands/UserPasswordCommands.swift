@@ -170,7 +170,8 @@ struct UsersLinkCommand: AsyncParsableCommand {
       guard record.isActive else { throw CommandError(message: "The user is inactive. `password-reset users activate` changes that.") }
       guard let id = record.id, let account = try await store.user(id: id) else { throw CommandError.noUser }
       let now = Date()
-      let token = tokens.generator(for: links).makeToken(for: account.tokenSubject, at: now)
+      let generator = tokens.generator(for: links)
+      let token = generator.makeToken(for: account.tokenSubject, at: now)
       let audit = AuditRecord(.linkPrinted, userID: id)
       if events.contains(.linkPrinted) {
         _ = try await store.enqueue(WebhookEvent.linkPrinted.makeJob(userID: id, requestID: "users link", at: now), audit: audit)
@@ -178,7 +179,9 @@ struct UsersLinkCommand: AsyncParsableCommand {
         try await store.append([AuditLine(audit, requestID: "users link", at: now)])
       }
       print(links.resetURL.link(uid: store.linkFormat.encode(id), token: token))
-      printError("The link is valid until \(now.addingTimeInterval(TimeInterval(links.timeout)).ISO8601Format()).")
+      printError(
+        "The link is valid until \(now.addingTimeInterval(TimeInterval(generator.lifetime(ofTokenFor: account.tokenSubject, madeAt: now))).ISO8601Format())."
+      )
     }
   }
 }

@@ -23,7 +23,8 @@ public protocol OutboxAdmin: Sendable {
 public struct OutboxCounts: Sendable, Equatable {
   /// The number of jobs that wait or are leased.
   public var waiting: Int
-  /// When the oldest of them was created, or `nil` if there is none.
+  /// When the oldest of them was created that is not a webhook, or `nil` if there is none. A receiver that is away must not look like a
+  /// mail server that is.
   public var oldest: Date?
   /// The number of dead letters.
   public var dead: Int

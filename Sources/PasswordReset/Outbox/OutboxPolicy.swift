@@ -28,6 +28,9 @@ public struct OutboxPolicy: Sendable {
   public var accountsPerRequest = 10
   public var deadLetterLifetime: TimeInterval = 30 * 86400
 
+  /// Whether a receiver may ask for a wait of up to ``maxBackoff`` after the first attempt.
+  var honorsRetryAfter = false
+
   public init() {}
 
   /// Returns a delay before a job starts, which separates the worker's activity from the response to the request. It is too short to matter to
@@ -49,6 +52,7 @@ public struct OutboxPolicy: Sendable {
     var policy = self
     policy.connections = Self.webhookConnections
     policy.rate = nil
+    policy.honorsRetryAfter = true
     policy.maxClaimed = min(maxClaimed, 8 * Self.webhookConnections)
     return policy
   }
@@ -57,6 +61,8 @@ public struct OutboxPolicy: Sendable {
 
   /// The longest waits that ``backoff(after:longest:)`` returns.
   var longestWait: OutboxWait {
-    OutboxWait(first: initialBackoff * Self.spread.upperBound, longest: max(maxBackoff, maxProbeInterval) * Self.spread.upperBound)
+    OutboxWait(
+      first: (honorsRetryAfter ? maxBackoff : initialBackoff) * Self.spread.upperBound,
+      longest: max(maxBackoff, maxProbeInterval) * Self.spread.upperBound)
   }
 }

@@ -129,6 +129,7 @@ public struct PasswordResetService: Sendable {
     do {
       let jobs = try await context.users.cancelLinks(cancellation, at: context.now())
       for (new, job) in zip(cancellation.jobs, jobs) { webhooks.leases.start(new, job) }
+      for new in cancellation.jobs.dropFirst(jobs.count) { webhooks.leases.cancel(new) }
     } catch {
       for job in cancellation.jobs { webhooks.leases.cancel(job) }
       throw PasswordResetError(error)

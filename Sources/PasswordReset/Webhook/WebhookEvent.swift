@@ -11,7 +11,7 @@ public enum WebhookEvent: String, Sendable, CaseIterable {
   case mailFailed = "password_reset.mail_failed"
   /// Staff printed a reset link.
   case linkPrinted = "password_reset.link_printed"
-  /// A user canceled the requests for their account.
+  /// The reset links of a user were cancelled, by the user or by staff.
   case cancelled = "password_reset.cancelled"
 
   /// Returns a job that reports the event to the site, with a new message id, which it keeps over all attempts.

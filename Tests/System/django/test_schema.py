@@ -199,7 +199,7 @@ def test_a_row_whose_key_is_not_an_integer_is_named_and_skipped(service_database
 @pytest.mark.parametrize("at", [-(2**63), -1, 2**63 - 1])
 def test_no_time_in_a_row_of_the_service_crashes_a_command(at: int, service_database: Path) -> None:
     with closing(sqlite3.connect(service_database)) as plain, plain:
-        plain.execute("INSERT INTO password_reset_audit VALUES (1, ?, 'no event', NULL, NULL, 'r')", [at])
+        plain.execute("INSERT INTO password_reset_audit (id, at, event, request_id) VALUES (1, ?, 'no event', 'r')", [at])
         plain.execute(
             "INSERT INTO password_reset_outbox (id, kind, identifier, request_id, created_at, due_at, dead_lettered_at)"
             " VALUES (1, 'request_email', 'a@b.co', 'r', 1, 1, ?)", [at],

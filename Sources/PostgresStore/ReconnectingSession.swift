@@ -143,7 +143,10 @@ final class ReconnectingSession: @unchecked Sendable {
 
   private func attempt(_ error: SQLError) -> Attempt {
     if error.isConflict { return .conflict(error) }
-    if error.isStale { return lose(.lost(StoreError(error))) }
+    if error.isStale {
+      // An entry may also fail like that for its own reason, in each attempt. A new session serves the next reset.
+      return lose(error.afterReset != nil && !error.isOfPooler ? .failed(error) : .lost(StoreError(error)))
+    }
     // Another host may accept writes after a failover.
     if error.isReadOnly { session = nil }
     if error.isOfDisk { hasDiskFailed.store(true, ordering: .relaxed) }

@@ -42,6 +42,7 @@ final class FilterWriter {
     while index.count <= FilterFormat.bucketCount { index.append(count) }
     try file.writeAll(toAbsoluteOffset: 0, FilterFormat(index: index, minimumCount: minimumCount).bytes)
     guard fsync(file.rawValue) == 0, rename(partial, path) == 0 else { throw Errno(rawValue: errno) }
+    // Everything is on disk already.
     try? file.close()
     syncFolder()
     return FilterFormat.size + FilterFormat.entrySize * count
@@ -49,6 +50,7 @@ final class FilterWriter {
 
   /// Removes what was written.
   func cancel() {
+    // The file is removed next.
     try? file.close()
     unlink(partial)
   }
@@ -63,6 +65,7 @@ final class FilterWriter {
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
     guard let descriptor = try? FileDescriptor.open(FilePath(folder), .readOnly, options: .closeOnExec) else { return }
     _ = fsync(descriptor.rawValue)
+    // Nothing was written through it.
     try? descriptor.close()
   }
 }

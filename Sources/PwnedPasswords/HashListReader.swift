@@ -45,6 +45,7 @@ struct HashListReader {
     do { file = try FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec) } catch {
       throw PwnedFileError("\(path): \(PwnedFileError(error))")
     }
+    // Nothing was written, so nothing can be lost.
     defer { try? file.close() }
     let size = max(1, ReadableFile.Version(path: path)?.size ?? 1)
     var (buffer, number, position): ([UInt8], Int, Int) = ([], 0, 0)

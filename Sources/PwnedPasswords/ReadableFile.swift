@@ -33,12 +33,14 @@ final class ReadableFile: Sendable {
     do { descriptor = try FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec) } catch { throw PwnedFileError(error) }
     var status = stat()
     guard fstat(descriptor.rawValue, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+      // The error that follows says more.
       try? descriptor.close()
       throw PwnedFileError("it is not a regular file")
     }
     version = Version(status)
   }
 
+  // Nothing was written, so nothing can be lost.
   deinit { try? descriptor.close() }
 
   /// Returns the bytes in the range, all of which must be in the file.

@@ -100,6 +100,7 @@ extension WebhookMessage {
     func quoted(_ text: String) -> String {
       let encoder = JSONEncoder()
       encoder.outputFormatting = .withoutEscapingSlashes
+      // A text can always be encoded.
       return (try? encoder.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "null"
     }
     let user = userID.map { quoted($0.text) } ?? "null"

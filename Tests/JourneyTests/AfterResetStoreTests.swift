@@ -168,6 +168,33 @@ import Testing
     #expect(try await store.setPassword(change, at: Date()) != nil)
   }
 
+  @Test func `has a limit of time for all entries together, and names the one that exceeds it`() async throws {
+    let site = try site()
+    // Neither exceeds the limit alone.
+    let store = try site.open([.sql("SELECT pg_sleep(3), :user_id"), .sql("SELECT pg_sleep(4.5), :user_id")])
+    let user = try #require(try await store.user(id: 7))
+    let change = PasswordChange(user: user, newHash: "y", event: .reset, requestID: "r", jobs: [])
+    let error = await #expect(throws: StoreError.self) { try await store.setPassword(change, at: Date()) }
+    #expect(error?.description.contains("entry 2: PostgreSQL error 57014") == true, "\(String(describing: error))")
+    #expect(try site.sql("SELECT count(*) FROM members WHERE password = 'x'") == "2")
+  }
+
+  @Test func `names an entry that fails like a statement of another session`() async throws {
+    let site = try site()
+    let store = try site.open([.sql("DELETE FROM session WHERE user_id = :user_id")])
+    let user = try #require(try await store.user(id: 7))
+    let change = PasswordChange(user: user, newHash: "y", event: .reset, requestID: "r", jobs: [])
+    _ = try site.sql(
+      """
+      CREATE FUNCTION unsupported() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE feature_not_supported; END $$;
+      CREATE TRIGGER unsupported BEFORE DELETE ON session FOR EACH ROW EXECUTE FUNCTION unsupported()
+      """)
+    let error = await #expect(throws: StoreError.self) { try await store.setPassword(change, at: Date()) }
+    #expect(error?.description.contains("entry 1: PostgreSQL error 0A000") == true, "\(String(describing: error))")
+    _ = try site.sql("DROP TRIGGER unsupported ON session")
+    #expect(try await store.setPassword(change, at: Date()) != nil)
+  }
+
   @Test func `is run again after it has lost against another transaction`() async throws {
     let site = try site()
     let store = try site.open([.sql("DELETE FROM session WHERE user_id = :user_id"), .set([.init(column: "version", value: .increment)])])

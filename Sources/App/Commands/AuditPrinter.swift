@@ -42,6 +42,7 @@ struct AuditPrinter: Sendable {
           nextReport = .now + Self.reportInterval
         }
       }
+      // The end of this command cancels the task, which ends the wait.
       try? await Task.sleep(for: Self.interval)
     }
   }

@@ -39,10 +39,9 @@ struct BackupCommand: AsyncParsableCommand {
           without which accepted requests are lost.
           """, code: CommandError.usage)
     }
-    let isShown = isatty(STDERR_FILENO) == 1
-    defer { if isShown { Self.write("\r\u{1B}[2K") } }
+    defer { ProgressLine.clear() }
     do throws(BackupError) {
-      return try database.backUp(to: file, onProgress: isShown ? { Self.write("\r\(Int($0 * 100)) %") } : nil)
+      return try database.backUp(to: file, onProgress: ProgressLine.isShown ? { ProgressLine.show("\(Int($0 * 100)) %") } : nil)
     } catch {
       switch error {
       case .database(let error): throw error
@@ -50,7 +49,4 @@ struct BackupCommand: AsyncParsableCommand {
       }
     }
   }
-
-  /// Writes to standard error. A backup does not fail when standard error is closed.
-  private static func write(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 }

@@ -51,4 +51,17 @@ func printable(_ text: String) -> String {
 }
 
 /// Writes a line to standard error. A command does not fail when standard error is closed.
-func printError(_ message: String) { try? FileHandle.standardError.write(contentsOf: Data((message + "\n").utf8)) }
+func printError(_ message: String) { writeError(message + "\n") }
+
+private func writeError(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
+
+/// A line on standard error that shows how far a command is, if standard error is a terminal.
+enum ProgressLine {
+  static let isShown = isatty(STDERR_FILENO) == 1
+
+  /// Replaces the line.
+  static func show(_ text: String) { if isShown { writeError("\r\(text)") } }
+
+  /// Removes the line, so that another one can be printed.
+  static func clear() { if isShown { writeError("\r\u{1B}[2K") } }
+}

@@ -39,32 +39,15 @@ struct PwnedBuildCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await CommandError.withExitCodes {
-      let progress = Progress()
-      defer { progress.clear() }
+      defer { ProgressLine.clear() }
       let builder = FilterBuilder(
-        list: list, minimumCount: minimumCount, allowsMissingRanges: allowMissingRanges, onProgress: { progress.show($0) })
+        list: list, minimumCount: minimumCount, allowsMissingRanges: allowMissingRanges, onProgress: { ProgressLine.show("\(Int($0 * 100)) %") })
       let summary: FilterBuilder.Summary
       do { summary = try builder.build(at: filter) } catch { throw CommandError(message: printable("The filter was not built: \(error).")) }
-      progress.clear()
+      ProgressLine.clear()
       print("Wrote \(summary.entries) of \(summary.listed) passwords to \(printable(filter)) (\(summary.bytes) bytes).")
       print("It refuses a password that is not in the list with a probability of 1 in \(Int(1 / summary.falsePositiveRate)).")
     }
-  }
-
-  /// Shows the progress if standard error is a terminal.
-  private final class Progress {
-    private let isShown = isatty(STDERR_FILENO) == 1
-    private var percent = -1
-
-    func show(_ share: Double) {
-      guard isShown, Int(share * 100) != percent else { return }
-      percent = Int(share * 100)
-      write("\r\(percent) %")
-    }
-
-    func clear() { if isShown { write("\r\u{1B}[2K") } }
-
-    private func write(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
   }
 }
 

@@ -70,7 +70,7 @@ struct UsersImportCommand: AsyncParsableCommand {
       // The size of standard input is unknown, so there is no progress bar.
       let progress = Progress(total: try? FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
       defer {
-        progress.end()
+        ProgressLine.clear()
         print(tally.text)
         if reader.skipped > 0 { printError("Skipped \(counted(reader.skipped, "object")) of other models than auth.user.") }
         if tally.unknownHashes > 0 {
@@ -159,7 +159,7 @@ struct UsersImportCommand: AsyncParsableCommand {
 
   private func refuse(_ place: String, _ reason: String, user: String?, _ tally: inout Tally) {
     tally.refused += 1
-    Progress.clear()
+    ProgressLine.clear()
     let user = user.map { " (user \(printable(String($0.prefix(150)))))" } ?? ""
     printError("\(name)\(place): \(reason)\(user)")
   }
@@ -218,7 +218,7 @@ struct UsersExportCommand: AsyncParsableCommand {
         progress.show(written, "\(written) users")
       } while last != nil
       try writer.finish()
-      progress.end()
+      ProgressLine.clear()
       printError("Exported \(counted(written, "user")).")
       if damaged > 0 { throw ExitCode.failure }
     }
@@ -260,22 +260,13 @@ private struct Progress {
 
   /// The number at which the bar is full, if it is known.
   var total: Int?
-  private let isShown = isatty(STDERR_FILENO) == 1
 
   init(total: Int?) { self.total = total }
 
   func show(_ done: Int, _ text: String) {
-    guard isShown, let total, total > 0 else { return }
+    guard ProgressLine.isShown, let total, total > 0 else { return }
     let share = min(1, Double(done) / Double(total))
     let bar = String(repeating: "█", count: Int(share * Double(Self.width)))
-    let line = "\r\(bar.padding(toLength: Self.width, withPad: "░", startingAt: 0)) \(Int(share * 100)) %  \(text) "
-    FileHandle.standardError.write(Data(line.utf8))
-  }
-
-  func end() { Self.clear() }
-
-  /// Removes the bar, so that another line can be printed. The next ``show(_:_:)`` draws it again.
-  static func clear() {
-    if isatty(STDERR_FILENO) == 1 { FileHandle.standardError.write(Data("\r\u{1B}[2K".utf8)) }
+    ProgressLine.show("\(bar.padding(toLength: Self.width, withPad: "░", startingAt: 0)) \(Int(share * 100)) %  \(text) ")
   }
 }

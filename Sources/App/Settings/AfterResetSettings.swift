@@ -147,30 +147,13 @@ private enum ValueDocument: Decodable {
   case exact(ActiveValues.Value)
   case other
 
-  private struct Exact: Decodable { var value: Constant }
-
-  private struct Constant: Decodable {
-    var value: ActiveValues.Value
-
-    init(from decoder: any Decoder) throws {
-      let container = try decoder.singleValueContainer()
-      if container.decodeNil() {
-        value = .null
-      } else if let isTrue = try? container.decode(Bool.self) {
-        value = .boolean(isTrue)
-      } else if let number = try? container.decode(Int64.self) {
-        value = .number(number)
-      } else {
-        value = .text(try container.decode(String.self))
-      }
-    }
-  }
+  private struct Exact: Decodable { var value: ConstantDocument }
 
   init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
-    if let constant = try? container.decode(Constant.self) {
+    if let constant = try? container.decode(ConstantDocument.self) {
       self = .constant(constant.value)
-    } else if let names = try? container.decode([String: Constant].self), names.count == 1, let exact = names["value"] {
+    } else if let names = try? container.decode([String: ConstantDocument].self), names.count == 1, let exact = names["value"] {
       self = .exact(exact.value)
     } else {
       self = .other

@@ -85,29 +85,12 @@ private enum ColumnValue: Decodable {
 private struct ActiveValuesDocument: Decodable {
   var values: [ActiveValues.Value]
 
-  private struct One: Decodable {
-    var value: ActiveValues.Value
-
-    init(from decoder: any Decoder) throws {
-      let container = try decoder.singleValueContainer()
-      if container.decodeNil() {
-        value = .null
-      } else if let isTrue = try? container.decode(Bool.self) {
-        value = .boolean(isTrue)
-      } else if let number = try? container.decode(Int64.self) {
-        value = .number(number)
-      } else {
-        value = .text(try container.decode(String.self))
-      }
-    }
-  }
-
   init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
-    if let list = try? container.decode([One].self) {
+    if let list = try? container.decode([ConstantDocument].self) {
       values = list.map(\.value)
     } else {
-      values = [try container.decode(One.self).value]
+      values = [try container.decode(ConstantDocument.self).value]
     }
   }
 }

@@ -138,6 +138,7 @@ extension AuditRecord {
 
   /// Creates the record of a change that an entry of `AFTER_RESET` prevented.
   public init(afterResetFailure reason: String, userID: UserID) {
+    // A text can always be encoded.
     let encoded = (try? JSONEncoder().encode(["error": reason])).map { String(decoding: $0, as: UTF8.self) }
     self.init(.afterResetFailed, userID: userID, detail: encoded)
   }

@@ -16,6 +16,26 @@ protocol Sender: Sendable {
   func stop()
 }
 
+extension Sender {
+  /// Attempts to send, and records how it went for the metrics and the circuit breaker.
+  /// - Parameter isOutage: Whether the failure says that nothing can be sent now. Otherwise the receiver answered.
+  func attempt<Failure>(
+    _ job: Job, isOutage: (Failure) -> Bool, _ send: () async throws(Failure) -> Void
+  ) async -> SendResult<Failure> {
+    let start = ContinuousClock.now
+    defer { metrics.durations.observe((ContinuousClock.now - start) / .seconds(1)) }
+    do {
+      try await send()
+    } catch {
+      if isOutage(error) { return gate.recordFailure(of: job) ? .failed(error) : .notAttempted }
+      gate.recordAnswer()
+      return .failed(error)
+    }
+    gate.recordAnswer()
+    return .sent
+  }
+}
+
 /// What became of one attempt to send.
 enum SendResult<Failure: Error> {
   case sent

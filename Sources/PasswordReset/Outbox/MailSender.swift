@@ -15,23 +15,16 @@ public final class MailSender: Sender {
 
   /// Sends an email in a slot of the gate.
   func send(_ message: EmailMessage, of job: Job, in slot: borrowing SendGate.Slot) async -> SendResult<MailError> {
-    let start = ContinuousClock.now
-    defer { metrics.durations.observe((ContinuousClock.now - start) / .seconds(1)) }
-    do {
-      try await backend.send(message)
-    } catch .unavailable(let reason) {
-      return gate.recordFailure(of: job) ? .failed(.unavailable(reason: reason)) : .notAttempted
-    } catch {
-      // The server answered, so it is available.
-      gate.recordAnswer()
-      return .failed(error)
-    }
-    gate.recordAnswer()
-    return .sent
+    await attempt(job, isOutage: \.isOutage) { () async throws(MailError) in try await backend.send(message) }
   }
 
   func stop() {
     gate.stop()
     backend.stop()
   }
+}
+
+extension MailError {
+  /// Whether no email can be sent now. Otherwise the server answered.
+  fileprivate var isOutage: Bool { if case .unavailable = self { true } else { false } }
 }

@@ -16,20 +16,7 @@ public final class WebhookSender: Sender {
 
   /// Sends a webhook in a slot of the gate.
   func send(_ message: WebhookMessage, of job: Job, in slot: borrowing SendGate.Slot) async -> SendResult<WebhookError> {
-    let start = ContinuousClock.now
-    defer { metrics.durations.observe((ContinuousClock.now - start) / .seconds(1)) }
-    do {
-      try await backend.send(message)
-    } catch {
-      guard error.isOutage else {
-        // The receiver answered, so it is available.
-        gate.recordAnswer()
-        return .failed(error)
-      }
-      return gate.recordFailure(of: job) ? .failed(error) : .notAttempted
-    }
-    gate.recordAnswer()
-    return .sent
+    await attempt(job, isOutage: \.isOutage) { () async throws(WebhookError) in try await backend.send(message) }
   }
 
   func stop() {

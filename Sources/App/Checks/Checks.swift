@@ -86,7 +86,7 @@ enum Checks {
   }
 
   private static func ofPwnedPasswords(_ options: PwnedPasswordsOptions?, at now: Date) -> [Finding] {
-    // A file that cannot be read is an error of its own, so here it has no age.
+    // Reading the settings reports a file that cannot be read. Here it has no age.
     guard let path = options?.path, let attributes = try? FileManager.default.attributesOfItem(atPath: path),
       let date = attributes[.modificationDate] as? Date, now.timeIntervalSince(date) > 365 * 86400
     else { return [] }

@@ -56,11 +56,11 @@ public enum Privileges {
     let addresses = AddressTable.columns.map { "(\(quoted(literal: $0)))" }.joined(separator: ", ")
     let rows = try session.query(
       """
-      SELECT privilege || ' (' || string_agg(name, ', ') || ') on ' || $2::text
+      SELECT privilege || ' (' || string_agg(name, ', ' ORDER BY name) || ') on ' || $2::text
       FROM (VALUES \((columns + [password]).joined(separator: ", "))) AS needed (name, privilege)
       WHERE to_regclass($1::text) IS NOT NULL AND NOT has_column_privilege($1::text, name, privilege) GROUP BY privilege
       UNION ALL
-      SELECT string_agg(privilege, ', ') || ' on ' || name FROM (VALUES \(tables.joined(separator: ", "))) AS needed (name, privilege)
+      SELECT string_agg(privilege, ', ' ORDER BY privilege) || ' on ' || name FROM (VALUES \(tables.joined(separator: ", "))) AS needed (name, privilege)
       WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(name, privilege) GROUP BY name
       UNION ALL
       SELECT 'SELECT (' || string_agg(name, ', ') || ') on \(AddressTable.name)' FROM (VALUES \(addresses)) AS needed (name)

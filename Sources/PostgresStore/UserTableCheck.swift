@@ -98,7 +98,7 @@ enum UserTableCheck {
   private static func checkThatTableMayBeCreated(_ table: UserTable, _ session: PostgresSession) throws(StoreOpenError) {
     let rows = try session.query(
       """
-      SELECT CASE WHEN pg_table_is_visible(pg_class.oid) THEN relname ELSE nspname || '.' || relname END, relname, array_to_string(array_agg(attname), chr(10))
+      SELECT CASE WHEN pg_table_is_visible(pg_class.oid) THEN relname ELSE nspname || '.' || relname END, relname, array_to_string(array_agg(attname ORDER BY attnum), chr(10))
       FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace JOIN pg_attribute ON attrelid = pg_class.oid
       WHERE relkind IN ('r', 'p') AND nspname NOT IN ('pg_catalog', 'information_schema', 'password_reset') AND attnum > 0 AND NOT attisdropped
       GROUP BY pg_class.oid, relname, nspname ORDER BY 1
@@ -118,7 +118,7 @@ enum UserTableCheck {
       """
       SELECT attname, format_type(coalesce(nullif(typbasetype, 0), atttypid), -1), attgenerated <> '',
         attnotnull AND NOT atthasdef AND attidentity = '', CASE WHEN typtype = 'd' THEN typtypmod ELSE atttypmod END
-      FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
+      FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
       """, table)
     return rows.map { row in
       let type = row.text(1) ?? ""

@@ -4,6 +4,6 @@ import PasswordReset
 extension EmailMessage {
   /// Returns the message as readable MIME, followed by the line that Django writes between the messages of a stream.
   func readableData() throws(MailError) -> Data {
-    try MIMEEncoder.encode(self, as: .readable).data + Data(("\n" + String(repeating: "-", count: 79) + "\n").utf8)
+    Data(try MIMEEncoder.encode(self, as: .readable).data + Array(("\n" + String(repeating: "-", count: 79) + "\n").utf8))
   }
 }

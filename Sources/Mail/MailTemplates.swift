@@ -43,6 +43,19 @@ public struct MailTemplates: EmailComposer {
     var direction: String
   }
 
+  /// The texts of one email in one language, with gaps for its values.
+  private struct Prepared {
+    var subject: PreparedText
+    var body: PreparedText
+    var html: PreparedText?
+  }
+
+  private struct PreparedKey: Hashable {
+    var language: String
+    var kind: MailContext.Kind
+    var present: UInt32
+  }
+
   /// The names that `EMAIL_EXTRA_CONTEXT` cannot replace, because their values differ between emails.
   public static let reserved: Set = [
     "email", "user", "uid", "token", "reset_url", "cancel_url", "expires_in", "time", "language", "direction", "words",
@@ -95,40 +108,52 @@ public struct MailTemplates: EmailComposer {
       // Only built-in templates are read here for the first time, and the tests read each of them.
       preconditionFailure("\(error)")
     }
-    let values = values(for: context, language, direction: texts.direction)
+    let values = values(for: context, language)
+    let prepared = prepared(texts, context.kind, language, present: values.present)
     var message = EmailMessage(
-      sender: sender, recipient: context.recipient, subject: texts.subject.render(values).filter { !$0.isNewline },
-      body: texts.body.render(values), messageID: "\(context.messageKey)@\(messageDomain)", date: context.date)
-    message.html = texts.html?.render(values)
+      sender: sender, recipient: context.recipient, subject: prepared.subject.text(values).filter { !$0.isNewline },
+      body: prepared.body.text(values), messageID: "\(context.messageKey)@\(messageDomain)", date: context.date)
+    message.html = prepared.html?.text(values)
     message.language = language.tag
     message.resetURL = context.link?.url
     message.cancelURL = context.cancelURL
     return message
   }
 
-  /// Returns the values for a template, which are those of Django's reset email and some more.
-  private func values(for context: MailContext, _ language: Language, direction: String) -> [String: Any] {
+  /// Returns the values of one email, which are those of Django's reset email and some more.
+  private func values(for context: MailContext, _ language: Language) -> PreparedText.Values {
     let user = context.user
-    let fullName = [user.firstName, user.lastName].filter { !$0.isEmpty }.joined(separator: " ")
-    // Empty names are omitted, so that `{{#user.first_name}}` tests whether there is one.
-    let person = [
-      "username": user.username, "get_username": user.username, "first_name": user.firstName, "last_name": user.lastName,
-      "get_full_name": fullName, "email": user.email, "display_name": DisplayName.of(user),
-    ].filter { !$0.value.isEmpty }
-    var values: [String: Any] = [
-      "email": context.recipient, "site_name": siteName, "user": person, "time": time(context.time, language),
-      "language": language.tag, "direction": direction,
-    ]
+    var values = PreparedText.Values()
+    values[.email] = context.recipient
+    values[.time] = time(context.time, language)
+    values[.username] = user.username
+    values[.firstName] = user.firstName
+    values[.lastName] = user.lastName
+    values[.fullName] = [user.firstName, user.lastName].filter { !$0.isEmpty }.joined(separator: " ")
+    values[.userEmail] = user.email
+    values[.displayName] = DisplayName.of(user)
     if let link = context.link {
-      values["uid"] = link.uid
-      values["token"] = link.token
-      values["protocol"] = link.scheme
-      values["domain"] = link.domain
-      values["reset_url"] = link.url
-      values["expires_in"] = cached("\(language.tag) \(link.lifetime) s") { language.duration(seconds: link.lifetime) }
+      values[.uid] = link.uid
+      values[.token] = link.token
+      values[.scheme] = link.scheme
+      values[.domain] = link.domain
+      values[.resetURL] = link.url
+      values[.expiresIn] = cached("\(language.tag) \(link.lifetime) s") { language.duration(seconds: link.lifetime) }
     }
-    values["cancel_url"] = context.cancelURL
-    return values.merging(extraContext.mapValues(\.any)) { $1 }
+    values[.cancelURL] = context.cancelURL ?? ""
+    return values
+  }
+
+  private func prepared(_ texts: Texts, _ kind: MailContext.Kind, _ language: Language, present: UInt32) -> Prepared {
+    let key = PreparedKey(language: language.tag, kind: kind, present: present)
+    if let prepared = cache.prepared.withLock({ $0[key] }) { return prepared }
+    let constants = extraContext.mapValues(\.any).merging(
+      ["site_name": siteName, "language": language.tag, "direction": texts.direction]
+    ) { extra, _ in extra }
+    func prepare(_ template: MustacheTemplate) -> PreparedText { PreparedText(template, present: present, constants: constants) }
+    let prepared = Prepared(subject: prepare(texts.subject), body: prepare(texts.body), html: texts.html.map(prepare))
+    cache.prepared.withLock { $0[key] = prepared }
+    return prepared
   }
 
   /// Returns the time in words, to the minute.
@@ -167,10 +192,11 @@ extension MailTemplates {
   ]
   private static let linkNames: Set = ["uid", "token", "protocol", "domain", "reset_url", "expires_in"]
 
-  /// Keeps the templates, of which there are few, and formatted durations and times.
+  /// Keeps the templates and the prepared texts, of which there are few, and formatted durations and times.
   private final class Cache: Sendable {
     static let limit = 100
     let texts = Mutex<[String: Texts]>([:])
+    let prepared = Mutex<[PreparedKey: Prepared]>([:])
     let words = Mutex<[String: String]>([:])
   }
 

@@ -16,12 +16,20 @@ final class SMTPConnection {
     var isUnauthenticated = false
   }
 
+  /// What differs between the configurations of a handle.
+  private struct Configuration: Equatable {
+    let token: String?
+    let mechanism: SMTPMechanism?
+  }
+
   private let settings: SMTPSettings
   private let mechanism: SMTPMechanism.Memory
   private let handle: UnsafeMutableRawPointer?
   private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
   private var session: SMTPSession
   private var clientName = ""
+  /// What the handle is configured for; `nil` if it must be configured again.
+  private var configuration: Configuration?
   private var progress: Progress?
   /// Whether the server must offer SMTPUTF8 for the current message.
   private var needsUTF8 = false
@@ -52,7 +60,7 @@ final class SMTPConnection {
       curl_set_string(handle, CURLOPT_MAIL_FROM, message.sender)
       curl_set_pointer(handle, CURLOPT_MAIL_RCPT, recipients)
       // Only a new connection shows whether the server offers SMTPUTF8.
-      if needsUTF8 { curl_set_long(handle, CURLOPT_FRESH_CONNECT, 1) }
+      curl_set_long(handle, CURLOPT_FRESH_CONNECT, needsUTF8 ? 1 : 0)
       attachMessageCallbacks()
       progress = Progress(transfer: transfer)
       defer { progress = nil }
@@ -65,7 +73,7 @@ final class SMTPConnection {
   /// twice the timeout.
   func check(sender: String, token: String?) -> Result<Void, MailError> {
     // A server may refuse the sender's mailbox as a recipient, but refuses a client, a login or a sender for every recipient.
-    let envelope = EncodedMessage(sender: sender, recipient: sender, data: Data())
+    let envelope = EncodedMessage(sender: sender, recipient: sender, data: [])
     needsUTF8 = !envelope.isEnvelopeASCII
     return signingIn(sender: sender, token: token) {
       curl_set_long(handle, CURLOPT_CONNECT_ONLY, 1)
@@ -87,8 +95,7 @@ final class SMTPConnection {
     var offered: [String] = []
     while !candidates.isEmpty {
       let next = candidates.removeFirst()
-      curl_easy_reset(handle)
-      configure(token: token, next, timeout: Int(deadline.timeIntervalSinceNow.rounded(.up)))
+      configure(Configuration(token: token, mechanism: next), timeout: Int(deadline.timeIntervalSinceNow.rounded(.up)))
       let (result, error) = work()
       offered = session.mechanisms
       let isFinal = session.last?.code == 421
@@ -105,7 +112,12 @@ final class SMTPConnection {
     return .failure(refusal ?? noCommonMechanism(offered))
   }
 
-  private func configure(token: String?, _ mechanism: SMTPMechanism?, timeout: Int) {
+  /// Configures the handle, unless it is already configured so and has the whole time.
+  private func configure(_ wanted: Configuration, timeout: Int) {
+    errorText.pointee = 0
+    guard wanted != configuration || timeout < settings.timeout else { return }
+    configuration = timeout < settings.timeout ? nil : wanted
+    curl_easy_reset(handle)
     let host = settings.host.contains(":") ? "[\(settings.host)]" : settings.host
     let scheme = settings.security == .implicitTLS ? "smtps" : "smtp"
     // libcurl introduces itself by the path of the URL.
@@ -122,8 +134,8 @@ final class SMTPConnection {
     if settings.security == .startTLS { curl_set_long(handle, CURLOPT_USE_SSL, Int(CURLUSESSL_ALL.rawValue)) }
     if let username = settings.username { curl_set_string(handle, CURLOPT_USERNAME, username) }
     if case .password(let password) = settings.credential { curl_set_string(handle, CURLOPT_PASSWORD, password) }
-    if let mechanism { curl_set_string(handle, CURLOPT_LOGIN_OPTIONS, "AUTH=\(mechanism.rawValue)") }
-    if let token {
+    if let mechanism = wanted.mechanism { curl_set_string(handle, CURLOPT_LOGIN_OPTIONS, "AUTH=\(mechanism.rawValue)") }
+    if let token = wanted.token {
       curl_set_string(handle, CURLOPT_XOAUTH2_BEARER, token)
       curl_set_string(handle, CURLOPT_LOGIN_OPTIONS, "AUTH=XOAUTH2")
     }
@@ -134,7 +146,6 @@ final class SMTPConnection {
       // Otherwise libcurl would also trust the authorities in the system's folder.
       curl_set_string(handle, CURLOPT_CAPATH, nil)
     }
-    errorText.pointee = 0
     curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorText)
     attachReplyCallback()
   }
@@ -173,8 +184,8 @@ final class SMTPConnection {
       progress?.isUnauthenticated = true
       return Int(CURL_READFUNC_ABORT)
     }
-    let part = transfer.message.data.dropFirst(position).prefix(buffer.count)
-    part.copyBytes(to: buffer)
+    let part = transfer.message.data[position...].prefix(buffer.count)
+    part.withUnsafeBytes(buffer.copyMemory)
     progress?.position += part.count
     return part.count
   }

@@ -42,7 +42,7 @@ public struct SendmailBackend: MailBackend {
     }
     let status: TerminationStatus?
     do {
-      status = try await run(arguments, input: encoded.data)
+      status = try await run(arguments, input: Data(encoded.data))
     } catch is CancellationError {
       throw .unavailable(reason: "the service is stopping")
     } catch {

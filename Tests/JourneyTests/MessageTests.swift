@@ -128,6 +128,23 @@ import Testing
     #expect(throws: MailError.permanent(reason: "the stored address is not one email address")) { try MIMEEncoder.encode(message, as: .wire) }
   }
 
+  @Test(arguments: ["r1.a b", "r1.a\r\nBcc: evil@example.com", "r1.<x>", "r1.密码", "r1.a%0Ab"])
+  func `has a message id without characters that end it, whatever a user's key contains`(_ key: String) throws {
+    var message = message
+    message.messageID = "\(key)@example.com"
+    let headers = try #require(try wire(message).components(separatedBy: "\r\n\r\n").first).components(separatedBy: "\r\n")
+    let ids = headers.filter { $0.hasPrefix("Message-Id: <r1.") }
+    #expect(ids.count == 1 && ids[0].wholeMatch(of: /Message-Id: <[!-;=?-~]+@example\.com>/) != nil, "\(ids)")
+    #expect(!headers.contains { $0.hasPrefix("Bcc") })
+  }
+
+  @Test(arguments: ["a@b.co", "a.b+c@b-c.example.com", "!#$%&'*+-/=?^_`{|}~@x.y", "A1@LOCALHOST", "-a@b.co"])
+  func `takes a common address as it is, as GMime reads it too`(_ text: String) {
+    #expect(MIMEAddress(text, in: "To")?.address == text)
+    #expect(MIMEAddress(text, in: "To")?.header == text)
+    #expect(MIMEAddress("<\(text)>", in: "To")?.address == text)
+  }
+
   @Test(arguments: [
     "x\r\nBcc: evil@example.com", "x\nBcc: evil@example.com", "x\r\n\r\nbody", "=?utf-8?q?x=0D=0ABcc:_evil?=", "x\u{2028}y", "x\u{85}y",
   ])

@@ -16,12 +16,22 @@ public final class LeaseKeeper: Sendable {
     var limit = 0
     /// Jobs that are being committed with a lease.
     var reserved = 0
-    /// Jobs that were committed with a lease, for the worker to start.
-    var committed: [Job] = []
+    /// Jobs that were committed with a lease, and when the worker starts them.
+    var committed: [(job: Job, start: Date)] = []
+    /// What the worker waits for while it sleeps. Until it sleeps, anything wakes it.
+    var sleep = Sleep(until: .distantFuture, heldBelow: .max)
     /// When the worker has to look for due jobs.
     var nextClaim = Date.distantPast
     /// The latest time that the clock showed.
     var latest = Date.distantPast
+  }
+
+  /// What the worker waits for.
+  struct Sleep {
+    /// When it wakes up at the latest.
+    var until: Date
+    /// It wakes up when it holds fewer jobs than this.
+    var heldBelow: Int
   }
 
   /// How far the clock may go back, in seconds, before times are corrected.
@@ -63,16 +73,18 @@ public final class LeaseKeeper: Sendable {
 
   /// Passes a committed job to the worker: in memory if it is leased to this process, otherwise by a claim.
   public func start(_ new: NewJob, _ job: Job) {
-    state.withLock { state in
+    let start = OutboxPolicy.randomStart(after: now())
+    let isEarlier = state.withLock { state in
       if new.owner == nil {
         state.nextClaim = min(state.nextClaim, new.due)
-      } else {
-        state.reserved -= 1
-        state.held[job.id] = new.due
-        state.committed.append(job)
+        return new.due < state.sleep.until
       }
+      state.reserved -= 1
+      state.held[job.id] = new.due
+      state.committed.append((job, start))
+      return start < state.sleep.until
     }
-    wakeup.wake()
+    if isEarlier { wakeup.wake() }
   }
 
   /// Ends the lease of a job that was not committed.
@@ -82,12 +94,14 @@ public final class LeaseKeeper: Sendable {
 
   // MARK: - For the worker
 
-  /// Whether the clock has been set back since the last call.
+  /// Whether the clock has been set back since the last call. If so, no job waits for a start in the future.
   func clockWasSetBack() -> Bool {
     let now = now()
     return state.withLock { state in
       defer { state.latest = now }
-      return now < state.latest.addingTimeInterval(-Self.clockTolerance)
+      guard now < state.latest.addingTimeInterval(-Self.clockTolerance) else { return false }
+      for index in state.committed.indices { state.committed[index].start = now }
+      return true
     }
   }
 
@@ -104,13 +118,29 @@ public final class LeaseKeeper: Sendable {
   /// When the worker has to claim next.
   var nextClaim: Date { state.withLock(\.nextClaim) }
 
-  /// Sets how many jobs may be held at once, and returns the jobs that were passed in memory since the last call.
-  func takeCommitted(limit: Int) -> [Job] {
+  /// Sets how many jobs may be held at once, and returns the jobs that were passed in memory and start now.
+  func takeCommitted(limit: Int, at now: Date = .distantFuture) -> [Job] {
     state.withLock { state in
       state.limit = limit
-      defer { state.committed = [] }
-      return state.committed
+      let due = state.committed.filter { $0.start <= now }
+      if !due.isEmpty { state.committed.removeAll { $0.start <= now } }
+      return due.map(\.job)
     }
+  }
+
+  /// When the next job starts that was passed in memory.
+  var nextStart: Date? { state.withLock { $0.committed.map(\.start).min() } }
+
+  /// Has everything wake the worker from now on, because it is about to look for what there is to do.
+  func endSleep() { state.withLock { $0.sleep = Sleep(until: .distantFuture, heldBelow: .max) } }
+
+  /// Has only these wake the worker, because it has done everything else. What happened meanwhile has already woken it.
+  func beginSleep(_ sleep: Sleep) { state.withLock { $0.sleep = sleep } }
+
+  /// Wakes the worker if the end of a job is what it waits for.
+  func wakeIfWaiting() {
+    let isWaiting = state.withLock { $0.held.count + $0.reserved < $0.sleep.heldBelow || $0.nextClaim < $0.sleep.until }
+    if isWaiting { wakeup.wake() }
   }
 
   /// Has the worker claim at once, because another process may have added jobs.

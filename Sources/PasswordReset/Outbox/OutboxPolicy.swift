@@ -37,6 +37,13 @@ public struct OutboxPolicy: Sendable {
   /// an email.
   static func randomStartDelay() -> TimeInterval { .random(in: 0.005...0.03) }
 
+  /// Returns when a job starts that was committed at `date`. All starts within five milliseconds are one, so that the worker wakes up once
+  /// for them.
+  static func randomStart(after date: Date) -> Date {
+    let start = date.addingTimeInterval(randomStartDelay()).timeIntervalSince1970
+    return Date(timeIntervalSince1970: (start * 200).rounded(.up) / 200)
+  }
+
   /// Returns the wait after `attempts` failures: it doubles up to `longest`, and varies by half so that emails that failed together are not all
   /// attempted together.
   func backoff(after attempts: Int, longest: TimeInterval) -> TimeInterval {

@@ -72,12 +72,13 @@ public final class OutboxWorker: Service {
   }
 
   private func work(in group: inout DiscardingTaskGroup) async {
-    var signals = leases.wakeup.signals.makeAsyncIterator()
+    var alarm = WorkerAlarm(leases.wakeup)
     var nextPurge = Date.distantPast
     var nextExtension = Date.distantPast
     // The clock may have been ahead before the start.
     var longestWait: OutboxWait? = policy.longestWait
     repeat {
+      leases.endSleep()
       if leases.clockWasSetBack() {
         longestWait = .zero
         sender.gate.clockWasSetBack()
@@ -93,7 +94,7 @@ public final class OutboxWorker: Service {
       let opensAt = sender.gate.opensAt
       // While the breaker is half-open, a few jobs suffice to probe the receiver; all others stay untouched.
       let limit = opensAt != nil ? 0 : sender.gate.isProbing ? policy.connections : policy.maxClaimed
-      for job in leases.takeCommitted(limit: limit) { group.addTask { [self] in await handle(job, after: OutboxPolicy.randomStartDelay()) } }
+      for job in leases.takeCommitted(limit: limit, at: now()) { group.addTask { [self] in await handle(job) } }
       let free = limit - leases.heldOrReserved
       // A claim costs a commit, so it waits until there is room for several jobs.
       let hasRoom = free > limit / 2
@@ -102,8 +103,10 @@ public final class OutboxWorker: Service {
         for job in jobs { group.addTask { [self] in await handle(job) } }
       }
       let nextPoll = opensAt.map { min($0, now().addingTimeInterval(policy.pollInterval)) }
-      let wakeTime = min(nextExtension, nextPoll ?? .distantFuture, hasRoom ? leases.nextClaim : .distantFuture)
-      await sleep(until: wakeTime, signals: &signals)
+      let nextWork = min(leases.nextStart ?? .distantFuture, hasRoom ? leases.nextClaim : .distantFuture)
+      let wakeTime = min(nextExtension, nextPoll ?? .distantFuture, nextWork)
+      leases.beginSleep(.init(until: wakeTime, heldBelow: hasRoom ? 0 : limit - limit / 2))
+      await alarm.wait(until: wakeTime, now: now())
     } while !Task.isShuttingDownGracefully && !Task.isCancelled
     for job in leases.takeCommitted(limit: 0) { group.addTask { [self] in await handle(job) } }
   }
@@ -167,9 +170,8 @@ public final class OutboxWorker: Service {
     return now().addingTimeInterval(Self.purgeInterval)
   }
 
-  private func handle(_ job: Job, after delay: TimeInterval = 0) async {
-    // If the task is cancelled, the sleep ends early and the job is handled at once.
-    if delay > 0 { try? await Task.sleep(for: .seconds(delay)) }
+  private func handle(_ job: Job) async {
+    let wasProbing = sender.gate.isProbing
     do {
       let outcome = try await handler.handle(job)
       await record(outcome, of: job)
@@ -177,7 +179,7 @@ public final class OutboxWorker: Service {
       leases.abandon(job)
       logger.error("Cannot use the database; the job waits", metadata: ["reason": "\(error)", "request_id": "\(job.requestID)"])
     }
-    leases.wakeup.wake()
+    if wasProbing || sender.gate.isProbing { leases.wakeup.wake() } else { leases.wakeIfWaiting() }
   }
 
   /// Records how a job ended, and keeps trying: what was sent must not be sent again because the database was locked at that moment.
@@ -205,16 +207,5 @@ public final class OutboxWorker: Service {
       guard !Task.isShuttingDownGracefully else { return leases.abandon(job) }
       do { try await Task.sleep(for: Self.recordPause) } catch { return leases.abandon(job) }
     }
-  }
-
-  /// Waits until `date` or a signal.
-  private func sleep(until date: Date, signals: inout AsyncStream<Void>.AsyncIterator) async {
-    let wait = date.timeIntervalSince(now())
-    let timer = Task { [leases] in
-      try await Task.sleep(for: .seconds(max(wait, 0.001)))
-      leases.wakeup.wake()
-    }
-    defer { timer.cancel() }
-    await signals.next()
   }
 }

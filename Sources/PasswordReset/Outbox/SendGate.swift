@@ -101,6 +101,12 @@ final class SendGate: Sendable {
   private var canSend: Bool { state.withLock { !$0.isStopping && $0.breaker.blockedUntil(at: now()) == nil } }
 
   private func takeSlot() async {
+    let isFree = state.withLock { state in
+      guard state.waiting.isEmpty, state.busySlots < limit(state) else { return false }
+      state.busySlots += 1
+      return true
+    }
+    if isFree { return }
     await withCheckedContinuation { continuation in
       state.withLock { $0.waiting.append(continuation) }
       admitWaiters()
@@ -112,12 +118,14 @@ final class SendGate: Sendable {
     admitWaiters()
   }
 
-  /// Resumes those that have waited longest while slots are free. While the breaker is not closed only one may run, as the probe; on shutdown
-  /// all are resumed so that they can return.
+  /// How many slots may be busy. While the breaker is not closed only one may run, as the probe; on shutdown all are resumed so that they can
+  /// return.
+  private func limit(_ state: borrowing State) -> Int { state.isStopping ? .max : state.breaker.isClosed ? slots : 1 }
+
+  /// Resumes those that have waited longest while slots are free.
   private func admitWaiters() {
     let admitted = state.withLock { state in
-      let limit = state.isStopping ? Int.max : state.breaker.isClosed ? slots : 1
-      let count = min(state.waiting.count, max(0, limit - state.busySlots))
+      let count = min(state.waiting.count, max(0, limit(state) - state.busySlots))
       state.busySlots += count
       defer { state.waiting.removeFirst(count) }
       return state.waiting.prefix(count)

@@ -1,3 +1,6 @@
+import Foundation
+import Synchronization
+
 /// Wakes the worker when there may be something to do. Signals that arrive before the worker waits become one.
 struct WorkerWakeup: Sendable {
   let signals: AsyncStream<Void>
@@ -9,4 +12,48 @@ struct WorkerWakeup: Sendable {
 
   /// Ends the stream of signals.
   func finish() { continuation.finish() }
+}
+
+/// Waits for signals and for a time, in the worker's loop.
+struct WorkerAlarm {
+  /// Signals at a time, once.
+  private final class Timer: Sendable {
+    let time: Date
+    private let hasFired: Atomic<Bool>
+    private let task: Mutex<Task<Void, any Error>?>
+
+    init(_ time: Date, seconds: TimeInterval, _ wakeup: WorkerWakeup) {
+      self.time = time
+      hasFired = Atomic(false)
+      task = Mutex(nil)
+      task.withLock {
+        $0 = Task { [weak self] in
+          try await Task.sleep(for: .seconds(seconds))
+          self?.hasFired.store(true, ordering: .relaxed)
+          wakeup.wake()
+        }
+      }
+    }
+
+    var isRunning: Bool { !hasFired.load(ordering: .relaxed) }
+
+    deinit { task.withLock { $0?.cancel() } }
+  }
+
+  private let wakeup: WorkerWakeup
+  private var signals: AsyncStream<Void>.Iterator
+  /// Is kept while it is early enough, because a new timer for each wait takes longer than to wake up once too often.
+  private var timer: Timer?
+
+  init(_ wakeup: WorkerWakeup) {
+    self.wakeup = wakeup
+    signals = wakeup.signals.makeAsyncIterator()
+  }
+
+  /// Waits for a signal, until `date` at the latest.
+  mutating func wait(until date: Date, now: Date) async {
+    let isSet = timer.map { $0.isRunning && $0.time <= date && $0.time > now } ?? false
+    if !isSet { timer = Timer(date, seconds: max(date.timeIntervalSince(now), 0.001), wakeup) }
+    await signals.next()
+  }
 }

@@ -53,15 +53,10 @@ extension SQLiteStore: OutboxStore {
 
   public func finish(_ job: Job, owner: String, _ outcome: JobOutcome, adding jobs: [NewJob], at now: Date) async throws(StoreError) -> Bool {
     try await write { db in
-      let isHeld = try Bool.fetchOne(
-        db.cachedStatement(sql: "SELECT owner IS ? AND dead_lettered_at IS NULL FROM password_reset_outbox WHERE id = ?"),
-        arguments: [owner, job.id])
-      // What was sent must not be sent again by a later owner. Ids are never reused, so the row is this job's.
-      guard isHeld == true || isHeld == false && outcome.isSent else { return false }
+      guard try Self.end(job, owner: owner, outcome, in: db) else { return false }
       switch outcome {
-      case .done: try Self.delete(job, in: db)
+      case .done: break
       case .split(let userIDs, _):
-        try Self.delete(job, in: db)
         for userID in userIDs {
           let kind = JobKind.resetEmail(userID: userID, requested: job.kind.requestedAddress)
           _ = try Self.insert(NewJob(kind, locale: job.locale, requestID: job.requestID, createdAt: job.createdAt, due: now), in: db)
@@ -200,8 +195,18 @@ extension SQLiteStore: OutboxStore {
       ttlStart: job.createdAt, attempts: attempts)
   }
 
-  private static func delete(_ job: Job, in db: Database) throws {
-    try db.cachedStatement(sql: "DELETE FROM password_reset_outbox WHERE id = ?").run(.integer(job.id))
+  /// Deletes the job if its outcome ends it, and returns whether the outcome counts: only the owner's, except that what was sent must not
+  /// be sent again by a later owner. Ids are never reused, so the row is this job's.
+  private static func end(_ job: Job, owner: String, _ outcome: JobOutcome, in db: Database) throws -> Bool {
+    let isOwned = "id = ? AND (owner IS ? AND dead_lettered_at IS NULL OR ?)"
+    let parameters: [RawParameter] = [.integer(job.id), .text(owner), .integer(outcome.isSent ? 1 : 0)]
+    switch outcome {
+    case .done, .split:
+      _ = try db.cachedStatement(sql: "DELETE FROM password_reset_outbox WHERE \(isOwned)").rows(parameters) { _ in () }
+      return db.changesCount > 0
+    case .release, .retry, .deadLetter:
+      return try db.cachedStatement(sql: "SELECT 1 FROM password_reset_outbox WHERE \(isOwned)").rows(parameters) { _ in () }.count > 0
+    }
   }
 
   private static func deadLetter(_ id: Int64, reason: String, at now: Date, in db: Database) throws {

@@ -42,8 +42,9 @@ system: build ## Test the program from outside: with Django, mail servers, HTTP 
 	$(SWIFT_BUILD) $(SWIFT_DEBUG) --product HummingbirdSite
 	Tests/System/run $(BINARY) $(PYTEST)
 
-bench: packages ## Benchmark against bare routes, plain SQLite and Django; BENCH="--help" lists the options
-	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix postgresql python3-venv"
+bench: packages ## Benchmark against nginx, plain SQLite, Django, Rails or another build; BENCH="--help" lists the options
+	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix postgresql python3-venv nginx-light h2o \
+	  puma ruby-devise ruby-pg ruby-railties ruby-sqlite3"
 	$(SWIFT_RELEASE) --product password-reset
 	$(SWIFT_RELEASE) --product BareServer
 	Benchmarks/run load $(BENCH)

@@ -5,51 +5,22 @@
 It needs Debian's package postfix for smtp-sink and smtp-source; Postfix's daemon need not run.
 """
 
-import os
 import shutil
-import socket
 import statistics
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import system_tests  # noqa: F401
 from django_site import add_users, migrate, on_database
 from mail_server import receiving
 from outbox import connected, insert_reset_emails, pending
-from processes import running, wait_until
+from postfix import sink, source_rate
+from processes import wait_until
 from service import BINARY, run_command, serving
 
 ROUNDS = 3
 EMAILS = 5000
 SESSIONS = [1, 4]
-PATH = os.environ["PATH"] + ":/usr/sbin"
-
-
-def program(name: str) -> str:
-    found = shutil.which(name, path=PATH)
-    assert found, f"{name} is missing; on Debian: apt-get install postfix"
-    return found
-
-
-@contextmanager
-def sink(folder: Path) -> Iterator[int]:
-    """Runs Postfix's sink, which accepts every email and discards it, and returns its port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    command = [program("smtp-sink"), *user, f"127.0.0.1:{port}", "100"]
-    with running(command, os.environ, folder / "sink.log"):
-        wait_until(lambda: accepts(port), "smtp-sink to listen")
-        yield port
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def settings(port: int, sessions: int) -> dict[str, str]:
@@ -74,14 +45,6 @@ def service_rate(prepared: Path, port: int, sessions: int) -> float:
             ).fetchone()
     assert count == EMAILS
     return (count - 1) / milliseconds * 1000
-
-
-def source_rate(port: int, sessions: int, size: int, *, keeps_connections: bool) -> float:
-    options = ["-d"] if keeps_connections else []
-    command = [program("smtp-source"), *options, "-s", str(sessions), "-m", str(EMAILS), "-l", str(size), f"127.0.0.1:{port}"]
-    start = time.perf_counter()
-    subprocess.run(command, check=True, timeout=300)
-    return EMAILS / (time.perf_counter() - start)
 
 
 def prepare(folder: Path) -> Path:
@@ -114,13 +77,14 @@ def main() -> None:
         prepared = prepare(folder)
         print(f"{BINARY}: {ROUNDS} rounds of {EMAILS} emails of {size} bytes; medians, in emails per second")
         print(f"{'sessions':>8}{'service':>10}{'smtp-source -d':>16}{'ratio':>8}{'smtp-source':>14}{'ratio':>8}")
-        with sink(folder) as port:
+        with sink(folder) as receiver:
+            port = receiver.port
             for sessions in SESSIONS:
                 service, kept, single = [], [], []
                 for _ in range(ROUNDS):
                     service.append(service_rate(prepared, port, sessions))
-                    kept.append(source_rate(port, sessions, size, keeps_connections=True))
-                    single.append(source_rate(port, sessions, size, keeps_connections=False))
+                    kept.append(source_rate(port, sessions, EMAILS, size, keeps_connections=True))
+                    single.append(source_rate(port, sessions, EMAILS, size, keeps_connections=False))
                 ours, theirs, plain = (statistics.median(rates) for rates in (service, kept, single))
                 print(f"{sessions:8}{ours:10.0f}{theirs:16.0f}{ours / theirs:8.2f}{plain:14.0f}{ours / plain:8.2f}")
 

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,9 +85,13 @@ def waiting_rows(count: int) -> Iterator[Row]:
         yield "request_email", f"waiting{number}@example.com", "en", f"{number:032x}", now, now + DAY * 1000 + number
 
 
-def links_of_some(database: Database, users: int, count: int) -> list[Link]:
-    """Returns links of different users from the whole table, in random order."""
-    keys = random.Random(1).sample(range(1, users + 1), count)
+def some_keys(users: int, count: int) -> list[int]:
+    """Returns the keys of different users from the whole table, in random order."""
+    return random.Random(1).sample(range(1, users + 1), count)
+
+
+def links_of(database: Database, keys: Sequence[int]) -> list[Link]:
+    """Returns the links that Django makes for users."""
     output = run([sys.executable, str(SITE / "links.py")], site_environment(database), json.dumps(keys))
     return [Link(uid, token) for uid, token in json.loads(output)]
 

@@ -45,6 +45,11 @@ class Database(ABC):
     def django(self) -> dict[str, Any]:
         """Django's settings for it."""
 
+    @property
+    @abstractmethod
+    def rails_url(self) -> str:
+        """The `DATABASE_URL` of Rails."""
+
     @abstractmethod
     def add_users(self, rows: Iterable[Row]) -> None:
         """Adds rows of USER_COLUMNS, and brings the table into the state that it has in a site of this size."""
@@ -52,6 +57,10 @@ class Database(ABC):
     @abstractmethod
     def add_waiting(self, rows: Iterable[Row]) -> None:
         """Adds rows of WAITING_COLUMNS to the outbox."""
+
+    @abstractmethod
+    def remove_service(self) -> None:
+        """Removes the service's tables, so that another release of it can create its own. The index on the users remains."""
 
     def storage_rate(self, batch: int, seconds: int) -> float | None:
         """Returns how many reset requests per second the storage alone can write, or `None` if there is no measurement of it."""
@@ -80,6 +89,11 @@ class Databases(ABC):
     def versions(self) -> dict[str, str]:
         """Returns the versions of the server and of Django's driver."""
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of the database server, if there is one."""
+        return []
+
 
 @dataclass(frozen=True)
 class SQLiteDatabase(Database):
@@ -93,6 +107,11 @@ class SQLiteDatabase(Database):
     def django(self) -> dict[str, Any]:
         options = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL"}
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(self.path), "CONN_MAX_AGE": None, "OPTIONS": options}
+
+    @property
+    def rails_url(self) -> str:
+        # Without this, a request fails if another one writes at the same time.
+        return f"sqlite3:{self.path}?timeout=5000"
 
     def add_users(self, rows: Iterable[Row]) -> None:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
@@ -112,6 +131,13 @@ class SQLiteDatabase(Database):
     def add_waiting(self, rows: Iterable[Row]) -> None:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.executemany(insert("password_reset_outbox", WAITING_COLUMNS), rows)
+
+    def remove_service(self) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (name,) in tables:
+                if name.startswith("password_reset_") or name == "grdb_migrations":
+                    connection.execute(f"DROP TABLE {name}")
 
     def storage_rate(self, batch: int, seconds: int) -> float | None:
         return storage_rate(self.path, batch, seconds)
@@ -169,6 +195,10 @@ class PostgreSQLDatabase(Database):
         server = {"HOST": "127.0.0.1", "PORT": str(self.cluster.port), "USER": "postgres"}
         return {"ENGINE": "django.db.backends.postgresql", "NAME": self.name} | server | connections
 
+    @property
+    def rails_url(self) -> str:
+        return self.url
+
     def connect(self) -> psycopg.Connection[Row]:
         return psycopg.connect(self.url, autocommit=True)
 
@@ -185,6 +215,10 @@ class PostgreSQLDatabase(Database):
         with self.connect() as connection:
             load(connection, sql.Identifier("password_reset", "outbox"), WAITING_COLUMNS, rows)
             connection.execute("VACUUM ANALYZE password_reset.outbox")
+
+    def remove_service(self) -> None:
+        with self.connect() as connection:
+            connection.execute("DROP SCHEMA IF EXISTS password_reset CASCADE")
 
 
 def load(connection: psycopg.Connection[Row], table: sql.Identifier, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
@@ -233,6 +267,10 @@ class PostgreSQLServer(Databases):
 
     def _database(self, name: str) -> PostgreSQLDatabase:
         return PostgreSQLDatabase(self.cluster, name, self.has_pool)
+
+    @property
+    def pids(self) -> list[int]:
+        return [int((self.cluster.folder / "data/postmaster.pid").read_text().split()[0])]
 
     @contextmanager
     def _maintain(self) -> Iterator[psycopg.Connection[Row]]:

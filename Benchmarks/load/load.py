@@ -14,7 +14,9 @@ MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0, "h": 3_600_0
 
 @dataclass(frozen=True)
 class Result:
-    # Requests per second.
+    # The number of responses.
+    count: int
+    # Responses per second.
     rate: float
     # Milliseconds.
     p50: float
@@ -57,13 +59,13 @@ def start(port: int, file: Path, threads: int, connections: int, seconds: int) -
 
 
 def parse(output: str) -> Result:
-    rate = re.search(r"Requests/sec:\s+([0-9.]+)", output)
+    rate, count = re.search(r"Requests/sec:\s+([0-9.]+)", output), re.search(r"(\d+) requests in ", output)
     p50, p99 = percentile(output, 50), percentile(output, 99)
-    if rate is None or p50 is None or p99 is None:
+    if rate is None or count is None or p50 is None or p99 is None:
         raise RuntimeError(f"the output of wrk has an unknown format:\n{output}")
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     broken = sum(int(count) for count in re.findall(r"(?:connect|read|write|timeout) (\d+)", output))
-    return Result(float(rate[1]), p50, p99, broken + (int(errors[1]) if errors else 0))
+    return Result(int(count[1]), float(rate[1]), p50, p99, broken + (int(errors[1]) if errors else 0))
 
 
 def percentile(output: str, percent: int) -> float | None:
@@ -74,6 +76,7 @@ def percentile(output: str, percent: int) -> float | None:
 def combine(results: Sequence[Result]) -> Result:
     """Combines the results of several ports, with the worst percentiles."""
     return Result(
+        count=sum(result.count for result in results),
         rate=sum(result.rate for result in results),
         p50=max(result.p50 for result in results),
         p99=max(result.p99 for result in results),

@@ -14,7 +14,7 @@ from load import WRK
 ROOT = Path(__file__).parents[2]
 
 
-def facts(folder: Path, binary: Path, databases: Databases) -> dict[str, str]:
+def facts(folder: Path, binary: Path, compared: Path | None, databases: Databases) -> dict[str, str]:
     """Returns the facts in the order of the report."""
     versions = {name: importlib.metadata.version(name) for name in ("Django", "dj-rest-auth", "djangorestframework", "gunicorn")}
     return {
@@ -26,10 +26,14 @@ def facts(folder: Path, binary: Path, databases: Databases) -> dict[str, str]:
         "kernel": platform.release(),
         "filesystem": first_line_of("findmnt", "--noheadings", "--output", "FSTYPE,SOURCE", "--target", str(folder)),
         "commit": first_line_of("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude", "*"),
-        "binary": f"{binary}, {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(binary.stat().st_mtime))}",
+        "binary": described(binary),
         "wrk": first_line_of(WRK, "-v").split(" [")[0].removeprefix("wrk "),
         "python": platform.python_version(),
-    } | databases.versions() | versions
+    } | ({"compared with": described(compared)} if compared else {}) | databases.versions() | versions
+
+
+def described(binary: Path) -> str:
+    return f"{binary}, {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(binary.stat().st_mtime))}"
 
 
 def cpu_model() -> str:

@@ -1,8 +1,7 @@
-"""Starts and stops the servers, and reads their CPU time and memory from the kernel."""
+"""Starts and stops the servers."""
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,11 +14,12 @@ from typing import TypeVar
 
 from data import LINK_SECONDS, SECRET_KEY, SITE, site_environment
 from databases import Database
+from usage import Memory, memory, processor_seconds
 
 T = TypeVar("T")
-IDLE_TIMEOUT = 60.0
+CORES = len(os.sched_getaffinity(0))
 # gunicorn's recommendation. Its workers without threads close every connection after one response.
-WORKERS = 2 * len(os.sched_getaffinity(0)) + 1
+WORKERS = 2 * CORES + 1
 THREADS = 4
 
 
@@ -34,58 +34,10 @@ def wait_until(condition: Callable[[], T | None], what: str, seconds: float = 30
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Sizes in MiB."""
-
-    resident: float
-    anonymous: float
-    peak: float
-
-
-@dataclass(frozen=True)
 class Server:
     name: str
     port: int
     pid: int
-
-    def cpu_ticks(self) -> int:
-        """Returns user and system time, including children, in hundredths of a second (proc_pid_stat(5), fields 14 and 15)."""
-        return sum(ticks(pid) for pid in [self.pid, *children(self.pid)])
-
-    def memory(self) -> Memory:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-
-        def field(name: str) -> float:
-            found = re.search(rf"{name}:\s+(\d+)", status)
-            assert found, name
-            return int(found[1]) / 1024
-
-        return Memory(field("VmRSS"), field("RssAnon"), field("VmHWM"))
-
-
-def ticks(pid: int) -> int:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(fields[11]) + int(fields[12])
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
-
-
-def settle(servers: Sequence[Server]) -> bool:
-    """Waits until the servers are idle, because emails and hashes of one load would slow down the next. Returns whether they are."""
-    deadline = time.monotonic() + IDLE_TIMEOUT
-    before = sum(server.cpu_ticks() for server in servers)
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
-        now = sum(server.cpu_ticks() for server in servers)
-        if now - before <= len(servers):
-            return True
-        before = now
-    return False
 
 
 @contextmanager
@@ -111,25 +63,30 @@ def listening(name: str, command: Sequence[str], environment: Mapping[str, str],
     with running(command, environment, log) as process:
 
         def port() -> re.Match[str] | None:
+            fail_if_ended(name, process, log)
             text = log.read_text(errors="replace")
-            if process.poll() is not None:
-                raise RuntimeError(f"{name} exited during its start:\n{text}")
             return re.search(r"listening (?:on|at:) (?:http://)?127\.0\.0\.1:(\d+)", text, re.IGNORECASE)
 
         yield Server(name, int(wait_until(port, f"{name} to listen")[1]), process.pid)
 
 
 @contextmanager
-def sink(folder: Path) -> Iterator[int]:
-    """Runs Postfix's sink, which accepts every email and discards it, and returns its port."""
-    program = shutil.which("smtp-sink", path=os.environ["PATH"] + ":/usr/sbin")
-    if program is None:
-        raise RuntimeError("smtp-sink is missing; on Debian: apt-get install postfix")
-    port = free_port()
-    user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    with running([program, *user, f"127.0.0.1:{port}", "1000"], os.environ, folder / "sink.log"):
-        wait_until(lambda: accepts(port), "smtp-sink to listen")
-        yield port
+def accepting(name: str, port: int, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Server]:
+    """Runs a server on a port that its configuration contains."""
+    log = folder / f"{name}.log"
+    with running(command, environment, log) as process:
+
+        def is_ready() -> bool:
+            fail_if_ended(name, process, log)
+            return accepts(port)
+
+        wait_until(is_ready, f"{name} to listen")
+        yield Server(name, port, process.pid)
+
+
+def fail_if_ended(name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    if process.poll() is not None:
+        raise RuntimeError(f"{name} exited during its start:\n{log.read_text(errors='replace')}")
 
 
 def free_port() -> int:
@@ -195,9 +152,25 @@ def measure_start(binary: Path, database: Database, email_port: int, folder: Pat
     with running([str(binary), "serve"], environment, folder / "start.log") as process:
         wait_until(lambda: is_alive(port), "the service to respond", pause=0.001)
         seconds = time.perf_counter() - begin
-        server = Server("start", port, process.pid)
-        settle([server])
-        return Start(seconds, server.memory())
+        wait_until_idle([process.pid])
+        return Start(seconds, memory(process.pid))
+
+
+def wait_until_idle(pids: Sequence[int], meanwhile: Callable[[], None] = lambda: None, seconds: float = 60) -> bool:
+    """Waits until processes use no processor time for half a second, and returns whether they do so in time. It calls
+    `meanwhile` fifty times per second."""
+    deadline = time.monotonic() + seconds
+    before = processor_seconds(pids)
+    while time.monotonic() < deadline:
+        for _ in range(25):
+            time.sleep(0.02)
+            meanwhile()
+        now = processor_seconds(pids)
+        # The kernel counts hundredths of a second.
+        if now - before <= 0.01 * len(pids):
+            return True
+        before = now
+    return False
 
 
 def is_alive(port: int) -> bool:

@@ -28,6 +28,7 @@ from django.contrib.auth.hashers import (
 )
 
 from django_site import add_user, link_for, migrate, on_database
+from hash_costs import compare_argon2, compare_pbkdf2
 from service import BINARY, Link, Service, command, serving
 
 ROUNDS = 5
@@ -184,6 +185,10 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
     import_users()
     compare_hashers()
+    print()
+    compare_pbkdf2(BARE_SERVER, ROUNDS)
+    print()
+    compare_argon2(BARE_SERVER, ROUNDS)
     print()
     for hasher in ("pbkdf2_sha256", "argon2"):
         throughput(hasher)

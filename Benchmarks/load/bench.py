@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import machine
@@ -24,7 +24,7 @@ from options import CHECKED_LINKS, LINK, REQUESTS, Options, parse_options
 from postfix import Sink, sink, source_rate
 from rails import rails_links, rails_side, rails_site
 from results import BARE, COMPARED, DJANGO, H2O, INVALID, NGINX, OURS, RAILS, REQUEST, VALID, Results, Sample
-from servers import CORES, bare, django_site, measure_start, service, wait_until_idle
+from servers import CORES, Server, bare, django_site, measure_start, service, wait_until_idle
 from sides import Load, Loads, Side, check_responses, django_side, limit, send, service_side
 from storage import StorageSample
 from targets import TARGETS
@@ -94,7 +94,11 @@ class Benchmark:
 
     def _limits(self, stack: ExitStack) -> list[Side]:
         against, folder = self._options.against, self._folder
-        starters = {NGINX: nginx, H2O: h2o, BARE: lambda folder: bare(self._options.bare, folder)}
+        starters: dict[str, Callable[[Path], AbstractContextManager[Server]]] = {
+            NGINX: nginx,
+            H2O: h2o,
+            BARE: lambda folder: bare(self._options.bare, folder),
+        }
         return [limit(name, stack.enter_context(start(folder))) for name, start in starters.items() if name in against]
 
     def _services(self, stack: ExitStack, side: str, binary: Path, database: Database) -> Side:

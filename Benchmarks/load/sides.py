@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from data import Link
-from results import BARE, COMPARED, DJANGO, GET, H2O, INVALID, NGINX, OURS, PASSWORD, POST, RAILS, REQUEST, VALID
+from results import BARE, DJANGO, GET, H2O, INVALID, NGINX, PASSWORD, POST, REQUEST, VALID
 from servers import Server
 
 NEW_PASSWORD = "a-Fine-pass-77"

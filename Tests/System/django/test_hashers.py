@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import (
     Argon2PasswordHasher,
     BasePasswordHasher,
@@ -139,6 +140,21 @@ def test_django_verifies_hashes_of_the_service(hasher: type[BasePasswordHasher],
             assert not check_password(password + "x", user.password)
         # The hash has exactly the configured cost. Otherwise, Django would replace it when the user next signs in.
         assert not hasher().must_update(user.password)
+
+
+@pytest.mark.parametrize("cost", ["m=19456,t=2,p=1", "m=47104,t=1,p=1"])
+def test_django_replaces_an_argon2_hash_with_owasps_cost_when_the_user_signs_in(cost: str, users: list[User], database: Path) -> None:
+    names = {"m": "memory_cost", "t": "time_cost", "p": "parallelism"}
+    options = ",".join(f"{names[part[0]]}{part[1:]}" for part in cost.split(","))
+    settings = {"PASSWORD_HASHER": "argon2", "PASSWORD_HASHER_OPTIONS": options}
+    done = command(database, "users", "set-password", "user0", "--password-stdin", stdin="a-Fine-pass-77", **settings)
+    assert done.returncode == 0, done.stderr
+    users[0].refresh_from_db()
+    assert users[0].password.startswith(f"argon2$argon2id$v=19${cost}$")
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.Argon2PasswordHasher"]):
+        assert authenticate(username="user0", password="a-Fine-pass-77") == users[0]
+    users[0].refresh_from_db()
+    assert users[0].password.startswith("argon2$argon2id$v=19$m=102400,t=2,p=8$")
 
 
 @pytest.mark.parametrize("hasher", HASHERS, ids=lambda hasher: hasher.algorithm)

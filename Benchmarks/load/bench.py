@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
 import machine
@@ -23,7 +24,7 @@ from mail_server import receiving
 from options import CHECKED_LINKS, LINK, REQUESTS, Options, parse_options
 from postfix import Sink, sink, source_rate
 from rails import rails_links, rails_side, rails_site
-from results import BARE, COMPARED, DJANGO, H2O, INVALID, NGINX, OURS, RAILS, REQUEST, VALID, Results, Sample
+from results import BARE, COMPARED, DJANGO, H2O, INVALID, NGINX, OURS, PASSWORD, RAILS, REQUEST, VALID, Results, Sample
 from servers import CORES, Server, bare, django_site, measure_start, service, wait_until_idle
 from sides import Load, Loads, Side, check_responses, django_side, limit, send, service_side
 from storage import StorageSample
@@ -103,19 +104,20 @@ class Benchmark:
 
     def _services(self, stack: ExitStack, side: str, binary: Path, database: Database) -> Side:
         names = [f"{side}-{number}" for number in range(self._options.processes)]
-        return service_side(
-            side, [stack.enter_context(service(binary, database, self._sink.port, self._folder, name)) for name in names]
-        )
+        servers = [stack.enter_context(service(binary, database, self._sink.port, self._folder, name)) for name in names]
+        return service_side(side, servers, partial(database.column, "auth_user", "password", self._keys))
 
     def _sites(self, stack: ExitStack) -> list[Side]:
         sites = []
         if DJANGO in self._options.against:
             database = self._databases.copy(self._template, "django")
-            sites.append(django_side(stack.enter_context(django_site(database, self._sink.port, self._folder))))
+            server = stack.enter_context(django_site(database, self._sink.port, self._folder))
+            sites.append(django_side(server, partial(database.column, "auth_user", "password", self._keys)))
         if RAILS in self._options.against:
             database = self._databases.copy(self._template, "rails")
             links = rails_links(database, self._keys, self._folder)
-            sites.append(rails_side(stack.enter_context(rails_site(database, self._sink.port, self._folder)), links))
+            server = stack.enter_context(rails_site(database, self._sink.port, self._folder))
+            sites.append(rails_side(server, links, partial(database.column, "users", "encrypted_password", self._keys)))
         return sites
 
     def _warm_up(self, loads: Loads) -> None:
@@ -147,22 +149,24 @@ class Benchmark:
             self.results.samples.append(self._measure(round, connections, load, seconds))
 
     def _measure(self, round: int, connections: int, load: Load, seconds: int) -> Sample:
-        pids, database_pids = load.side.pids, self._databases.pids
+        side, database_pids = load.side, self._databases.pids
+        hashes = side.hashes() if load.operation == PASSWORD else []
         arrivals = Arrivals(self._sink)
-        before, database_before = processor_seconds(pids), processor_seconds(database_pids)
-        result = run_load(load.side.ports, load.requests, connections, seconds, self._folder)
+        before, database_before = processor_seconds(side.pids), processor_seconds(database_pids)
+        result = run_load(side.ports, load.requests, connections, seconds, self._folder)
         arrivals.look()
-        if not wait_until_idle(pids, meanwhile=arrivals.look):
+        if not wait_until_idle(side.pids, meanwhile=arrivals.look):
             when = f"at {connections} connections, round {round + 1}"
-            self.results.notes.append(f"note: after {load.operation} ({load.side.name}) {when}, the server did not become idle")
-        used, database_used = processor_seconds(pids) - before, processor_seconds(database_pids) - database_before
-        # When the load ends, each connection has a request in progress, and the servers complete it.
-        requests = result.count + connections
+            self.results.notes.append(f"note: after {load.operation} ({side.name}) {when}, the server did not become idle")
+        used, database_used = processor_seconds(side.pids) - before, processor_seconds(database_pids) - database_before
+        # Servers complete requests that were in progress when the load ended. Count those by their effects.
+        changed = sum(old != new for old, new in zip(hashes, side.hashes())) if hashes else 0
+        requests = max(1, result.count, arrivals.count, changed)
         return Sample(
             round,
             connections,
             load.operation,
-            load.side.name,
+            side.name,
             result,
             processor=used / requests * 1e6,
             database_processor=database_used / requests * 1e6 if database_pids else None,
@@ -189,17 +193,17 @@ class Arrivals:
 
     def __init__(self, sink: Sink) -> None:
         self._sink, self._before, self._start = sink, sink.received(), time.monotonic()
-        self._count, self._last = 0, self._start
+        self.count, self._last = 0, self._start
 
     def look(self) -> None:
         count = self._sink.received() - self._before
-        if count != self._count:
-            self._count, self._last = count, time.monotonic()
+        if count != self.count:
+            self.count, self._last = count, time.monotonic()
 
     @property
     def rate(self) -> float:
         """Emails per second until the last one that arrived."""
-        return self._count / (self._last - self._start) if self._count else 0.0
+        return self.count / (self._last - self._start) if self.count else 0.0
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -62,6 +62,10 @@ class Database(ABC):
     def remove_service(self) -> None:
         """Removes the service's tables, so that another release of it can create its own. The index on the users remains."""
 
+    @abstractmethod
+    def column(self, table: str, column: str, keys: Sequence[int]) -> list[object]:
+        """Returns a column of the rows with these keys, in the order of their keys."""
+
     def storage_rate(self, batch: int, seconds: int) -> float | None:
         """Returns how many reset requests per second the storage alone can write, or `None` if there is no measurement of it."""
         return None
@@ -110,8 +114,7 @@ class SQLiteDatabase(Database):
 
     @property
     def rails_url(self) -> str:
-        # Without this, a request fails if another one writes at the same time.
-        return f"sqlite3:{self.path}?timeout=5000"
+        return f"sqlite3:{self.path}"
 
     def add_users(self, rows: Iterable[Row]) -> None:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
@@ -139,12 +142,20 @@ class SQLiteDatabase(Database):
                 if name.startswith("password_reset_") or name == "grdb_migrations":
                     connection.execute(f"DROP TABLE {name}")
 
+    def column(self, table: str, column: str, keys: Sequence[int]) -> list[object]:
+        with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+            return [row[0] for row in connection.execute(select(table, column, keys))]
+
     def storage_rate(self, batch: int, seconds: int) -> float | None:
         return storage_rate(self.path, batch, seconds)
 
 
 def insert(table: str, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})"
+
+
+def select(table: str, column: str, keys: Sequence[int]) -> str:
+    return f"SELECT {column} FROM {table} WHERE id IN ({', '.join(map(str, keys))}) ORDER BY id"
 
 
 @dataclass(frozen=True)
@@ -219,6 +230,10 @@ class PostgreSQLDatabase(Database):
     def remove_service(self) -> None:
         with self.connect() as connection:
             connection.execute("DROP SCHEMA IF EXISTS password_reset CASCADE")
+
+    def column(self, table: str, column: str, keys: Sequence[int]) -> list[object]:
+        with self.connect() as connection:
+            return [row[0] for row in connection.execute(select(table, column, keys).encode())]
 
 
 def load(connection: psycopg.Connection[Row], table: sql.Identifier, columns: tuple[str, ...], rows: Iterable[Row]) -> None:

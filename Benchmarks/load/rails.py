@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -41,12 +41,13 @@ def environment(database: Database, folder: Path, email_port: int = 25) -> dict[
     }
 
 
-def rails_side(server: Server, links: Sequence[Link]) -> Side:
+def rails_side(server: Server, links: Sequence[Link], hashes: Callable[[], list[object]]) -> Side:
     return Side(
         RAILS,
         [server],
         check=lambda link: f"GET /password/{link.uid}/{link.token}",
         request=lambda address: f"POST /password {body(email=address)}",
         confirm=lambda link: f"PUT /password/{link.uid}/{link.token} {body(**NEW_PASSWORDS)}",
+        hashes=hashes,
         links=links,
     )

@@ -24,6 +24,8 @@ class Side:
     check: Callable[[Link], str]
     request: Callable[[str], str] | None = None
     confirm: Callable[[Link], str] | None = None
+    # Returns the stored hashes of the users that have a link.
+    hashes: Callable[[], list[object]] = list
     # Links that only this side knows.
     links: Sequence[Link] | None = None
 
@@ -46,24 +48,25 @@ def limit(name: str, server: Server) -> Side:
     )
 
 
-def service_side(name: str, servers: Sequence[Server], links: Sequence[Link] | None = None) -> Side:
+def service_side(name: str, servers: Sequence[Server], hashes: Callable[[], list[object]]) -> Side:
     return Side(
         name,
         servers,
         check=lambda link: f"GET /password-reset/{link.uid}/{link.token}",
         request=lambda address: f"POST /password-reset {body(email=address)}",
         confirm=lambda link: f"POST /password-reset/{link.uid}/{link.token} {body(**NEW_PASSWORDS)}",
-        links=links,
+        hashes=hashes,
     )
 
 
-def django_side(server: Server) -> Side:
+def django_side(server: Server, hashes: Callable[[], list[object]]) -> Side:
     return Side(
         DJANGO,
         [server],
         check=lambda link: f"GET /password/reset/{link.uid}/{link.token}/",
         request=lambda address: f"POST /password/reset/ {body(email=address)}",
         confirm=lambda link: f"POST /password/reset/confirm/ {body(**NEW_PASSWORDS, uid=link.uid, token=link.token)}",
+        hashes=hashes,
     )
 
 

@@ -32,6 +32,21 @@ Devise.setup do |config|
   config.parent_controller = "ActionController::Base"
 end
 
+# SQLite's own way to wait for another writer holds Ruby's lock, so that a writer in the same process cannot end its transaction.
+# Newer releases of Rails have such a handler.
+module Waiting
+  private
+
+  def configure_connection
+    super
+    @connection.busy_handler do |count|
+      sleep 0.001
+      count < 5000
+    end
+  end
+end
+ActiveSupport.on_load(:active_record_sqlite3adapter) { prepend Waiting }
+
 Site.initialize!
 
 class User < ActiveRecord::Base

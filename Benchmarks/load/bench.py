@@ -26,7 +26,7 @@ from postfix import Sink, sink, source_rate
 from rails import rails_links, rails_side, rails_site
 from results import BARE, COMPARED, DJANGO, H2O, INVALID, NGINX, OURS, PASSWORD, RAILS, REQUEST, VALID, Results, Sample
 from servers import CORES, Server, bare, django_site, measure_start, service, wait_until_idle
-from sides import Load, Loads, Side, check_responses, django_side, limit, send, service_side
+from sides import LIMITS, Load, Loads, Side, check_responses, django_side, limit, send, service_side
 from storage import StorageSample
 from targets import TARGETS
 from usage import memory, processor_seconds
@@ -149,7 +149,8 @@ class Benchmark:
             self.results.samples.append(self._measure(round, connections, load, seconds))
 
     def _measure(self, round: int, connections: int, load: Load, seconds: int) -> Sample:
-        side, database_pids = load.side, self._databases.pids
+        side = load.side
+        database_pids = [] if side.name in LIMITS else self._databases.pids
         hashes = side.hashes() if load.operation == PASSWORD else []
         arrivals = Arrivals(self._sink)
         before, database_before = processor_seconds(side.pids), processor_seconds(database_pids)

@@ -15,6 +15,7 @@ COPY Package.swift ./
 COPY Sources/CArgon2 Sources/CArgon2
 COPY Sources/CCrypt Sources/CCrypt
 COPY Sources/CCurl Sources/CCurl
+COPY Sources/CEmbeddedFiles/include Sources/CEmbeddedFiles/include
 COPY Sources/CGMime Sources/CGMime
 COPY Sources/CLibPQ Sources/CLibPQ
 # Without SWIFT_DETERMINISTIC_HASHING, packages with traits get their flags in a different order each time, and are rebuilt.
@@ -23,7 +24,7 @@ ENV SWIFT_FLAGS="-c release --static-swift-stdlib --explicit-target-dependency-i
 # The build compares modification times to the nanosecond, but a layer may keep only seconds. This tar archive keeps them.
 RUN swift package dump-package | jq --raw-output '.targets[] | select(.type != "system") \
       | (.path // (if .type == "test" then "Tests" else "Sources" end + "/" + .name)) as $folder \
-      | $folder + (if .type == "executable" then "/main.swift" else "/empty.swift" end), $folder + "/" + .resources[].path' > /tmp/empty \
+      | $folder + (if .type == "executable" then "/main.swift" elif .name == "CEmbeddedFiles" then "/empty.c" else "/empty.swift" end), $folder + "/" + .resources[].path' > /tmp/empty \
  && while read -r file; do mkdir -p "$(dirname "$file")" && touch "$file"; done < /tmp/empty \
  && swift build $SWIFT_FLAGS \
  && tar --create --format=posix --file=/dependencies.tar .build \

@@ -57,21 +57,22 @@ let package = Package(
     .systemLibrary(name: "CGMime", pkgConfig: "gmime-3.0", providers: [.apt(["libgmime-3.0-dev"])]),
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
 
+    .target(name: "CEmbeddedFiles"),
     .target(name: "Text", swiftSettings: strict),
     .target(
       name: "Credentials",
       dependencies: [
-        "CArgon2", "CCrypt", "Text",
+        "CArgon2", "CCrypt", "CEmbeddedFiles", "Text",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "CryptoExtras", package: "swift-crypto"),
       ],
-      resources: [.embedInCode("common-passwords.txt")],
+      exclude: ["common-passwords.txt"],
       swiftSettings: strict
     ),
     .target(
       name: "Localization",
-      dependencies: ["Text"],
-      resources: ["ar", "de", "en", "es", "fr", "ja", "pt-BR", "zh-Hans"].map { .embedInCode("Languages/\($0).json") },
+      dependencies: ["CEmbeddedFiles", "Text"],
+      exclude: ["Languages"],
       swiftSettings: strict
     ),
     .target(name: "Prometheus", swiftSettings: strict),
@@ -102,12 +103,12 @@ let package = Package(
     .target(
       name: "Mail",
       dependencies: [
-        "Concurrency", "Localization", "PasswordReset", "CCurl", "CGMime",
+        "Concurrency", "Localization", "PasswordReset", "CCurl", "CEmbeddedFiles", "CGMime",
         .product(name: "Mustache", package: "swift-mustache"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
-      resources: [.embedInCode("Templates/email.html"), .embedInCode("Templates/email.txt")],
+      exclude: ["Templates"],
       swiftSettings: strict
     ),
     .target(name: "OutgoingHTTP", dependencies: ["CCurl", "Concurrency", "Text"], swiftSettings: strict),
@@ -150,7 +151,7 @@ let package = Package(
     .target(
       name: "HTTPAPI",
       dependencies: [
-        "ConnectionGuards", "Credentials", "Localization", "PasswordReset", "Prometheus", "Text",
+        "CEmbeddedFiles", "ConnectionGuards", "Credentials", "Localization", "PasswordReset", "Prometheus", "Text",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -158,7 +159,6 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ],
-      resources: [.embedInCode("openapi.yaml")],
       swiftSettings: strict
     ),
     .target(
@@ -245,5 +245,7 @@ let package = Package(
       resources: [.copy("json")],
       swiftSettings: testing
     ),
-  ]
+  ],
+  // For `#embed`.
+  cLanguageStandard: .gnu2x
 )

@@ -1,3 +1,4 @@
+import CEmbeddedFiles
 public import Text
 
 /// A rule that the value of a field breaks, with the code, message and parameters of Django's `ValidationError`.
@@ -147,7 +148,10 @@ public struct NumericPasswordValidator: PasswordValidator {
 /// Refuses a password that is in a list of common passwords, like Django's `CommonPasswordValidator`.
 public struct CommonPasswordValidator: PasswordValidator {
   /// The 19,640 passwords of Django's `common-passwords.txt.gz`, collected by Royce Williams.
-  private static let djangoList = Self.passwords(in: PackageResources.common_passwords_txt)
+  private static let djangoList = {
+    let file = commonPasswordsFile()
+    return Self.passwords(in: Array(UnsafeBufferPointer(start: file.start, count: file.count)))
+  }()
 
   /// The passwords in UTF-8, because a set of strings would compare by canonical equivalence and Python compares by
   /// code point.

@@ -1,10 +1,14 @@
+import CEmbeddedFiles
 import Hummingbird
 import NIOCore
 
 /// Handlers for monitoring, and for developers of clients.
 struct OperationsHandlers: Sendable {
   /// The contract. All responses share one buffer.
-  private static let contract = ByteBuffer(bytes: PackageResources.openapi_yaml)
+  private static let contract = {
+    let file = contractFile()
+    return ByteBuffer(bytes: UnsafeBufferPointer(start: file.start, count: file.count))
+  }()
 
   let isReady: @Sendable () async -> Bool
 

@@ -1,3 +1,4 @@
+import CEmbeddedFiles
 import Text
 
 /// The available languages, and the choice of one for a request or an email.
@@ -8,14 +9,9 @@ public struct Languages: Sendable {
     public let description: String
   }
 
-  /// The files of the built-in languages. To add a language, add a file to `Languages` and a line here.
-  private static let files: KeyValuePairs = [
-    "en": PackageResources.en_json, "ar": PackageResources.ar_json, "de": PackageResources.de_json, "es": PackageResources.es_json,
-    "fr": PackageResources.fr_json, "ja": PackageResources.ja_json, "pt-BR": PackageResources.pt_BR_json, "zh-Hans": PackageResources.zh_Hans_json,
-  ]
-
-  /// The tags of the built-in languages.
-  public static var builtIn: [String] { files.map(\.key) }
+  /// The tags of the built-in languages. To add a language, add a file to `Languages`, its tag here, and both in
+  /// `CEmbeddedFiles/embedded-files.c`.
+  public static let builtIn = ["en", "ar", "de", "es", "fr", "ja", "pt-BR", "zh-Hans"]
 
   /// The built-in languages, followed by those that only an operator's templates are in.
   public let all: [Language]
@@ -28,9 +24,10 @@ public struct Languages: Sendable {
   ///   - others: The languages of an operator's templates.
   public init(default tag: String = "en", others: [String] = []) throws(Invalid) {
     var all: [Language] = []
-    for (tag, file) in Self.files {
+    for tag in Self.builtIn {
+      let file = languageFile(tag)
       do {
-        all.append(try Language(tag: tag, file: file))
+        all.append(try Language(tag: tag, file: Array(UnsafeBufferPointer(start: file.start, count: file.count))))
       } catch {
         throw Invalid(description: "cannot read the language file \(tag).json: \(error)")
       }

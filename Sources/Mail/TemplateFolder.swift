@@ -1,3 +1,4 @@
+import CEmbeddedFiles
 import Foundation
 import PasswordReset
 
@@ -16,9 +17,13 @@ public struct TemplateFolder: Sendable {
     var builtIn: String {
       switch self {
       case .subject: "{{words.subject}}"
-      case .body: String(decoding: PackageResources.email_txt, as: UTF8.self)
-      case .html: String(decoding: PackageResources.email_html, as: UTF8.self)
+      case .body: Self.text(of: textTemplateFile())
+      case .html: Self.text(of: htmlTemplateFile())
       }
+    }
+
+    private static func text(of file: EmbeddedFile) -> String {
+      String(decoding: UnsafeBufferPointer(start: file.start, count: file.count), as: UTF8.self)
     }
   }
 

@@ -11,7 +11,7 @@ SWIFT_RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib $(SWIFT_FLAGS)
 SWIFT_DEBUG := $(SWIFT_FLAGS) -Xcc -O2 -Xcxx -O2
 BINARY      := .build/debug/password-reset
 
-.PHONY: help run example test build format lint system bench bench-mail bench-passwords timing packages
+.PHONY: help run example test build format lint faults system bench bench-mail bench-passwords timing packages
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -27,6 +27,9 @@ example: packages ## Run the example of a Hummingbird application with password 
 test: packages ## Build and run the tests; TEST="--filter Store" passes arguments
 	@$(MAKE) --no-print-directory packages PACKAGES=postgresql
 	SWIFT_DETERMINISTIC_HASHING=1 SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=16 swift test $(SWIFT_DEBUG) $(TEST)
+
+faults: ## Let every operation of a database fail once, for some minutes; `make test` tries a few of them
+	FAULTS=all $(MAKE) --no-print-directory test TEST="--filter FaultTests"
 
 build: packages ## Build the debug binary
 	$(SWIFT_BUILD) $(SWIFT_DEBUG) --product password-reset

@@ -220,6 +220,7 @@ let package = Package(
       linkerSettings: small
     ),
 
+    .target(name: "CFaultyDisk", path: "Tests/CFaultyDisk", linkerSettings: [.linkedLibrary("sqlite3")]),
     .target(name: "TestSupport", dependencies: ["Credentials", "PasswordReset"], path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
       name: "CredentialsTests",
@@ -231,7 +232,7 @@ let package = Package(
     .testTarget(
       name: "JourneyTests",
       dependencies: [
-        "App", "Credentials", "HTTPAPI", "Localization", "Mail", "OutgoingHTTP", "PasswordReset", "PostgresStore", "Prometheus",
+        "App", "CFaultyDisk", "Credentials", "HTTPAPI", "Localization", "Mail", "OutgoingHTTP", "PasswordReset", "PostgresStore", "Prometheus",
         "PwnedPasswords", "SQLiteStore", "TestSupport", "Text", "Webhooks",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "HTTPTypes", package: "swift-http-types"),

@@ -39,10 +39,12 @@ final class Harness: Sendable {
   /// - Parameters:
   ///   - hasher: replaces the harness's cheap hasher; `.some(nil)` selects the configured one.
   ///   - receiver: replaces the client for the receiver of webhooks.
+  ///   - role: `.web` runs no worker.
   ///   - framework: `.live` uses real sockets.
   func run(
     _ environment: [String: String] = [:], policy: OutboxPolicy = .quick, hasher: (any PasswordHasher)?? = nil, logLevel: Logger.Level = .trace,
-    receiver: FlakyReceiver? = nil, over framework: TestingSetup = .router, _ test: @Sendable (any TestClientProtocol) async throws -> Void
+    receiver: FlakyReceiver? = nil, role: ProcessRole = .complete, over framework: TestingSetup = .router,
+    _ test: @Sendable (any TestClientProtocol) async throws -> Void
   ) async throws {
     let defaults = [
       "DATABASE_URL": "sqlite:\(path)", "SECRET_KEY": Self.secretKey, "EMAIL_BACKEND": "memory", "SITE_NAME": "Example",
@@ -58,7 +60,7 @@ final class Harness: Sendable {
     dependencies.outboxPolicy = policy
     dependencies.onStatement = { [statements] in statements.add($0) }
     let logger = Logger(label: "test") { [log] _ in RecordingLogHandler(recorder: log, logLevel: logLevel) }
-    let application = try buildApplication(settings, dependencies: dependencies, logger: logger)
+    let application = try buildApplication(settings, role: role, dependencies: dependencies, logger: logger)
     try await application.test(framework) { client in try await test(client) }
     expectNoSecrets()
   }

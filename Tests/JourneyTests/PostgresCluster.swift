@@ -23,19 +23,25 @@ struct PostgresCluster: Sendable {
   /// Keeps the shell's input open.
   private let supervisor: FileHandle
 
-  /// Returns the URL of a new, empty database.
-  static func newDatabase() throws -> String {
+  /// The server's socket.
+  static var socket: String { get throws { try shared.get().folder + "/.s.PGSQL.5432" } }
+
+  /// Returns the URL of a new database.
+  /// - Parameter template: the name of the database of which it is a copy, or `nil` for an empty one.
+  static func newDatabase(template: String? = nil) throws -> String {
     let cluster = try shared.get()
     let name = "test\(count.wrappingAdd(1, ordering: .relaxed).newValue)"
-    _ = try cluster.sql("CREATE DATABASE \(name)", in: "postgres")
+    _ = try cluster.sql("CREATE DATABASE \(name)\(template.map { " TEMPLATE \($0)" } ?? "")", in: "postgres")
     return cluster.url(of: name)
   }
+
+  /// Returns the name of the database in a URL of ``newDatabase(template:)``.
+  static func name(in url: String) -> String { url.split(separator: "?")[0].split(separator: "/").last.map(String.init) ?? "" }
 
   /// Runs statements as the superuser, and returns the values, one per line, separated by `|`.
   @discardableResult
   static func sql(_ statements: String, url: String) throws -> String {
-    let database = url.split(separator: "?")[0].split(separator: "/").last.map(String.init) ?? ""
-    return try shared.get().sql(statements, in: database)
+    try shared.get().sql(statements, in: name(in: url))
   }
 
   private func url(of database: String) -> String { "postgresql:///\(database)?host=\(folder)&user=postgres" }

@@ -104,9 +104,9 @@ static int check_reserved_lock(sqlite3_file *file, int *result) {
   return real(file)->pMethods->xCheckReservedLock(real(file), result);
 }
 
+// SQLITE_FCNTL_COMMIT_PHASETWO never fails: it follows a commit that is already on disk, and SQLite's own VFS ignores it.
 static int file_control(sqlite3_file *file, int code, void *argument) {
-  bool commits = code == SQLITE_FCNTL_SYNC || code == SQLITE_FCNTL_COMMIT_PHASETWO;
-  if (commits && fails(disk_of_file(file), "commit")) return SQLITE_IOERR;
+  if (code == SQLITE_FCNTL_SYNC && fails(disk_of_file(file), "sync of a commit")) return SQLITE_IOERR;
   return real(file)->pMethods->xFileControl(real(file), code, argument);
 }
 
@@ -155,7 +155,7 @@ static const sqlite3_io_methods methods = {
 static int open_file(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags, int *result_flags) {
   (void)vfs;
   faulty_disk *disk = disk_of(path);
-  // The real file takes the place of ours if it is on no faulty disk.
+  // Without a faulty disk, SQLite's own file uses the memory alone.
   if (!disk) return original->xOpen(original, path, file, flags, result_flags);
   file->pMethods = NULL;
   if (fails(disk, "open")) return SQLITE_CANTOPEN;

@@ -3,6 +3,8 @@ import PasswordReset
 import Synchronization
 import Testing
 
+@testable import App
+
 /// A way in which operations of a database fail.
 protocol FaultKind: Sendable, CustomStringConvertible {
   /// Whether all later operations fail as well, until the database is repaired.
@@ -32,10 +34,12 @@ protocol FaultyDatabase: Sendable {
 
 /// Lets the first operation of a flow fail, then the second, and so on until the flow ends before the fault.
 enum FaultPoints {
-  /// `FAULTS=all` tries every point. Otherwise the tests take a few seconds and try every n-th one.
+  /// `FAULTS=all` tries every point of every fault. Otherwise the tests take seconds, and try every n-th point of some of the faults.
   static let areAllTried = ProcessInfo.processInfo.environment["FAULTS"] == "all"
+  /// The processes that meet a fault: one that only answers requests, and one that also does the jobs.
+  static let roles: [ProcessRole] = [.web, .complete]
   /// How many points are tried at the same time. Most of the time of each is spent waiting.
-  private static let width = 4
+  private static let width = areAllTried ? 4 : 2
 
   /// - Parameters:
   ///   - every: the distance of the points that are tried unless all are.

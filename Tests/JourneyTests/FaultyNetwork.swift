@@ -19,8 +19,11 @@ struct NetworkFault: FaultKind {
   var lasts = false
 
   /// A statement that took too long, a transaction that lost against another one, a full disk, and a server that stops.
-  static let kinds: [Kind] = [.before, .after, .reply] + ["57014", "40001", "53100", "57P01"].map { .error($0) }
-  static let all = kinds.flatMap { kind in [false, true].map { NetworkFault(kind: kind, lasts: $0) } }
+  private static let codes = ["57014", "40001", "53100", "57P01"]
+  static let tried =
+    FaultPoints.areAllTried
+    ? ([.before, .after, .reply] + codes.map { .error($0) }).flatMap { kind in [false, true].map { NetworkFault(kind: kind, lasts: $0) } }
+    : [.before, .after, .reply, .error("57014")].map { NetworkFault(kind: $0) }
 
   var description: String { "\(lasts ? "lasting" : "single") fault, \(kind)" }
 }

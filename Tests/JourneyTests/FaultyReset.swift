@@ -20,7 +20,7 @@ struct FaultyReset: Sendable {
   let lasts: Bool
   /// Whether a change that was answered with 503 may have been made.
   let mayBeUnknown: Bool
-  let comment: Comment
+  private let name: String
   private let receiver = FlakyReceiver()
 
   init(_ database: any FaultyDatabase, link: String, point: Int, fault: any FaultKind, mayBeUnknown: Bool, _ flow: String) {
@@ -29,8 +29,10 @@ struct FaultyReset: Sendable {
     self.point = point
     lasts = fault.lasts
     self.mayBeUnknown = mayBeUnknown
-    comment = "\(flow), \(fault), point \(point)"
+    name = "\(flow), \(fault), point \(point)"
   }
+
+  private var comment: Comment { "\(name): \(database.failure ?? "not reached")" }
 
   private var harness: Harness { database.harness }
 

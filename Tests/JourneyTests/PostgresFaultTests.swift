@@ -44,35 +44,35 @@ import Testing
       try FaultyNetwork(fault, template: template.database), link: template.link, point: point, fault: fault, mayBeUnknown: fault.lasts, flow)
   }
 
-  @Test(arguments: [ProcessRole.web, .complete], NetworkFault.all)
+  @Test(arguments: FaultPoints.roles, NetworkFault.tried)
   func `loses no request that was accepted, and mails none that was refused`(role: ProcessRole, fault: NetworkFault) async throws {
-    try await FaultPoints.exhaust("PostgreSQL, request, \(role), \(fault)", every: 29) { point in
+    try await FaultPoints.exhaust("PostgreSQL, request, \(role), \(fault)", every: role == .web ? 3 : 97) { point in
       try await reset("request, \(role)", fault, point).request(role)
     }
   }
 
-  @Test(arguments: NetworkFault.all)
+  @Test(arguments: NetworkFault.tried)
   func `makes no link invalid that is checked`(fault: NetworkFault) async throws {
-    try await FaultPoints.exhaust("PostgreSQL, check, \(fault)", every: 29) { point in try await reset("check", fault, point).check() }
+    try await FaultPoints.exhaust("PostgreSQL, check, \(fault)", every: 17) { point in try await reset("check", fault, point).check() }
   }
 
-  @Test(arguments: [ProcessRole.web, .complete], NetworkFault.all)
+  @Test(arguments: FaultPoints.roles, NetworkFault.tried)
   func `lets a link set one password, with its notice and webhook, or none`(role: ProcessRole, fault: NetworkFault) async throws {
-    try await FaultPoints.exhaust("PostgreSQL, confirm, \(role), \(fault)", every: 29) { point in
+    try await FaultPoints.exhaust("PostgreSQL, confirm, \(role), \(fault)", every: role == .web ? 17 : 97) { point in
       try await reset("confirm, \(role)", fault, point).confirm(role)
     }
   }
 
-  @Test(arguments: NetworkFault.all)
+  @Test(arguments: NetworkFault.tried)
   func `delays the start, or the jobs that wait for it`(fault: NetworkFault) async throws {
-    try await FaultPoints.exhaust("PostgreSQL, start, \(fault)", every: 53) { point in try await reset("start", fault, point).start() }
+    try await FaultPoints.exhaust("PostgreSQL, start, \(fault)", every: 149) { point in try await reset("start", fault, point).start() }
   }
 
-  @Test(arguments: [false, true], NetworkFault.all)
+  @Test(arguments: [false, true], NetworkFault.tried)
   func `interrupts a migration, which can be repeated`(isUpgrade: Bool, fault: NetworkFault) async throws {
     let what = isUpgrade ? "upgrade" : "migrate"
     let expected = try schema(isUpgrade)
-    try await FaultPoints.exhaust("PostgreSQL, \(what), \(fault)", every: 53) { point in
+    try await FaultPoints.exhaust("PostgreSQL, \(what), \(fault)", every: 149) { point in
       let network = try FaultyNetwork(fault)
       let comment: Comment = "\(what), \(fault), point \(point)"
       if isUpgrade { try makeOld(network.url) }

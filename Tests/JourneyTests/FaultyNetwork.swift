@@ -82,6 +82,7 @@ final class FaultyNetwork: FaultyDatabase {
     shutdown(listener, CInt(SHUT_RDWR))
     close(listener)
     try? FileManager.default.removeItem(atPath: folder)
+    try? PostgresCluster.deleteDatabase(url)
   }
 
   var settings: [String: String] { ["DATABASE_URL": proxyURL] }

@@ -35,6 +35,9 @@ struct PostgresCluster: Sendable {
     return cluster.url(of: name)
   }
 
+  /// Deletes a database, for tests that need thousands of them.
+  static func deleteDatabase(_ url: String) throws { _ = try shared.get().sql("DROP DATABASE \(name(in: url)) WITH (FORCE)", in: "postgres") }
+
   /// Returns the name of the database in a URL of ``newDatabase(template:)``.
   static func name(in url: String) -> String { url.split(separator: "?")[0].split(separator: "/").last.map(String.init) ?? "" }
 

@@ -63,11 +63,12 @@ struct NamedParameters {
 
   /// A doubled quotation mark looks like the end of one literal and the beginning of the next, which leads to the same result.
   private mutating func skipLiteral(hasEscapes: Bool) {
-    position += 1
-    while let byte = byte(0), byte != UInt8(ascii: "'") { position += hasEscapes && byte == UInt8(ascii: "\\") ? 2 : 1 }
-    position += 1
-    // The second half of a literal with escapes has them as well.
-    if hasEscapes, byte(0) == UInt8(ascii: "'") { skipLiteral(hasEscapes: true) }
+    repeat {
+      position += 1
+      while let byte = byte(0), byte != UInt8(ascii: "'") { position += hasEscapes && byte == UInt8(ascii: "\\") ? 2 : 1 }
+      position += 1
+      // The second half of a literal with escapes has them as well.
+    } while hasEscapes && byte(0) == UInt8(ascii: "'")
   }
 
   private mutating func skipLine() { while let byte = byte(0), byte != UInt8(ascii: "\n") { position += 1 } }

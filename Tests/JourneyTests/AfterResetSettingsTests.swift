@@ -3,6 +3,7 @@ import PasswordReset
 import Testing
 
 @testable import App
+@testable import PostgresStore
 
 @Suite struct `The setting AFTER_RESET` {
   private func read(_ json: String) throws -> AfterReset {
@@ -15,6 +16,12 @@ import Testing
   @Test func `is empty by default`() throws {
     var reader = SettingsReader(environment: [:])
     #expect(UserTable(from: &reader) == .django && reader.findings.isEmpty)
+  }
+
+  @Test func `can have a literal with any number of quotation marks`() throws {
+    let sql = "DELETE FROM s WHERE a = E'" + String(repeating: "''", count: 500_000) + "' AND user_id = :user_id"
+    let statement = try NamedParameters(sql, types: ["user_id": "bigint"])
+    #expect(statement.names == ["user_id"] && statement.sql.hasSuffix("'' AND user_id = CAST($1 AS bigint)"))
   }
 
   @Test func `has presets, columns and statements in their order`() throws {

@@ -53,6 +53,18 @@ import Testing
     #expect(try settings().languages.choose(locale: "de-AT", acceptLanguage: nil).messagesTag == "de")
   }
 
+  @Test(
+    .timeLimit(.minutes(1)),
+    arguments: [
+      ("{{ ", "{{reset_url}}", "line 1: there is no {{ {{ {{"), ("{", "", "a section or a tag is not closed"),
+      ("{{#user}}", "", "line 1: sections are nested"), ("{{!x}}\n", "{{x}}", "line 30001: there is no x"),
+    ])
+  func `are checked in a short time, however many braces they have`(_ braces: String, _ end: String, _ error: String) throws {
+    try write(["en/password_reset_email.txt": String(repeating: braces, count: 30_000) + end])
+    let thrown = #expect(throws: SettingsError.self) { try settings() }
+    #expect(thrown?.description.contains(error) == true && thrown?.description.utf8.count ?? 0 < 1000)
+  }
+
   @Test func `have Django's context, and the sentences of the language`() throws {
     try write([
       "password_reset_email.txt": """

@@ -2,7 +2,8 @@ import Foundation
 
 /// Validates email addresses like Django's `EmailValidator`.
 ///
-/// Code that uses a valid address can rely on it having no line break, no space and no second address.
+/// Code that uses a valid address can rely on it having no line break and no second address, and a space only after a backslash within
+/// quotation marks.
 public enum EmailValidator {
   /// The longest address of RFC 3696 section 3, as in Django.
   private static let maximumLength = 320

@@ -11,7 +11,7 @@ SWIFT_RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib $(SWIFT_FLAGS)
 SWIFT_DEBUG := $(SWIFT_FLAGS) -Xcc -O2 -Xcxx -O2
 BINARY      := .build/debug/password-reset
 
-.PHONY: help run example test build format lint faults system bench bench-mail bench-passwords timing packages
+.PHONY: help run example test build format lint faults system fuzz bench bench-mail bench-passwords timing packages
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -44,6 +44,9 @@ lint: ## Check the format of the code, and the words
 system: build ## Test the program from outside: with Django, mail servers, HTTP clients; PYTEST="-k tokens" passes arguments
 	$(SWIFT_BUILD) $(SWIFT_DEBUG) --product HummingbirdSite
 	Tests/System/run $(BINARY) $(PYTEST)
+
+fuzz: packages ## Fuzz the parsers with libFuzzer; TARGET=json SECONDS=3600 choose what and how long, INPUT=file replays
+	@Tests/Fuzz/run $(or $(TARGET),all) $(or $(SECONDS),60) $(INPUT)
 
 bench: packages ## Benchmark against nginx, plain SQLite, Django, Rails or another build; BENCH="--help" lists the options
 	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix postgresql python3-venv nginx-light h2o \

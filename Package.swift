@@ -22,6 +22,11 @@ let small: [LinkerSetting] = [
 /// Tests read better if they need not import every module whose members they use.
 let testing: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny"), .treatAllWarnings(as: .error)]
 
+/// What the fuzz targets call.
+let fuzzed: [Target.Dependency] = [
+  "App", "Credentials", "HTTPAPI", "Localization", "Mail", "PasswordReset", "PostgresStore", "PwnedPasswords", "Text",
+]
+
 // A target exists to forbid an import: docs/architecture.md draws the arrows, and the build's
 // `--explicit-target-dependency-import-check error` enforces them.
 let package = Package(
@@ -246,7 +251,29 @@ let package = Package(
       resources: [.copy("json")],
       swiftSettings: testing
     ),
+    .testTarget(
+      name: "FuzzTests", dependencies: fuzzed, path: "Tests/Fuzz", exclude: ["CLibFuzzer", "Main.swift", "corpus"], swiftSettings: testing),
   ],
   // For `#embed`.
   cLanguageStandard: .gnu2x
 )
+
+// `make fuzz` sets FUZZ to the path of libFuzzer. Only a test can link an executable, and no test can have libFuzzer's loop, so App becomes a
+// library in this build.
+if let libFuzzer = Context.environment["FUZZ"] {
+  package.products = []
+  package.targets.removeAll { $0.isTest || $0.type == .executable && $0.name != "App" }
+  package.targets = package.targets.map { target in
+    guard target.type == .executable else { return target }
+    // Otherwise its main function would be that of the fuzzer.
+    let settings = strict + [.unsafeFlags(["-Xfrontend", "-entry-point-function-name", "-Xfrontend", "App_main"])]
+    return .target(name: target.name, dependencies: target.dependencies, swiftSettings: settings)
+  }
+  package.targets += [
+    .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
+    .executableTarget(
+      name: "Fuzz", dependencies: fuzzed + ["CLibFuzzer"], path: "Tests/Fuzz", exclude: ["CLibFuzzer", "FuzzTests.swift", "corpus"],
+      swiftSettings: testing,
+      linkerSettings: [.linkedLibrary("stdc++"), .linkedLibrary("m"), .unsafeFlags(["-use-ld=lld", "-Xlinker", libFuzzer])]),
+  ]
+}

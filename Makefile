@@ -11,7 +11,7 @@ SWIFT_RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib $(SWIFT_FLAGS)
 SWIFT_DEBUG := $(SWIFT_FLAGS) -Xcc -O2 -Xcxx -O2
 BINARY      := .build/debug/password-reset
 
-.PHONY: help run example test build format lint faults system fuzz bench bench-mail bench-passwords timing packages
+.PHONY: help run example test build format lint faults system fuzz package package-test bench bench-mail bench-passwords timing packages
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -47,6 +47,22 @@ system: build ## Test the program from outside: with Django, mail servers, HTTP 
 
 fuzz: packages ## Fuzz the parsers with libFuzzer; TARGET=json SECONDS=3600 choose what and how long, INPUT=file replays
 	@Tests/Fuzz/run $(or $(TARGET),all) $(or $(SECONDS),60) $(INPUT)
+
+package: packages ## Build the Debian package; BINARY=PROGRAM packages a program that is built already
+	@$(MAKE) --no-print-directory packages PACKAGES="debhelper git python3"
+ifneq ($(origin BINARY), command line)
+	$(SWIFT_RELEASE) --product password-reset
+	deploy/debian/build .build/release/password-reset
+else
+	deploy/debian/build $(BINARY)
+endif
+
+package-test: packages ## Install, use, upgrade and remove the package of a release on a clean Debian 12; as root
+	@$(MAKE) --no-print-directory packages PACKAGES="debhelper debootstrap fish git lintian mandoc python3-venv systemd-container zsh"
+	$(SWIFT_RELEASE) --product password-reset
+	[ -e .build/debian-12/etc/debian_version ] || debootstrap --variant=minbase --include=curl,systemd,systemd-sysv bookworm .build/debian-12
+	MACHINE_ROOT=$(CURDIR)/.build/debian-12 Tests/System/run .build/release/password-reset Tests/System/operations/test_package.py
+	deploy/debian/test-on-systemd "$$(COMPRESSION=none deploy/debian/build .build/release/password-reset .build/package-test)" .build/debian-12
 
 bench: packages ## Benchmark against nginx, plain SQLite, Django, Rails or another build; BENCH="--help" lists the options
 	@$(MAKE) --no-print-directory packages PACKAGES="wrk postfix postgresql python3-venv nginx-light h2o \

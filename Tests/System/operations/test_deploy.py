@@ -201,7 +201,7 @@ def test_the_service_accepts_the_settings_of_the_compose_file(file: str, secrets
 
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
-    unit.write_text(adapted(UNIT.read_text(), {"/usr/local/bin/password-reset": BINARY}))
+    unit.write_text(adapted(UNIT.read_text(), {"/usr/bin/password-reset": BINARY}))
     # An unknown key is only a warning.
     assert validate("systemd-analyze", "verify", "--man=no", unit) == ""
 

@@ -63,7 +63,8 @@ struct MIMEAddress: Sendable {
   /// Returns the mailbox in `list`, or `nil` unless there is exactly one.
   private static func mailbox(_ list: UnsafeMutablePointer<InternetAddressList>) -> UnsafeMutablePointer<InternetAddressMailbox>? {
     guard internet_address_list_length(list) == 1, let address = internet_address_list_get_address(list, 0),
-      g_type_check_instance_is_a(UnsafeMutableRawPointer(address).assumingMemoryBound(to: GTypeInstance.self), internet_address_mailbox_get_type()) != 0
+      g_type_check_instance_is_a(UnsafeMutableRawPointer(address).assumingMemoryBound(to: GTypeInstance.self), internet_address_mailbox_get_type())
+        != 0
     else { return nil }
     return UnsafeMutableRawPointer(address).assumingMemoryBound(to: InternetAddressMailbox.self)
   }
@@ -81,7 +82,9 @@ struct MIMEAddress: Sendable {
   private static func header(
     _ mailbox: UnsafeMutablePointer<InternetAddressMailbox>, _ address: String, _ list: UnsafeMutablePointer<InternetAddressList>, in name: String
   ) -> String {
-    let display = internet_address_get_name(UnsafeMutableRawPointer(mailbox).assumingMemoryBound(to: InternetAddress.self)).map { String(cString: $0) }
+    let display = internet_address_get_name(UnsafeMutableRawPointer(mailbox).assumingMemoryBound(to: InternetAddress.self)).map {
+      String(cString: $0)
+    }
     if let display, !MIMEHeader.isPlain(display) || display.utf8.count > 50 {
       return (MIMEHeader.encodedWords(display, after: "\(name): ") + ["<\(address)>"]).joined(separator: "\n ")
     }

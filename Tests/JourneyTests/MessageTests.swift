@@ -129,7 +129,7 @@ import Testing
   }
 
   @Test(arguments: ["r1.a b", "r1.a\r\nBcc: evil@example.com", "r1.<x>", "r1.密码", "r1.a%0Ab"])
-  func `has a message id without characters that end it, whatever a user's key contains`(_ key: String) throws {
+  func `has a message id without characters that end it, for every key of a user`(_ key: String) throws {
     var message = message
     message.messageID = "\(key)@example.com"
     let headers = try #require(try wire(message).components(separatedBy: "\r\n\r\n").first).components(separatedBy: "\r\n")

@@ -13,18 +13,19 @@ import Testing
     "{{site_name}} {{{site_name}}} {{#beta}}yes {{count}}{{/beta}}{{^beta}}no{{/beta}} {{time}}{{language}}",
   ]
   private static let texts = [
-    "", "alice", "<b>&amp; \"x\" 'y'</b>", "a&b", "{{email}}", "{{{token}}}{{#user}}", "密码 é\u{301} 👩‍👩‍👧‍👦", "\u{301}x", "a\r\nb", "7&", "\u{10FFFC}3&\u{10FFFD}",
+    "", "alice", "<b>&amp; \"x\" 'y'</b>", "a&b", "{{email}}", "{{{token}}}{{#user}}", "密码 é\u{301} 👩‍👩‍👧‍👦", "\u{301}x", "a\r\nb", "7&",
+    "\u{10FFFC}3&\u{10FFFD}",
     "https://example.com/reset/MQ/d8ary8-5781?a=1&b=2",
   ]
-  private static let constants: [String: Any] = ["site_name": "Größe & \"Co\"", "beta": true, "count": 3, "language": "en"]
+  private static let constants: [String: any Sendable] = ["site_name": "Größe & \"Co\"", "beta": true, "count": 3, "language": "en"]
 
   @Test(arguments: templates, ["TEXT", "HTML"])
-  func `is the text that Mustache renders, whatever the values are`(_ template: String, _ contentType: String) throws {
+  func `is the text that Mustache renders for all values`(_ template: String, _ contentType: String) throws {
     let template = try MustacheTemplate(string: "{{% CONTENT_TYPE:\(contentType)}}" + template)
     for round in 0..<200 {
       var generator = SeededGenerator(seed: round)
       var values = PreparedText.Values()
-      var context = Self.constants
+      var context: [String: Any] = Self.constants
       var user: [String: String] = [:]
       for value in PreparedText.Value.allCases {
         let text = Self.texts.randomElement(using: &generator) ?? ""

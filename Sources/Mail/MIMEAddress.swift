@@ -88,11 +88,12 @@ struct MIMEAddress: Sendable {
     if let display, !MIMEHeader.isPlain(display) || display.utf8.count > 50 {
       return (MIMEHeader.encodedWords(display, after: "\(name): ") + ["<\(address)>"]).joined(separator: "\n ")
     }
-    // GMime folds the line that it appends to.
+    // GMime folds the line that it appends to, and ends it.
     let line = g_string_new("\(name): ")
     internet_address_list_encode(list, nil, line)
     guard let start = g_string_free(line, 0) else { return address }
     defer { g_free(start) }
-    return String(decoding: String(cString: start).utf8.dropFirst(name.utf8.count + 2), as: UTF8.self)
+    let value = String(cString: start).utf8.dropFirst(name.utf8.count + 2)
+    return String(decoding: value.last == UInt8(ascii: "\n") ? value.dropLast() : value, as: UTF8.self)
   }
 }

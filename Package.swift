@@ -252,7 +252,7 @@ let package = Package(
       swiftSettings: testing
     ),
     .testTarget(
-      name: "FuzzTests", dependencies: fuzzed, path: "Tests/Fuzz", exclude: ["CLibFuzzer", "Main.swift", "corpus"], swiftSettings: testing),
+      name: "FuzzTests", dependencies: fuzzed, path: "Tests/Fuzz", exclude: ["CLibFuzzer", "Main.swift", "corpus", "run"], swiftSettings: testing),
   ],
   // For `#embed`.
   cLanguageStandard: .gnu2x
@@ -272,7 +272,7 @@ if let libFuzzer = Context.environment["FUZZ"] {
   package.targets += [
     .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
     .executableTarget(
-      name: "Fuzz", dependencies: fuzzed + ["CLibFuzzer"], path: "Tests/Fuzz", exclude: ["CLibFuzzer", "FuzzTests.swift", "corpus"],
+      name: "Fuzz", dependencies: fuzzed + ["CLibFuzzer"], path: "Tests/Fuzz", exclude: ["CLibFuzzer", "FuzzTests.swift", "corpus", "run"],
       swiftSettings: testing,
       linkerSettings: [.linkedLibrary("stdc++"), .linkedLibrary("m"), .unsafeFlags(["-use-ld=lld", "-Xlinker", libFuzzer])]),
   ]

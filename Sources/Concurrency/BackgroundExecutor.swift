@@ -1,9 +1,15 @@
 import Foundation
 import NIOPosix
+import Synchronization
 
 /// Runs tasks on threads of low priority. While requests keep the cores busy, these tasks get what is left.
 package final class BackgroundExecutor: TaskExecutor {
+  /// The longest time between two yields, in nanoseconds, if no job takes longer.
+  private static let yieldInterval: UInt64 = 100_000
+
   private let threads: NIOThreadPool
+  /// When a thread yielded last, in nanoseconds since the start of the machine.
+  private let lastYield = Atomic<UInt64>(0)
 
   /// Creates an executor with its own threads.
   package init(threads count: Int) {
@@ -18,9 +24,16 @@ package final class BackgroundExecutor: TaskExecutor {
     threads.submit { [self] _ in
       lowerThreadPriority()
       job.runSynchronously(on: asUnownedTaskExecutor())
-      // Yield after every job. Without it, a request thread that has just woken up waits until this thread's time slice
-      // ends.
-      sched_yield()
+      yieldIfDue()
     }
+  }
+
+  /// Yields between two jobs. Otherwise a request thread that has just woken up would wait until this thread's time slice ends. Most jobs
+  /// are so short that a yield after each one would take longer than the job.
+  private func yieldIfDue() {
+    let now = DispatchTime.now().uptimeNanoseconds
+    guard now > lastYield.load(ordering: .relaxed) + Self.yieldInterval else { return }
+    lastYield.store(now, ordering: .relaxed)
+    sched_yield()
   }
 }

@@ -112,14 +112,16 @@ enum MIMEEncoder {
 
   /// Ends each line with CR LF instead of LF.
   private static func withCRLF(_ lines: [UInt8]) -> [UInt8] {
-    var result: [UInt8] = []
-    result.reserveCapacity(lines.count * 21 / 20 + 64)
-    for line in lines.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
-      result += line
-      result += [UInt8(ascii: "\r"), UInt8(ascii: "\n")]
+    let ends = lines.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
+    return [UInt8](unsafeUninitializedCapacity: lines.count + ends) { result, count in
+      for byte in lines {
+        if byte == UInt8(ascii: "\n") {
+          result.initializeElement(at: count, to: UInt8(ascii: "\r"))
+          count += 1
+        }
+        result.initializeElement(at: count, to: byte)
+        count += 1
+      }
     }
-    // The text ended with a line end, so the last line is empty.
-    if lines.last == UInt8(ascii: "\n") { result.removeLast(2) }
-    return result
   }
 }

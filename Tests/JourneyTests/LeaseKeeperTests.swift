@@ -77,6 +77,20 @@ import Testing
     #expect(try await leases.claim(limit: 1, pollInterval: 60).map(\.id) == [job.id])
   }
 
+  @Test func `does not release a job that it has claimed again`() async throws {
+    let lossy = LossyStore(store: store)
+    let keeper = LeaseKeeper(outbox: lossy, duration: 6, now: Self.whenJobsAreDue)
+    #expect(try await add("a@example.com") == false)
+    let job = try #require(try await keeper.claim(limit: 5, pollInterval: 60).first)
+    keeper.abandon(job)
+    // The job is released, but the keeper does not learn that.
+    await #expect(throws: StoreError.self) { try await keeper.extend() }
+    #expect(try await keeper.claim(limit: 5, pollInterval: 60).map(\.id) == [job.id])
+    lossy.losesReplies.withLock { $0 = false }
+    try await keeper.extend()
+    #expect(try await store.claim(.email, limit: 5, owner: "other", at: Self.whenJobsAreDue(), leaseEnd: Date()).isEmpty)
+  }
+
   @Test func `keeps what it claimed although the store cannot say what is due next`() async throws {
     #expect(try await add("a@example.com") == false)
     let keeper = LeaseKeeper(outbox: ForgetfulStore(store: store), duration: 6, now: Self.whenJobsAreDue)
@@ -105,6 +119,19 @@ private struct ForgetfulStore: WrappedOutboxStore {
   func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date? { throw .unavailable(reason: "no reader") }
 }
 
+/// A store that releases jobs, and whose replies to that are lost.
+private final class LossyStore: WrappedOutboxStore {
+  let store: SQLiteStore
+  let losesReplies = Mutex(true)
+
+  init(store: SQLiteStore) { self.store = store }
+
+  func release(_ ids: [Int64], owner: String) async throws(StoreError) {
+    try await store.release(ids, owner: owner)
+    if losesReplies.withLock(\.self) { throw .unavailable(reason: "the reply was lost") }
+  }
+}
+
 /// A store that runs a test's work between the commit of a claim and its return.
 private final class PausingStore: WrappedOutboxStore {
   let store: SQLiteStore
@@ -122,7 +149,7 @@ private final class PausingStore: WrappedOutboxStore {
 }
 
 /// An outbox that passes everything on to a real one.
-private protocol WrappedOutboxStore: OutboxStore {
+protocol WrappedOutboxStore: OutboxStore {
   var store: SQLiteStore { get }
 }
 

@@ -162,6 +162,9 @@ public final class LeaseKeeper: Sendable {
     let next = jobs.count == limit ? now() : await nextDue() ?? poll
     return state.withLock { state in
       state.nextClaim = min(state.nextClaim, next)
+      // A job whose release was committed, and whose reply was lost, must not be released again while it is handled.
+      let ids = Set(jobs.map(\.id))
+      state.abandoned.removeAll { ids.contains($0) }
       return jobs.filter { job in
         // A job that lost its owner while it was being handled, by an operator's retry, is ours again. If that handling has ended meanwhile, the
         // job may be done: a lease without time has the store asked before anything is sent.
@@ -183,7 +186,7 @@ public final class LeaseKeeper: Sendable {
     if !abandoned.isEmpty {
       try await outbox.release(abandoned, owner: owner)
       state.withLock { state in
-        state.abandoned.removeFirst(abandoned.count)
+        state.abandoned.removeAll { abandoned.contains($0) }
         state.nextClaim = .distantPast
       }
     }

@@ -70,6 +70,7 @@ public struct ResetMailHandler: JobHandler {
   private func send(_ kind: MailContext.Kind, to recipient: String, _ user: User, _ job: Job) async throws(StoreError) -> JobOutcome {
     let addressKey = context.identifierHasher.key(for: recipient)
     func record(_ event: AuditEvent) -> AuditRecord { AuditRecord(event, userID: user.id, identifierKey: addressKey) }
+    let start = context.now()
     switch try await allowance(for: kind, to: addressKey, user, job) {
     case .granted: break
     case .refused: return .done(record(.suppressed))
@@ -80,14 +81,14 @@ public struct ResetMailHandler: JobHandler {
       }
       return .retry(at: date, reason: "RATE_LIMIT_MAILS_TOTAL is used up")
     }
-    let start = context.now()
     let slot: SendGate.Slot
     switch await sender.gate.slot(before: deadline(of: job)) {
     case .slot(let granted): slot = granted
     case .refused: return .release
     case .tooLate: return .deadLetter(reason: "too old to be of use when its turn comes; see EMAIL_RATE_LIMIT", record(.mailFailed))
     }
-    guard await leases.isHeld(job), await isUnchanged(user, since: start) else { return .release }
+    // The lease last, because it may run out while the user is read.
+    guard await isUnchanged(user, since: start), await leases.isHeld(job) else { return .release }
     // Composed only now, so that the link lives as long as the email says.
     let message = composer.compose(email(kind, to: recipient, user, job))
     switch await sender.send(message, of: job, in: slot) {
@@ -119,7 +120,8 @@ public struct ResetMailHandler: JobHandler {
   }
 
   private func isUnchanged(_ user: User, since start: Date) async -> Bool {
-    guard context.now().timeIntervalSince(start) > Self.freshness else { return true }
+    // A negative age means that the clock was set back, so the age is unknown.
+    if (0...Self.freshness).contains(context.now().timeIntervalSince(start)) { return true }
     do { return try await context.users.user(id: user.id) == user } catch { return false }
   }
 

@@ -41,14 +41,20 @@ public final class LeaseKeeper: Sendable {
   private let outbox: any OutboxStore
   private let owner = String(UInt64.random(in: .min ... .max), radix: 16)
   private let duration: TimeInterval
+  private let random: @Sendable (ClosedRange<TimeInterval>) -> TimeInterval
   private let now: @Sendable () -> Date
   private let state = Mutex(State())
   let wakeup = WorkerWakeup()
 
-  public init(_ channel: JobChannel = .email, outbox: any OutboxStore, duration: TimeInterval, now: @escaping @Sendable () -> Date) {
+  /// - Parameter random: Draws a random number of seconds. The simulation replaces it.
+  public init(
+    _ channel: JobChannel = .email, outbox: any OutboxStore, duration: TimeInterval,
+    random: @escaping @Sendable (ClosedRange<TimeInterval>) -> TimeInterval = { .random(in: $0) }, now: @escaping @Sendable () -> Date
+  ) {
     self.channel = channel
     self.outbox = outbox
     self.duration = duration
+    self.random = random
     self.now = now
   }
 
@@ -67,13 +73,13 @@ public final class LeaseKeeper: Sendable {
       return true
     }
     return NewJob(
-      kind, locale: locale, requestID: requestID, createdAt: now, due: now.addingTimeInterval(isLeased ? duration : OutboxPolicy.randomStartDelay()),
+      kind, locale: locale, requestID: requestID, createdAt: now, due: now.addingTimeInterval(isLeased ? duration : OutboxPolicy.startDelay(random)),
       owner: isLeased ? owner : nil)
   }
 
   /// Passes a committed job to the worker: in memory if it is leased to this process, otherwise by a claim.
   public func start(_ new: NewJob, _ job: Job) {
-    let start = OutboxPolicy.randomStart(after: now())
+    let start = OutboxPolicy.start(after: now(), random)
     let isEarlier = state.withLock { state in
       if new.owner == nil {
         state.nextClaim = min(state.nextClaim, new.due)

@@ -7,9 +7,13 @@ public final class MailSender: Sender {
   let gate: SendGate
   let metrics: SendMetrics
 
-  public init(_ backend: any MailBackend, policy: OutboxPolicy, registry: Registry, now: @escaping @Sendable () -> Date) {
+  /// - Parameter sleep: Waits for a turn, and throws on graceful shutdown. The simulation replaces it together with `now`.
+  public init(
+    _ backend: any MailBackend, policy: OutboxPolicy, registry: Registry, now: @escaping @Sendable () -> Date,
+    sleep: (@Sendable (Duration) async throws -> Void)? = nil
+  ) {
     self.backend = backend
-    gate = SendGate(policy, prefetch: backend.prefetch, now: now)
+    gate = SendGate(policy, prefetch: backend.prefetch, now: now, sleep: sleep)
     metrics = .emails(registry)
   }
 

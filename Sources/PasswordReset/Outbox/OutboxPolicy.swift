@@ -33,14 +33,17 @@ public struct OutboxPolicy: Sendable {
 
   public init() {}
 
-  /// Returns a delay before a job starts, which separates the worker's activity from the response to the request. It is too short to matter to
+  /// Draws a random number of seconds. The simulation replaces it, so that a seed decides all waits.
+  package var random: @Sendable (ClosedRange<TimeInterval>) -> TimeInterval = { .random(in: $0) }
+
+  /// Returns a random delay before a job starts, which separates the worker's activity from the response to the request. It is too short to matter to
   /// an email.
-  static func randomStartDelay() -> TimeInterval { .random(in: 0.005...0.03) }
+  static func startDelay(_ random: (ClosedRange<TimeInterval>) -> TimeInterval) -> TimeInterval { random(0.005...0.03) }
 
   /// Returns when a job starts that was committed at `date`. All starts within five milliseconds are one, so that the worker wakes up once
   /// for them.
-  static func randomStart(after date: Date) -> Date {
-    let start = date.addingTimeInterval(randomStartDelay()).timeIntervalSince1970
+  static func start(after date: Date, _ random: (ClosedRange<TimeInterval>) -> TimeInterval) -> Date {
+    let start = date.addingTimeInterval(startDelay(random)).timeIntervalSince1970
     return Date(timeIntervalSince1970: (start * 200).rounded(.up) / 200)
   }
 
@@ -48,7 +51,7 @@ public struct OutboxPolicy: Sendable {
   /// attempted together.
   func backoff(after attempts: Int, longest: TimeInterval) -> TimeInterval {
     let wait = initialBackoff * pow(2, Double(min(max(attempts, 1), 30) - 1))
-    return min(wait, longest) * .random(in: Self.spread)
+    return min(wait, longest) * random(Self.spread)
   }
 
   /// How many webhooks are sent at once.

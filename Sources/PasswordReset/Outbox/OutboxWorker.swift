@@ -1,4 +1,3 @@
-package import Concurrency
 package import Foundation
 package import Logging
 public import ServiceLifecycle
@@ -21,30 +20,35 @@ public final class OutboxWorker: Service {
   private let policy: OutboxPolicy
   private let logger: Logger
   private let now: @Sendable () -> Date
-  private let executor: BackgroundExecutor
+  private let sleep: @Sendable (Duration) async throws -> Void
+  private let executor: any TaskExecutor
 
   /// Creates a worker for emails.
   /// - Parameters:
   ///   - reports: Makes the jobs that report how an email's job ended.
   ///   - executor: Runs the jobs. Several workers can share it.
+  ///   - sleep: Waits. The simulation replaces it together with `now`.
   package convenience init(
     outbox: any OutboxStore, leases: LeaseKeeper, handler: ResetMailHandler, sender: MailSender, reports: WebhookReports, policy: OutboxPolicy,
-    executor: BackgroundExecutor, logger: Logger, now: @escaping @Sendable () -> Date
+    executor: any TaskExecutor, logger: Logger, now: @escaping @Sendable () -> Date,
+    sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
   ) {
-    self.init(outbox, leases, handler, sender, reports, policy, executor, logger, now)
+    self.init(outbox, leases, handler, sender, reports, policy, executor, logger, now, sleep)
   }
 
   /// Creates a worker for webhooks.
   package convenience init(
-    outbox: any OutboxStore, leases: LeaseKeeper, handler: WebhookHandler, sender: WebhookSender, policy: OutboxPolicy, executor: BackgroundExecutor,
-    logger: Logger, now: @escaping @Sendable () -> Date
+    outbox: any OutboxStore, leases: LeaseKeeper, handler: WebhookHandler, sender: WebhookSender, policy: OutboxPolicy, executor: any TaskExecutor,
+    logger: Logger, now: @escaping @Sendable () -> Date,
+    sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
   ) {
-    self.init(outbox, leases, handler, sender, nil, policy, executor, logger, now)
+    self.init(outbox, leases, handler, sender, nil, policy, executor, logger, now, sleep)
   }
 
   private init(
     _ outbox: any OutboxStore, _ leases: LeaseKeeper, _ handler: any JobHandler, _ sender: any Sender, _ reports: WebhookReports?,
-    _ policy: OutboxPolicy, _ executor: BackgroundExecutor, _ logger: Logger, _ now: @escaping @Sendable () -> Date
+    _ policy: OutboxPolicy, _ executor: any TaskExecutor, _ logger: Logger, _ now: @escaping @Sendable () -> Date,
+    _ sleep: @escaping @Sendable (Duration) async throws -> Void
   ) {
     self.outbox = outbox
     self.leases = leases
@@ -55,13 +59,14 @@ public final class OutboxWorker: Service {
     self.executor = executor
     self.logger = logger
     self.now = now
+    self.sleep = sleep
   }
 
   /// Works until the graceful shutdown. Then it finishes what is being sent and releases the jobs that have not begun.
   public func run() async {
     await withTaskExecutorPreference(executor) {
       await withGracefulShutdownHandler {
-        let listener = Task { await listen() }
+        let listener = Task(executorPreference: executor) { await self.listen() }
         await withDiscardingTaskGroup { group in await work(in: &group) }
         listener.cancel()
       } onGracefulShutdown: { [sender, leases] in
@@ -72,7 +77,7 @@ public final class OutboxWorker: Service {
   }
 
   private func work(in group: inout DiscardingTaskGroup) async {
-    var alarm = WorkerAlarm(leases.wakeup)
+    var alarm = WorkerAlarm(leases.wakeup, on: executor, sleep: sleep)
     var nextPurge = Date.distantPast
     var nextExtension = Date.distantPast
     // The clock may have been ahead before the start.
@@ -205,7 +210,7 @@ public final class OutboxWorker: Service {
       }
       // A shutdown cannot wait: the lease will run out, and what was already sent may be sent again.
       guard !Task.isShuttingDownGracefully else { return leases.abandon(job) }
-      do { try await Task.sleep(for: Self.recordPause) } catch { return leases.abandon(job) }
+      do { try await sleep(Self.recordPause) } catch { return leases.abandon(job) }
     }
   }
 }

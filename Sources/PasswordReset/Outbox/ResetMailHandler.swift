@@ -75,7 +75,7 @@ public struct ResetMailHandler: JobHandler {
     case .granted: break
     case .refused: return .done(record(.suppressed))
     case .later(let next):
-      let date = next.addingTimeInterval(.random(in: 0...Self.quotaSpread))
+      let date = next.addingTimeInterval(policy.random(0...Self.quotaSpread))
       guard date <= deadline(of: job) else {
         return .deadLetter(reason: "too old to be of use when RATE_LIMIT_MAILS_TOTAL leaves room", record(.mailFailed))
       }

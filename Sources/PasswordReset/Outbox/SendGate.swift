@@ -14,14 +14,20 @@ final class SendGate: Sendable {
   }
 
   private let now: @Sendable () -> Date
+  private let sleep: @Sendable (Duration) async throws -> Void
   private let slots: Int
   /// Seconds from one message to the next; `nil` without a rate.
   private let interval: TimeInterval?
   private let state: Mutex<State>
 
-  /// - Parameter prefetch: How many more slots there are than connections, if there is no rate.
-  init(_ policy: OutboxPolicy, prefetch: Int = 0, now: @escaping @Sendable () -> Date) {
+  /// - Parameters:
+  ///   - prefetch: How many more slots there are than connections, if there is no rate.
+  ///   - sleep: Waits for a turn, and throws on graceful shutdown.
+  init(
+    _ policy: OutboxPolicy, prefetch: Int = 0, now: @escaping @Sendable () -> Date, sleep: (@Sendable (Duration) async throws -> Void)? = nil
+  ) {
     self.now = now
+    self.sleep = sleep ?? { duration in try await cancelWhenGracefulShutdown { try await Task.sleep(for: duration) } }
     interval = policy.rate.map { Double($0.seconds) / Double($0.count) }
     slots = policy.connections + (interval == nil ? prefetch : 0)
     state = Mutex(State(breaker: CircuitBreaker(policy)))
@@ -54,7 +60,7 @@ final class SendGate: Sendable {
       guard let turn = takeTurn(before: deadline) else { return .tooLate }
       let wait = turn.timeIntervalSince(now())
       if wait > 0 {
-        do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(wait)) } } catch { return .refused }
+        do { try await sleep(.seconds(wait)) } catch { return .refused }
       }
       // A turn more than a second late was missed while the machine was suspended. Take another one, so that such messages do not all go at once.
       guard let interval, now().timeIntervalSince(turn) > max(interval, 1) else { return canSend ? .slot(slot) : .refused }

@@ -22,13 +22,13 @@ struct WorkerAlarm {
     private let hasFired: Atomic<Bool>
     private let task: Mutex<Task<Void, any Error>?>
 
-    init(_ time: Date, seconds: TimeInterval, _ wakeup: WorkerWakeup) {
+    init(_ time: Date, seconds: TimeInterval, _ alarm: WorkerAlarm) {
       self.time = time
       hasFired = Atomic(false)
       task = Mutex(nil)
       task.withLock {
-        $0 = Task { [weak self] in
-          try await Task.sleep(for: .seconds(seconds))
+        $0 = Task(executorPreference: alarm.executor) { [weak self, sleep = alarm.sleep, wakeup = alarm.wakeup] in
+          try await sleep(.seconds(seconds))
           self?.hasFired.store(true, ordering: .relaxed)
           wakeup.wake()
         }
@@ -41,19 +41,23 @@ struct WorkerAlarm {
   }
 
   private let wakeup: WorkerWakeup
+  private let executor: any TaskExecutor
+  private let sleep: @Sendable (Duration) async throws -> Void
   private var signals: AsyncStream<Void>.Iterator
   /// Is kept while it is early enough, because a new timer for each wait takes longer than to wake up once too often.
   private var timer: Timer?
 
-  init(_ wakeup: WorkerWakeup) {
+  init(_ wakeup: WorkerWakeup, on executor: any TaskExecutor, sleep: @escaping @Sendable (Duration) async throws -> Void) {
     self.wakeup = wakeup
+    self.executor = executor
+    self.sleep = sleep
     signals = wakeup.signals.makeAsyncIterator()
   }
 
   /// Waits for a signal, until `date` at the latest.
   mutating func wait(until date: Date, now: Date) async {
     let isSet = timer.map { $0.isRunning && $0.time <= date && $0.time > now } ?? false
-    if !isSet { timer = Timer(date, seconds: max(date.timeIntervalSince(now), 0.001), wakeup) }
+    if !isSet { timer = Timer(date, seconds: max(date.timeIntervalSince(now), 0.001), self) }
     await signals.next()
   }
 }

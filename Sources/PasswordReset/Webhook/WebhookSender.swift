@@ -7,10 +7,15 @@ public final class WebhookSender: Sender {
   let gate: SendGate
   let metrics: SendMetrics
 
-  /// - Parameter backend: Sends the webhooks, or `nil` if no receiver is configured.
-  public init(_ backend: (any WebhookBackend)?, policy: OutboxPolicy, registry: Registry, now: @escaping @Sendable () -> Date) {
+  /// - Parameters:
+  ///   - backend: Sends the webhooks, or `nil` if no receiver is configured.
+  ///   - sleep: Waits for a turn, and throws on graceful shutdown. The simulation replaces it together with `now`.
+  public init(
+    _ backend: (any WebhookBackend)?, policy: OutboxPolicy, registry: Registry, now: @escaping @Sendable () -> Date,
+    sleep: (@Sendable (Duration) async throws -> Void)? = nil
+  ) {
     self.backend = backend ?? MissingReceiver()
-    gate = SendGate(policy, now: now)
+    gate = SendGate(policy, now: now, sleep: sleep)
     metrics = .webhooks(registry)
   }
 

@@ -11,7 +11,7 @@ SWIFT_RELEASE := $(SWIFT_BUILD) -c release --static-swift-stdlib $(SWIFT_FLAGS)
 SWIFT_DEBUG := $(SWIFT_FLAGS) -Xcc -O2 -Xcxx -O2
 BINARY      := .build/debug/password-reset
 
-.PHONY: help run example test build format lint faults system fuzz package package-test bench bench-mail bench-passwords timing packages
+.PHONY: help run example test build format lint faults system simulate fuzz package package-test bench bench-mail bench-passwords timing packages
 
 help: ## List all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -44,6 +44,10 @@ lint: ## Check the format of the code, and the words
 system: build ## Test the program from outside: with Django, mail servers, HTTP clients; PYTEST="-k tokens" passes arguments
 	$(SWIFT_BUILD) $(SWIFT_DEBUG) --product HummingbirdSite
 	Tests/System/run $(BINARY) $(PYTEST)
+
+simulate: packages ## Simulate the outbox under faults; SEEDS=1-1000000 chooses the schedules, SEEDS=17 shows what happens in one
+	$(SWIFT_RELEASE) --product Simulate
+	.build/release/Simulate $(SEEDS)
 
 fuzz: packages ## Fuzz the parsers with libFuzzer; TARGET=json SECONDS=3600 choose what and how long, INPUT=file replays
 	@Tests/Fuzz/run $(or $(TARGET),all) $(or $(SECONDS),60) $(INPUT)

@@ -226,6 +226,19 @@ let package = Package(
     ),
 
     .target(name: "CFaultyDisk", path: "Tests/CFaultyDisk", linkerSettings: [.linkedLibrary("sqlite3")]),
+    .executableTarget(
+      name: "Simulate", dependencies: ["Simulation"], path: "Benchmarks/Simulate", swiftSettings: strict, linkerSettings: small),
+
+    .target(
+      name: "Simulation",
+      dependencies: [
+        "Concurrency", "Credentials", "PasswordReset", "Prometheus", "Text",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
+      ],
+      path: "Tests/Simulation",
+      swiftSettings: strict
+    ),
     .target(name: "TestSupport", dependencies: ["Credentials", "PasswordReset"], path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
       name: "CredentialsTests",
@@ -238,7 +251,7 @@ let package = Package(
       name: "JourneyTests",
       dependencies: [
         "App", "CFaultyDisk", "Credentials", "HTTPAPI", "Localization", "Mail", "OutgoingHTTP", "PasswordReset", "PostgresStore", "Prometheus",
-        "PwnedPasswords", "SQLiteStore", "TestSupport", "Text", "Webhooks",
+        "PwnedPasswords", "SQLiteStore", "Simulation", "TestSupport", "Text", "Webhooks",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

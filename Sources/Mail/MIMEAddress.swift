@@ -10,6 +10,8 @@ struct MIMEAddress: Sendable {
   private let decoded: String
 
   private static let initialized: Void = g_mime_init()
+  /// Longer than any address that a mail server has to take (RFC 5321 section 4.5.3.1.3), and short enough for one line of a header.
+  private static let longestAddress = 900
 
   /// Parses a mailbox, or returns `nil` unless `text` is exactly one.
   /// - Parameter name: The name of the header, which shortens its first line.
@@ -72,6 +74,7 @@ struct MIMEAddress: Sendable {
   private static func asciiAddress(of mailbox: UnsafeMutablePointer<InternetAddressMailbox>) -> String? {
     guard let text = internet_address_mailbox_get_idn_addr(mailbox) else { return nil }
     let address = String(cString: text)
+    guard address.utf8.count <= longestAddress else { return nil }
     // GMime returns a domain unchanged if it has no ASCII form. Such a domain is invalid.
     guard let at = address.lastIndex(of: "@"), address[at...].utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
     return address.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control } ? address : nil

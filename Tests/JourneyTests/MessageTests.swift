@@ -120,7 +120,8 @@ import Testing
   @Test(arguments: [
     "a@b.co, c@b.co", "a@b.co,", "a@b.co\r\nBcc: c@b.co", "a@b.co\nc@b.co", "Alice <a@b.co>", "<a@b.co>", "group: a@b.co, c@b.co;", "a@b.co c@b.co",
     "a@b.co (x)",
-    "", " ", "stranger", "@", "a@b.co\0", "\"a@b.co", "a@b.co;c@b.co", " a@b.co", "a@b.co\u{2028}", "a@b\u{2028}.co", "a@b.co>\r\nRCPT TO:<c@b.co",
+    String(repeating: "a", count: 990) + "@b.co", "ä@" + String(repeating: "b.", count: 500) + "co", "", " ", "stranger", "@", "a@b.co\0", "\"a@b.co",
+    "a@b.co;c@b.co", " a@b.co", "a@b.co\u{2028}", "a@b\u{2028}.co", "a@b.co>\r\nRCPT TO:<c@b.co",
   ])
   func `is never sent to a value that is not exactly one address`(_ recipient: String) throws {
     var message = message

@@ -17,8 +17,8 @@ struct EncodedMessage: Sendable {
 
 /// Encodes emails as MIME (RFC 2045, RFC 5322).
 ///
-/// GMime parses and encodes addresses, and encodes texts. The message is put together here, because GMime's tree of objects for it takes
-/// several times as long as the rest (docs/decisions/0031).
+/// GMime parses and encodes addresses, and encodes texts. The message is put together here, because building and writing GMime's tree of
+/// objects took most of the time of encoding (docs/decisions/0031).
 enum MIMEEncoder {
   /// The form of an encoded message.
   enum Form {
@@ -89,7 +89,7 @@ enum MIMEEncoder {
 
   private static func append(_ parts: [(subtype: String, text: MIMEText)], to lines: inout [UInt8]) {
     guard parts.count > 1 else { return parts.forEach { append($0, to: &lines) } }
-    // No encoded text contains this, because `=` begins a line in none of them, and the random part is in no other text.
+    // Neither quoted-printable nor base64 contains `=-`, and no other text contains the random part.
     let boundary = "=-\(String(UInt64.random(in: .min ... .max), radix: 36))\(String(UInt64.random(in: .min ... .max), radix: 36))"
     append("Content-Type: multipart/alternative; boundary=\"\(boundary)\"\n\n", to: &lines)
     for part in parts {

@@ -44,7 +44,7 @@ struct WorkerAlarm {
   private let executor: any TaskExecutor
   private let sleep: @Sendable (Duration) async throws -> Void
   private var signals: AsyncStream<Void>.Iterator
-  /// Is kept while it is early enough, because a new timer for each wait takes longer than to wake up once too often.
+  /// Is kept while it is early enough: otherwise each wait would need a new one.
   private var timer: Timer?
 
   init(_ wakeup: WorkerWakeup, on executor: any TaskExecutor, sleep: @escaping @Sendable (Duration) async throws -> Void) {

@@ -104,10 +104,10 @@ final class GroupCommit: Sendable {
         // Run the writes one by one, so that one bad write does not fail the others.
         if batch.count == 1 { batch[0].fail(StoreError(error)) } else { writeEach(of: batch) }
       } catch {
-        overwriteFailedFrames(after: error)
+        let works = overwritesFailedFrames(after: error)
         let error = reason(for: error)
         for write in batch { write.fail(error) }
-        failPending(error)
+        if !works { failPending(error) }
       }
     }
   }
@@ -127,16 +127,16 @@ final class GroupCommit: Sendable {
   }
 
   /// Overwrites the frames of a failed commit with a write that changes nothing, and records for
-  /// ``writeIfDiskFailed()`` that the disk failed.
+  /// ``writeIfDiskFailed()`` that the disk failed. Returns whether that write succeeded, so that the next writes may.
   ///
   /// After a failed fsync the frames are still in the log, and look committed to the next process that opens the file
   /// after a crash: a write that was reported as failed would reappear. The next write overwrites them.
-  private func overwriteFailedFrames(after error: any Error) {
-    guard let error = error as? DatabaseError else { return }
+  private func overwritesFailedFrames(after error: any Error) -> Bool {
+    guard let error = error as? DatabaseError else { return false }
     if ![.SQLITE_BUSY, .SQLITE_LOCKED].contains(error.resultCode) { state.withLock { $0.hasDiskFailed = true } }
-    guard [.SQLITE_IOERR, .SQLITE_FULL].contains(error.resultCode) else { return }
+    guard [.SQLITE_IOERR, .SQLITE_FULL].contains(error.resultCode) else { return false }
     // If this fails also, the frames stay in the log; there is no other remedy.
-    try? pool.write { db in try Self.writePage(in: db) }
+    return (try? pool.write { db in try Self.writePage(in: db) }) != nil
   }
 
   private func writeEach(of batch: [Write]) {
@@ -146,10 +146,10 @@ final class GroupCommit: Sendable {
       } catch let error where Self.isOfOneWrite(error) {
         write.fail(StoreError(error))
       } catch {
-        overwriteFailedFrames(after: error)
+        let works = overwritesFailedFrames(after: error)
         let error = reason(for: error)
         for write in batch[index...] { write.fail(error) }
-        return failPending(error)
+        return works ? () : failPending(error)
       }
     }
   }
@@ -168,8 +168,8 @@ final class GroupCommit: Sendable {
     return StoreError(error)
   }
 
-  /// Fails the writes that arrived while a batch waited for the disk or a lock. They have waited as long as the batch,
-  /// and must not wait that long again.
+  /// Fails the writes that arrived while a batch waited for a lock or a disk that still fails. They have waited as long
+  /// as the batch, and must not wait that long again.
   private func failPending(_ error: StoreError) {
     let waiting = state.withLock { state in
       defer { state.pending = [] }

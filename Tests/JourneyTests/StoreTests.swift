@@ -3,6 +3,7 @@ import Foundation
 import GRDB
 import HummingbirdTesting
 import PasswordReset
+import Synchronization
 import TestSupport
 import Testing
 
@@ -205,6 +206,18 @@ import Testing
     let notice = NewJob(
       .changedNotice(userID: user.id, recipient: user.email), locale: nil, requestID: "r", createdAt: Date(), due: Date())
     return PasswordChange(user: user, newHash: encoded, event: .reset, requestID: "r", jobs: [notice])
+  }
+
+  @Test func `goes on with the writes that arrived during one that failed because the disk was full`() async throws {
+    let commits = try open().commits
+    let next = Mutex<Task<Int, any Error>?>(nil)
+    await #expect(throws: StoreError.self) {
+      try await commits.add { _ in
+        next.withLock { $0 = Task.immediate { try await commits.add { _ in 1 } } }
+        throw DatabaseError(resultCode: .SQLITE_FULL)
+      }
+    }
+    #expect(try await next.withLock { $0 }?.value == 1)
   }
 
   private func waiting(_ client: any TestClientProtocol, _ answered: Recorder) async throws -> Int {

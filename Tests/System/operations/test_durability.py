@@ -286,6 +286,8 @@ def test_accepted_requests_around_a_fault_survive_a_crash(
         refused = all_at_once(service, once * 2)
         assert_is_refused(refused)
         disk.heal(fault)
+        # The worker may still be in a write that met the fault, which fails the requests that wait for it.
+        wait_until(lambda: ask_admin(service, "/health/ready").status == 200, "the service to be ready again")
         after = promises(all_at_once(service, once), 202)
         assert complaints(disk.notes, before | after) == []
         service.kill()

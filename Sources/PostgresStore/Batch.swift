@@ -63,6 +63,9 @@ struct Batch {
     return Place(group: group, position: groups[group].values.count - 1)
   }
 
+  /// Whether there are fewer statements than commands.
+  var sharesStatements: Bool { groups.count < places.reduce(0) { $0 + $1.count } }
+
   /// What to send.
   var commands: [Command] { groups.map(\.command) }
 

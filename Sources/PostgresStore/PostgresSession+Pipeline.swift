@@ -42,9 +42,25 @@ extension PostgresSession {
   /// Runs requests that change nothing, and returns the result of each.
   ///
   /// They share a transaction, because both sides write to the socket once per transaction, and each write wakes the other
-  /// side. Each statement still sees everything that was committed before it ran. An error ends the transaction, so the
-  /// requests after it run in another one.
+  /// side. Each statement still sees everything that was committed before it ran. Requests may also share a statement. If that
+  /// fails because of one of them, each has its own, and an error ends the transaction, so that the requests after it run in
+  /// another one.
   func runEach(_ requests: [[Command]], until deadline: ContinuousClock.Instant) throws(Failure) -> [Result<[Rows], SQLError>] {
+    let batch = Batch(requests)
+    guard batch.sharesStatements else { return try runEachAlone(requests, until: deadline) }
+    let commands = batch.commands
+    for command in commands { try send(command) }
+    try sync()
+    let replies = try replies(to: commands, until: deadline)
+    let error = try syncError(until: deadline)
+    switch error.map(Result.failure) ?? replies {
+    case .success(let rows): return batch.results(rows).map(Result.success)
+    case .failure(let error) where error.isOfOneRequest: return try runEachAlone(requests, until: deadline)
+    case .failure(let error): return requests.map { _ in .failure(error) }
+    }
+  }
+
+  private func runEachAlone(_ requests: [[Command]], until deadline: ContinuousClock.Instant) throws(Failure) -> [Result<[Rows], SQLError>] {
     var results: [Result<[Rows], SQLError>] = []
     while results.count < requests.count {
       let rest = requests[results.count...]

@@ -21,16 +21,19 @@ struct UserSQL {
   /// Returns the quoted name of a column that the table has.
   func column(_ column: UserColumn) -> String { quoted(identifier: mapping.columns[column] ?? column.rawValue) }
 
-  /// Returns a parameter as a value that the key's column can be compared with.
-  func keyParameter(_ parameter: String) -> String {
+  /// The type of the values that the key's column can be compared with.
+  var keyType: String {
     let type = types[mapping.columns[.id] ?? "id"] ?? ""
     switch mapping.key {
-    case .integer: return "\(parameter)::bigint"
-    case .uuid where type == "uuid": return "\(parameter)::uuid"
+    case .integer: return "bigint"
+    case .uuid where type == "uuid": return "uuid"
     // The comparison of `character` with `text` could not use the index.
-    case .uuid, .uuidDigits, .text: return type == "bpchar" ? "\(parameter)::bpchar" : "\(parameter)::text"
+    case .uuid, .uuidDigits, .text: return type == "bpchar" ? "bpchar" : "text"
     }
   }
+
+  /// Returns a parameter as a value that the key's column can be compared with.
+  func keyParameter(_ parameter: String) -> String { "\(parameter)::\(keyType)" }
 
   /// The condition that the key is the parameter, byte by byte: the column's collation may be coarser than that of its unique
   /// index.

@@ -31,7 +31,7 @@ struct UserStatements: Sendable {
     let selectUsers = select(sql.cancellation)
     let order = "ORDER BY \(sql.keyOrder)\(sql.addressOrder)"
     let orderOfAddresses = sql.mapping.usesAllauth ? " \(order)" : ""
-    byID = Statement("password_reset_user", Self.userOrNearest(selectUsers, sql) + orderOfAddresses)
+    byID = Statement("password_reset_user", Self.userOrNearest(selectUsers, sql) + orderOfAddresses, sharing: Self.sharing(selectUsers, sql))
     userOfTrial = Statement(nil, Self.userOrNearest(select("NULL"), sql) + orderOfAddresses)
     byEmail = Statement("password_reset_users_by_email", "\(selectUsers) WHERE \(sql.hasEmail("$1")) \(order)")
     byUsername = Statement("password_reset_users_by_name", "\(selectUsers) WHERE \(sql.hasUsername("$1")) \(order)")
@@ -88,6 +88,24 @@ struct UserStatements: Sendable {
         (SELECT \(key) FROM \(table) WHERE \(key) <= \(sql.keyParameter("$1")) ORDER BY \(key) DESC LIMIT 1),
         (SELECT \(key) FROM \(table) ORDER BY \(key) LIMIT 1))
       """
+  }
+
+  /// The form of ``userOrNearest(_:_:)`` for several keys. There is none if a key may have several rows: with allauth's addresses, and
+  /// with a text whose collation takes different spellings for equal.
+  private static func sharing(_ select: String, _ sql: UserSQL) -> Statement.Sharing {
+    guard !sql.mapping.usesAllauth, sql.keyType == "bigint" || sql.keyType == "uuid" else { return .none }
+    let (table, key) = (sql.table, sql.key)
+    return .rows(
+      several: """
+        SELECT password_reset_user.*
+        FROM unnest((SELECT $1::\(sql.keyType)[])) WITH ORDINALITY AS password_reset_wanted (key, position)
+        LEFT JOIN LATERAL (
+          \(select)
+          WHERE \(key) <= greatest(password_reset_wanted.key, (SELECT \(key) FROM \(table) ORDER BY \(key) LIMIT 1))
+          ORDER BY \(sql.keyOrder) DESC LIMIT 1
+        ) AS password_reset_user ON true
+        ORDER BY password_reset_wanted.position
+        """)
   }
 
   /// Everything that the token is bound to must still be as it was when the token was checked. The collation makes

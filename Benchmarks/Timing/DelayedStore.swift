@@ -71,8 +71,10 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
     try await store.purgeDeadLetters(before: date, limit: limit)
   }
 
-  func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
-    try await store.correctTimes(channel, at: now, leaseEnd: leaseEnd, longestWait: longestWait)
+  func correctTimes(_ channel: JobChannel, lease: TimeInterval, longestWait: OutboxWait, now: @escaping @Sendable () -> Date)
+    async throws(StoreError) -> Int
+  {
+    try await store.correctTimes(channel, lease: lease, longestWait: longestWait, now: now)
   }
 
   func lastRetry(_ channel: JobChannel) async throws(StoreError) -> Date? { try await store.lastRetry(channel) }

@@ -36,7 +36,7 @@ enum OutboxStatements {
     RETURNING id
     """
 
-  /// Skips the jobs that another process is claiming at this moment.
+  /// Skips the jobs that another process is claiming at this moment. With IN instead of the array, the server may read all of the outbox.
   static let claim = StatementsByChannel { channel, condition in
     Statement(
       "password_reset_claim_\(channel)",
@@ -47,7 +47,7 @@ enum OutboxStatements {
         ORDER BY due_at LIMIT $4::bigint FOR UPDATE SKIP LOCKED
       ), claimed AS (
         UPDATE \(outbox) SET owner = $1::text, due_at = $2::bigint, attempts = least(attempts, 1 << 30) + 1
-        WHERE id IN (SELECT id FROM due) RETURNING \(JobColumns.list)
+        WHERE id = ANY (ARRAY(SELECT id FROM due)) RETURNING \(JobColumns.list)
       )
       SELECT \(JobColumns.list) FROM claimed ORDER BY id
       """)

@@ -12,7 +12,7 @@ extension PostgresStore {
       users.cancelLinks, key, cancellation.through.milliseconds, now.milliseconds, AuditEvent.cancelled.rawValue, cancellation.userID.text,
       cancellation.requestID, cancellation.clientKey, JobDocument.json(cancellation.jobs))
     // It may have to wait until a new password is set. Requests for emails must not wait for that.
-    let rows = try await writeUsers([command] + Self.notification(of: cancellation.jobs))[0]
+    let rows = try await writeUsers([command] + notification(of: cancellation.jobs))[0]
     return Self.stored(cancellation.jobs, rows)
   }
 

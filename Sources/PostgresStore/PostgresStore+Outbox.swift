@@ -9,15 +9,18 @@ extension PostgresStore: OutboxStore {
       OutboxStatements.enqueue, columns.kind, columns.identifier, columns.userID?.text, job.locale, job.requestID, job.createdAt.milliseconds,
       job.due.milliseconds, job.owner, job.firstAttempts, audit.event.rawValue, audit.userID?.text, audit.identifierKey,
       audit.clientKey)
-    let rows = try await write([command] + Self.notification(of: [job]), isRefusable: true)
+    let rows = try await write([command] + notification(of: [job]), isRefusable: true)
     guard let id = rows.first?.first?.integer(0) else { throw .unavailable(reason: "the server did not return the id of a new job") }
     return job.stored(as: id)
   }
 
   /// Tells the other instances of jobs that are not leased to this one.
-  static func notification(of jobs: [NewJob]) -> [Command] { jobs.contains { $0.owner == nil } ? [Command(JobListener.notify)] : [] }
+  func notification(of jobs: [NewJob]) -> [Command] {
+    let channels = Set(jobs.filter { $0.owner == nil }.map(\.kind.channel))
+    return channels.map { JobListener.notify($0, origin: origin) }
+  }
 
-  public func jobNotifications() -> AsyncStream<Void>? { JobListener.notifications(address) }
+  public func jobNotifications() -> [JobChannel: AsyncStream<Void>] { JobListener.notifications(address, origin: origin) }
 
   public func claim(_ channel: JobChannel, limit: Int, owner: String, at now: Date, leaseEnd: Date) async throws(StoreError) -> [Job] {
     let orphaned = now.addingTimeInterval(-Self.orphanAge)
@@ -56,29 +59,28 @@ extension PostgresStore: OutboxStore {
       case .retry(let date, let reason): command(OutboxStatements.retry, added, date.milliseconds, Self.storable(reason))
       case .deadLetter(let reason, _): command(OutboxStatements.deadLetter, added, Self.storable(reason))
       }
-    return try await write([change] + Self.notification(of: jobs))[0].first?.integer(0) == 1
+    return try await write([change] + notification(of: jobs))[0].first?.integer(0) == 1
   }
 
   public func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {
     try await purgeOutbox(.deadLetters(before: date), limit: limit)
   }
 
-  public func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
-    let limits: [any Value] = [
-      now.milliseconds + Self.clockTolerance, leaseEnd.milliseconds + Self.clockTolerance, Int64(longestWait.first * 1000),
-      Int64(longestWait.longest * 1000),
-    ]
+  public func correctTimes(_ channel: JobChannel, lease: TimeInterval, longestWait: OutboxWait, now: @escaping @Sendable () -> Date)
+    async throws(StoreError) -> Int
+  {
+    func command(_ statement: Statement, _ more: (Date, Date) -> [Int64]) -> Command {
+      let (now, leaseEnd) = (now(), now().addingTimeInterval(lease))
+      let limits = [
+        now.milliseconds + Self.clockTolerance, leaseEnd.milliseconds + Self.clockTolerance, Int64(longestWait.first * 1000),
+        Int64(longestWait.longest * 1000),
+      ]
+      return Command(statement, values: (limits + more(now, leaseEnd)).map(String.init))
+    }
     // Nearly always there is nothing to correct.
-    var command = Command(OutboxStatements.hasWrongTimes[channel])
-    command.values = limits.map { $0.postgresText }
-    guard try await read(command).first?.isTrue(0) == true else { return 0 }
-    command.statement = OutboxStatements.correctTimes[channel]
-    command.values += [now.milliseconds.postgresText, leaseEnd.milliseconds.postgresText]
-    return try await write(command).changes
+    guard try await read(command(OutboxStatements.hasWrongTimes[channel]) { _, _ in [] }).first?.isTrue(0) == true else { return 0 }
+    return try await write(command(OutboxStatements.correctTimes[channel]) { [$0.milliseconds, $1.milliseconds] }).changes
   }
-
-  /// Times that are ahead by less, in milliseconds, are not from a clock that was ahead.
-  private static let clockTolerance: Int64 = 1000
 
   public func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date? {
     try await read(Command(OutboxStatements.nextDue[channel], owner)).first?.integer(0).map(Date.init(milliseconds:))

@@ -35,7 +35,8 @@ extension PostgresStore: OutboxAdmin {
     let sql = """
       UPDATE password_reset.outbox SET dead_lettered_at = NULL, owner = NULL, retried_at = $2::bigint, due_at = $2::bigint WHERE \(condition)
       """
-    return try await write([Command(Statement(nil, sql), value, now.milliseconds), Command(JobListener.notify)])[0].changes
+    let notifications = JobChannel.allCases.map { JobListener.notify($0, origin: origin) }
+    return try await write([Command(Statement(nil, sql), value, now.milliseconds)] + notifications)[0].changes
   }
 
   public func purgeOutbox(_ selection: OutboxSelection, limit: Int) async throws(StoreError) -> Int {

@@ -40,7 +40,7 @@ extension PostgresStore: UserStore {
         of: AuditLine(
           AuditRecord(change.event, userID: user.id, clientKey: change.clientKey, detail: detail), requestID: change.requestID, at: now))
     }
-    let rows = try await writeUsers([command] + Self.notification(of: change.jobs), followUp: followUp)[0]
+    let rows = try await writeUsers([command] + notification(of: change.jobs), followUp: followUp)[0]
     // A row for each job, or one row with NULL if there are none; no row if nothing was changed.
     guard rows.count > 0 else { return nil }
     return Self.stored(change.jobs, rows)

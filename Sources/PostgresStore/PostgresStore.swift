@@ -20,6 +20,8 @@ public struct PostgresStore: Sendable {
   /// Counts the requests of clients.
   private let counter: PostgresConnection
   private let roundRobin = RoundRobin()
+  /// Distinguishes the notifications of this instance from those of others.
+  let origin = String(UInt64.random(in: .min ... .max), radix: 16)
   let onStatement: (@Sendable (String) -> Void)?
 
   /// Connects to the database, and checks the server and every safety setting.

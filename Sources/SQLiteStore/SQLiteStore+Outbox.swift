@@ -82,17 +82,22 @@ extension SQLiteStore: OutboxStore {
     try await purgeOutbox(.deadLetters(before: date), limit: limit)
   }
 
-  public func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
-    let limits: StatementArguments = [
-      "future": now.milliseconds + Self.clockTolerance, "tooLate": leaseEnd.milliseconds + Self.clockTolerance,
-      "first": Int64(longestWait.first * 1000), "longest": Int64(longestWait.longest * 1000),
-    ]
+  public func correctTimes(_ channel: JobChannel, lease: TimeInterval, longestWait: OutboxWait, now: @escaping @Sendable () -> Date)
+    async throws(StoreError) -> Int
+  {
+    let limits: @Sendable (Date) -> StatementArguments = { now in
+      [
+        "future": now.milliseconds + Self.clockTolerance, "tooLate": now.addingTimeInterval(lease).milliseconds + Self.clockTolerance,
+        "first": Int64(longestWait.first * 1000), "longest": Int64(longestWait.longest * 1000),
+      ]
+    }
     // Nearly always there is nothing to correct, and a read waits for no lock.
     let isNeeded = try await read { db in
-      try Bool.fetchOne(db, sql: "SELECT EXISTS (\(Self.wrongTimes(channel)))", arguments: limits) ?? false
+      try Bool.fetchOne(db, sql: "SELECT EXISTS (\(Self.wrongTimes(channel)))", arguments: limits(now())) ?? false
     }
     guard isNeeded else { return 0 }
     return try await write { db in
+      let now = now()
       try db.execute(
         sql: """
           UPDATE password_reset_outbox SET
@@ -100,7 +105,7 @@ extension SQLiteStore: OutboxStore {
             dead_lettered_at = CASE WHEN dead_lettered_at > :future THEN NULL ELSE dead_lettered_at END,
             due_at = min(due_at, CASE WHEN owner IS NULL THEN :now ELSE :leaseEnd END)
           WHERE id IN (\(Self.wrongTimes(channel)))
-          """, arguments: limits + ["now": now.milliseconds, "leaseEnd": leaseEnd.milliseconds])
+          """, arguments: limits(now) + ["now": now.milliseconds, "leaseEnd": now.addingTimeInterval(lease).milliseconds])
       return db.changesCount
     }
   }
@@ -114,9 +119,6 @@ extension SQLiteStore: OutboxStore {
         WHEN owner IS NULL THEN due_at > :future + min(:longest, :first * (1 << min(max(attempts, 1) - 1, 20))) ELSE due_at > :tooLate END)
     """
   }
-
-  /// Times that are ahead by less, in milliseconds, are not from a clock that was ahead.
-  private static let clockTolerance: Int64 = 1000
 
   public func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date? {
     try await read { db in

@@ -66,6 +66,17 @@ import Testing
     #expect(try await add("b@example.com"))
   }
 
+  @Test func `notices that a job was added with a time from before the clock was set back`() async throws {
+    let clock = TestClock()
+    let leases = LeaseKeeper(outbox: store, duration: 6, now: { clock.now })
+    let new = leases.makeJob(.resetRequest(.email("a@example.com")), locale: "en", requestID: "r")
+    clock.advance(by: -3600)
+    #expect(leases.clockWasSetBack())
+    #expect(!leases.clockWasSetBack())
+    leases.start(new, try await store.enqueue(new, audit: AuditRecord(.requested)))
+    #expect(leases.clockWasSetBack())
+  }
+
   @Test func `releases a job whose handling failed as soon as the store works again`() async throws {
     _ = leases.takeCommitted(limit: 1)
     _ = try await leases.claim(limit: 1, pollInterval: 60)
@@ -170,8 +181,10 @@ extension WrappedOutboxStore {
     try await store.finish(job, owner: owner, outcome, adding: jobs, at: now)
   }
 
-  func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
-    try await store.correctTimes(channel, at: now, leaseEnd: leaseEnd, longestWait: longestWait)
+  func correctTimes(_ channel: JobChannel, lease: TimeInterval, longestWait: OutboxWait, now: @escaping @Sendable () -> Date)
+    async throws(StoreError) -> Int
+  {
+    try await store.correctTimes(channel, lease: lease, longestWait: longestWait, now: now)
   }
 
   func purgeDeadLetters(before date: Date, limit: Int) async throws(StoreError) -> Int {

@@ -70,7 +70,7 @@ import Testing
   }
 
   @Test func `tell each other of new jobs that anyone may claim`() async throws {
-    let notifications = try #require(stores[1].jobNotifications())
+    let notifications = try #require(stores[1].jobNotifications()[.email])
     var iterator = notifications.makeAsyncIterator()
     // The first value says that the listener is connected.
     await iterator.next()
@@ -79,6 +79,40 @@ import Testing
     _ = try await stores[0].enqueue(.request(at: now), audit: AuditRecord(.requested))
     await iterator.next()
     #expect(try await stores[1].claim(.email, limit: 10, owner: "me", at: now, leaseEnd: now.addingTimeInterval(60)).count == 1)
+  }
+
+  @Test func `do not tell themselves of new jobs, nor the worker of the other channel`() async throws {
+    let streams = stores[1].jobNotifications()
+    var (emails, webhooks) = (try #require(streams[.email]).makeAsyncIterator(), try #require(streams[.webhook]).makeAsyncIterator())
+    await emails.next()
+    await webhooks.next()
+    let notified = Recorder()
+    let waiting = Task { [emails] in
+      var emails = emails
+      while await emails.next() != nil { notified.add("email") }
+    }
+    for _ in 0..<5 { _ = try await stores[1].enqueue(.request(), audit: AuditRecord(.requested)) }
+    let webhook = WebhookEvent.completed.makeJob(userID: nil, requestID: "r", at: Date())
+    for _ in 0..<5 { _ = try await stores[0].enqueue(webhook, audit: AuditRecord(.requested)) }
+    // The server delivers notifications in order.
+    await webhooks.next()
+    #expect(notified.lines.isEmpty)
+    _ = try await stores[0].enqueue(.request(), audit: AuditRecord(.requested))
+    try await eventually("the notification of another instance") { !notified.lines.isEmpty }
+    waiting.cancel()
+  }
+
+  @Test func `learn of jobs in any channel from a release that names none`() async throws {
+    let streams = stores[1].jobNotifications()
+    for channel in JobChannel.allCases {
+      var stream = try #require(streams[channel]).makeAsyncIterator()
+      await stream.next()
+    }
+    try PostgresCluster.sql("NOTIFY password_reset_jobs", url: url)
+    for channel in JobChannel.allCases {
+      var stream = try #require(streams[channel]).makeAsyncIterator()
+      await stream.next()
+    }
   }
 
   @Test func `set no password after the other has cancelled the link`() async throws {

@@ -78,7 +78,8 @@ struct FaultyStore: OutboxStore, UserStore {
       let jobs = try await store.run(in: world) { store async throws(StoreError) in
         try await store.claim(channel, limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
       }
-      if !jobs.isEmpty { world.log("p\(process.id) claimed \(jobs.map(\.id))") }
+      if !jobs.isEmpty { world.log("p\(process.id) claimed \(jobs.map(\.id)) for \(leaseEnd.timeIntervalSince(world.now)) s") }
+      if abs(world.now.timeIntervalSince(now)) > 1 { world.ledger.lateClaims.formUnion(jobs.map(\.id)) }
       world.ledger.claimed(jobs, owner: owner, at: now, leaseEnd: leaseEnd)
       return jobs
     }
@@ -124,12 +125,14 @@ struct FaultyStore: OutboxStore, UserStore {
     }
   }
 
-  func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+  func correctTimes(_ channel: JobChannel, lease: TimeInterval, longestWait: OutboxWait, now: @escaping @Sendable () -> Date)
+    async throws(StoreError) -> Int
+  {
     try await call("correct \(channel)") { () async throws(StoreError) in
       let count = try await store.run(in: world) { store async throws(StoreError) in
-        try await store.correctTimes(channel, at: now, leaseEnd: leaseEnd, longestWait: longestWait)
+        try await store.correctTimes(channel, lease: lease, longestWait: longestWait, now: now)
       }
-      world.ledger.correctedTimes(channel, at: now, leaseEnd: leaseEnd, longestWait)
+      world.ledger.correctedTimes(channel, at: now(), leaseEnd: now().addingTimeInterval(lease), longestWait)
       return count
     }
   }
@@ -167,7 +170,8 @@ struct FaultyStore: OutboxStore, UserStore {
     let longest = reason.hasPrefix("outage") ? policy.maxProbeInterval : policy.maxBackoff
     var range = 0.5...1.5
     if reason.hasPrefix("RATE_LIMIT") {
-      range = 0...Double(policy.totalEmailLimits.map(\.seconds).max() ?? 0) + 90
+      // If the store or the machine stood still meanwhile, the time has passed.
+      range = -.infinity...Double(policy.totalEmailLimits.map(\.seconds).max() ?? 0) + 90
     } else {
       let typical = min(policy.initialBackoff * pow(2, Double(min(job.attempts, 30) - 1)), longest)
       let asked = reason.hasSuffix("asks") ? ReceiverBackend.retryAfter : 0

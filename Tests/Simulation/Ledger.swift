@@ -69,6 +69,10 @@ struct Ledger {
   /// When the last checks before an email last took long.
   var slowCheck: [Int: Int] = [:]
   private(set) var lastClockChange = 0
+  /// The seconds from the start to the last change of the clock.
+  private var clockChangedAt = -Double.infinity
+  /// Jobs that were claimed with a time from before a change of the clock, maybe from a process that held them.
+  var lateClaims: Set<Int64> = []
   private var lastUserChange = 0
   private var retried: [String: Int] = [:]
 
@@ -81,7 +85,7 @@ struct Ledger {
 
   mutating func fault(of process: Int) { lastFault[process] = next() }
   mutating func leaped() { lastLeap = next() }
-  mutating func clockChanged() { lastClockChange = next() }
+  mutating func clockChanged(at elapsed: Double) { (lastClockChange, clockChangedAt) = (next(), elapsed) }
 
   mutating func usersChanged(_ change: (inout [UserID: Account]) -> Void) {
     lastUserChange = next()
@@ -319,6 +323,7 @@ struct Ledger {
     guard retried[requestID] == nil else { return }
     // The clock may be set between the check of the lease and the email.
     guard isPunctual || lastClockChange == 0 else { return }
+    if let job, lateClaims.contains(job.id) { return }
     // If a former holder of the lease has recorded that it sent this, only the rule for duplicates applies.
     if job == nil, deliveries[key] != nil { return }
     guard let job, let owner = owners[process]?[channel], job.owner == owner, job.deadLetteredAt == nil else {
@@ -332,8 +337,8 @@ struct Ledger {
     guard let reading = readings[process]?[user]?.last(where: { $0.email == recipient }) else {
       return violate("an email went to \(recipient), which is not the address of user \(user)")
     }
-    // The clock does not show the age of a reading from before it was set back by that age.
-    guard isPunctual, max(lastLeap, lastClockChange) < reading.event, slowCheck[process] ?? 0 < reading.event else { return }
+    // The clock does not show the age of a reading from before it was set back by that age. This reading may be that of another job.
+    guard isPunctual, lastLeap < reading.event, elapsed - clockChangedAt > 60, slowCheck[process] ?? 0 < reading.event else { return }
     if elapsed - reading.elapsed > 2.1 { violate("an email was sent \(elapsed - reading.elapsed) s after its user was read") }
   }
 

@@ -83,11 +83,14 @@ extension MemoryStore: OutboxStore {
     try await purgeOutbox(.deadLetters(before: date), limit: limit)
   }
 
-  package func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int {
+  package func correctTimes(_ channel: JobChannel, lease: TimeInterval, longestWait: OutboxWait, now: @escaping @Sendable () -> Date)
+    async throws(StoreError) -> Int
+  {
     state.withLock { state in
       var count = 0
       for index in state.jobs.indices where state.jobs[index].kind.channel == channel {
-        if state.jobs[index].correct(at: now.milliseconds, leaseEnd: leaseEnd.milliseconds, longestWait) { count += 1 }
+        let now = now()
+        if state.jobs[index].correct(at: now.milliseconds, leaseEnd: now.addingTimeInterval(lease).milliseconds, longestWait) { count += 1 }
       }
       return count
     }
@@ -142,7 +145,7 @@ extension MemoryStore.State {
 extension MemoryStore.Record {
   /// Corrects times that a clock that was ahead must have recorded, and returns whether there were any.
   mutating func correct(at now: Int64, leaseEnd: Int64, _ longestWait: OutboxWait) -> Bool {
-    let tolerance: Int64 = 1000
+    let tolerance = MemoryStore.clockTolerance
     let future = now + tolerance
     let wait = min(longestWait.longest, longestWait.first * Double(1 << min(max(attempts, 1) - 1, 20)))
     let isDueTooLate = owner == nil ? dueAt > future + Int64(wait * 1000) : dueAt > leaseEnd + tolerance

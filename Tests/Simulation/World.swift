@@ -28,6 +28,8 @@ final class World: @unchecked Sendable {
   private var endedSleeps: Set<Int> = []
   private var lastSleeper = 0
   private var parked: [UnsafeContinuation<Void, Never>] = []
+  /// Since when tasks are ready that the schedule did not run, or `nil` if it ran all.
+  private var lateSince: Double?
   /// How many calls run on other threads.
   private var outside = 0
   /// Whether faults still happen.
@@ -55,7 +57,7 @@ final class World: @unchecked Sendable {
 
   func setClock(back seconds: Double) {
     clockOffset -= seconds
-    ledger.clockChanged()
+    ledger.clockChanged(at: elapsed)
   }
 
   /// The time until the next task wakes up, or `nil` if none sleeps.
@@ -64,6 +66,8 @@ final class World: @unchecked Sendable {
   /// Lets time pass at once, as when the machine was suspended. All that slept until then wake up.
   func leap(_ seconds: Double) {
     elapsed += seconds
+    // For the tasks that wait to run, the process stands still.
+    if let lateSince, elapsed - lateSince > 1 { ledger.leaped() }
     wakeUp()
   }
 
@@ -130,8 +134,14 @@ final class World: @unchecked Sendable {
     var left = limit
     while true {
       let count = executor.count
-      guard count + parked.count > 0 else { return true }
-      guard left > 0 else { return false }
+      guard count + parked.count > 0 else {
+        lateSince = nil
+        return true
+      }
+      guard left > 0 else {
+        lateSince = lateSince ?? elapsed
+        return false
+      }
       left -= 1
       let index = plan.isOrderRandom || count == 0 ? random.below(count + parked.count) : 0
       if index < count { executor.run(index) } else { parked.remove(at: index - count).resume() }

@@ -93,8 +93,8 @@ public let outboxStorePromises: [StorePromise] = [
     // These are as they should be.
     let soon = try await enqueue(store, "soon@example.com", due: start.addingTimeInterval(2))
     let held = try await enqueue(store, "held@example.com", due: leaseEnd, owner: "other")
-    #expect(try await store.correctTimes(.email, at: start, leaseEnd: leaseEnd, longestWait: wait) == 4)
-    #expect(try await store.correctTimes(.email, at: start, leaseEnd: leaseEnd, longestWait: wait) == 0)
+    #expect(try await store.correctTimes(.email, lease: 6, longestWait: wait) { start } == 4)
+    #expect(try await store.correctTimes(.email, lease: 6, longestWait: wait) { start } == 0)
     let jobs = try await claim(store, "b", at: start, limit: 10)
     #expect(Set(jobs.map(\.id)) == [added.id, late.id, dead.id])
     #expect(jobs.allSatisfy { $0.createdAt == start && $0.ttlStart == start })
@@ -102,8 +102,8 @@ public let outboxStorePromises: [StorePromise] = [
   },
   StorePromise("leaves no job waiting after the clock was set back") { store in
     let job = try await enqueue(store, due: start.addingTimeInterval(60))
-    #expect(try await store.correctTimes(.email, at: start, leaseEnd: start, longestWait: OutboxWait(first: 60, longest: 60)) == 0)
-    #expect(try await store.correctTimes(.email, at: start, leaseEnd: start, longestWait: .zero) == 1)
+    #expect(try await store.correctTimes(.email, lease: 0, longestWait: OutboxWait(first: 60, longest: 60)) { start } == 0)
+    #expect(try await store.correctTimes(.email, lease: 0, longestWait: .zero) { start } == 1)
     #expect(try await claim(store, "a", at: start).map(\.id) == [job.id])
   },
   StorePromise("never sends an email again that was sent, even if its sender had lost the lease") { store in
@@ -185,8 +185,8 @@ public let outboxStorePromises: [StorePromise] = [
       NewJob(
         .webhook(.completed, userID: nil, messageID: "msg_2"), locale: nil, requestID: "r", createdAt: start, due: start.addingTimeInterval(600)),
       audit: AuditRecord(.linkPrinted))
-    #expect(try await store.correctTimes(.email, at: start, leaseEnd: start.addingTimeInterval(60), longestWait: .zero) == 0)
-    #expect(try await store.correctTimes(.webhook, at: start, leaseEnd: start.addingTimeInterval(60), longestWait: .zero) == 1)
+    #expect(try await store.correctTimes(.email, lease: 60, longestWait: .zero) { start } == 0)
+    #expect(try await store.correctTimes(.webhook, lease: 60, longestWait: .zero) { start } == 1)
   },
   StorePromise("keeps a webhook without a user") { store in
     let job = NewJob(.webhook(.mailFailed, userID: nil, messageID: "msg_1"), locale: nil, requestID: "r", createdAt: start, due: start)

@@ -81,6 +81,7 @@ public final class LeaseKeeper: Sendable {
   public func start(_ new: NewJob, _ job: Job) {
     let start = OutboxPolicy.start(after: now(), random)
     let isEarlier = state.withLock { state in
+      state.latest = max(state.latest, new.createdAt)
       if new.owner == nil {
         state.nextClaim = min(state.nextClaim, new.due)
         return new.due < state.sleep.until
@@ -100,6 +101,9 @@ public final class LeaseKeeper: Sendable {
 
   // MARK: - For the worker
 
+  /// Notes a time of the clock that may have been recorded only now: if the clock was set back meanwhile, it must be corrected.
+  func recorded(at time: Date) { state.withLock { $0.latest = max($0.latest, time) } }
+
   /// Whether the clock has been set back since the last call. If so, no job waits for a start in the future.
   func clockWasSetBack() -> Bool {
     let now = now()
@@ -113,7 +117,7 @@ public final class LeaseKeeper: Sendable {
 
   /// Corrects times in the future that were recorded while the clock was ahead, so that no job waits for them.
   func correctTimes(longestWait: OutboxWait) async throws(StoreError) -> Int {
-    let count = try await outbox.correctTimes(channel, at: now(), leaseEnd: now().addingTimeInterval(duration), longestWait: longestWait)
+    let count = try await outbox.correctTimes(channel, lease: duration, longestWait: longestWait, now: now)
     if count > 0 { state.withLock { $0.nextClaim = .distantPast } }
     return count
   }

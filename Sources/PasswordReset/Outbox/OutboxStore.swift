@@ -30,9 +30,13 @@ public protocol OutboxStore: Sendable {
   /// Corrects times in the future that were recorded for jobs of a channel while the clock was ahead, and returns how many jobs this concerns.
   ///
   /// A job that was added or retried in the future counts from now. A job without an owner is due now if it would wait for
-  /// longer than `longestWait` says, given its attempts, and a lease ends at `leaseEnd` at the latest. A job that became a
-  /// dead letter in the future was called too old or failed at a wrong time, and waits again.
-  func correctTimes(_ channel: JobChannel, at now: Date, leaseEnd: Date, longestWait: OutboxWait) async throws(StoreError) -> Int
+  /// longer than `longestWait` says, given its attempts, and a lease ends after `lease` seconds at the latest. A job that became a
+  /// dead letter in the future was called too old or failed at a wrong time, and waits again. Times that are ahead by less than
+  /// ``clockTolerance`` remain.
+  /// - Parameter now: Returns the time. The store asks when it writes: with an earlier time, it would take the leases that other processes got
+  ///   meanwhile for wrong.
+  func correctTimes(_ channel: JobChannel, lease: TimeInterval, longestWait: OutboxWait, now: @escaping @Sendable () -> Date)
+    async throws(StoreError) -> Int
 
   /// Returns when the next job of a channel that `owner` does not hold is due, or `nil` if there is none.
   func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date?
@@ -40,9 +44,9 @@ public protocol OutboxStore: Sendable {
   /// Returns when an operator last retried jobs of a channel that still wait, or `nil` if there are none.
   func lastRetry(_ channel: JobChannel) async throws(StoreError) -> Date?
 
-  /// Returns a stream with a value whenever another process may have added jobs, or `nil` if the store cannot tell. The worker polls in any
-  /// case.
-  func jobNotifications() -> AsyncStream<Void>?
+  /// Returns a stream for each channel with a value whenever another process may have added jobs, or no stream if the store cannot tell. The
+  /// worker polls in any case.
+  func jobNotifications() -> [JobChannel: AsyncStream<Void>]
 
   /// Counts an email against the limits of its address and those of all emails.
   ///
@@ -54,7 +58,10 @@ extension OutboxStore {
   /// How many seconds after the end of its lease a job is claimed by its owner too. No store takes as long to say whether a commit failed.
   public static var orphanAge: TimeInterval { 30 }
 
-  public func jobNotifications() -> AsyncStream<Void>? { nil }
+  /// How far ahead a time may be, in milliseconds: longer than a store needs for a write.
+  public static var clockTolerance: Int64 { 10_000 }
+
+  public func jobNotifications() -> [JobChannel: AsyncStream<Void>] { [:] }
 }
 
 /// How long a job waits at most before its next attempt, in seconds.
@@ -65,6 +72,9 @@ public struct OutboxWait: Sendable {
   public var longest: TimeInterval
 
   public init(first: TimeInterval, longest: TimeInterval) { (self.first, self.longest) = (first, longest) }
+
+  /// A day: no limit of emails makes a job wait for longer.
+  static let longest = OutboxWait(first: 86_400, longest: 86_400)
 
   /// No job waits.
   public static let zero = OutboxWait(first: 0, longest: 0)

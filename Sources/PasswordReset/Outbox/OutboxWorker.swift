@@ -7,6 +7,7 @@ public import ServiceLifecycle
 /// A crash loses nothing: the leases of a process that died run out, and other processes claim its jobs.
 public final class OutboxWorker: Service {
   private static let purgeInterval: TimeInterval = 3600
+  private static let correctionInterval: TimeInterval = 60
   /// Small batches, so that requests do not wait for the database.
   private static let purgeBatch = 500
   /// How long to wait before an outcome that could not be recorded is recorded again.
@@ -80,6 +81,7 @@ public final class OutboxWorker: Service {
     var alarm = WorkerAlarm(leases.wakeup, on: executor, sleep: sleep)
     var nextPurge = Date.distantPast
     var nextExtension = Date.distantPast
+    var nextCorrection = Date.distantPast
     // The clock may have been ahead before the start.
     var longestWait: OutboxWait? = policy.longestWait
     repeat {
@@ -88,7 +90,12 @@ public final class OutboxWorker: Service {
         longestWait = .zero
         sender.gate.clockWasSetBack()
       }
-      if let wait = longestWait, await correctTimes(longestWait: wait) { longestWait = nil }
+      // A process that has ended may have recorded a time after the clock was set back.
+      if longestWait == nil, nextCorrection <= now() { longestWait = .longest }
+      if let wait = longestWait, await correctTimes(longestWait: wait) {
+        longestWait = nil
+        nextCorrection = now().addingTimeInterval(Self.correctionInterval)
+      }
       // Each of the three also if the clock was set back.
       if nextPurge <= now() || nextPurge > now().addingTimeInterval(Self.purgeInterval) { nextPurge = await purge() }
       if nextExtension <= now() || nextExtension > now().addingTimeInterval(policy.lease / 3) {
@@ -119,10 +126,13 @@ public final class OutboxWorker: Service {
   /// Claims at once when another process adds jobs, so that they do not wait for the next poll. The worker for emails listens for the one for
   /// webhooks, because listening may take a connection to the database.
   private func listen() async {
-    guard leases.channel == .email, let notifications = outbox.jobNotifications() else { return }
-    for await _ in notifications {
-      leases.claimSoon()
-      reports?.leases.claimSoon()
+    guard leases.channel == .email else { return }
+    let notifications = outbox.jobNotifications()
+    await withDiscardingTaskGroup { group in
+      for leases in [leases, reports?.leases].compactMap(\.self) {
+        guard let stream = notifications[leases.channel] else { continue }
+        group.addTask { for await _ in stream { leases.claimSoon() } }
+      }
     }
   }
 
@@ -177,6 +187,8 @@ public final class OutboxWorker: Service {
 
   private func handle(_ job: Job) async {
     let wasProbing = sender.gate.isProbing
+    let start = now()
+    defer { leases.recorded(at: start) }
     do {
       let outcome = try await handler.handle(job)
       await record(outcome, of: job)

@@ -1,3 +1,4 @@
+import Concurrency
 import Foundation
 import SQLiteStore
 import Synchronization
@@ -66,6 +67,15 @@ import Testing
     #expect(try await add("b@example.com"))
   }
 
+  @Test func `has its worker sleep for no longer than between two polls, even if the clock was set back`() async {
+    let slept = Mutex<[Duration]>([])
+    var alarm = WorkerAlarm(WorkerWakeup(), on: BackgroundExecutor(threads: 1)) { duration in slept.withLock { $0.append(duration) } }
+    let now = Date()
+    // The worker calculated this time, and then the clock was set back by a day.
+    await alarm.wait(until: now.addingTimeInterval(86_402), atMost: 5, now: now)
+    #expect(slept.withLock { $0 } == [.seconds(5)])
+  }
+
   @Test func `notices that a job was added with a time from before the clock was set back`() async throws {
     let clock = TestClock()
     let leases = LeaseKeeper(outbox: store, duration: 6, now: { clock.now })
@@ -75,6 +85,23 @@ import Testing
     #expect(!leases.clockWasSetBack())
     leases.start(new, try await store.enqueue(new, audit: AuditRecord(.requested)))
     #expect(leases.clockWasSetBack())
+  }
+
+  @Test func `does not pass a job in memory that was claimed before its commit was known`() async throws {
+    let clock = TestClock()
+    let leases = LeaseKeeper(outbox: store, duration: 6, now: { clock.now })
+    _ = leases.takeCommitted(limit: 2)
+    _ = try await leases.claim(limit: 2, pollInterval: 60)
+    let new = leases.makeJob(.resetRequest(.email("a@example.com")), locale: "en", requestID: "r")
+    let job = try await store.enqueue(new, audit: AuditRecord(.requested))
+    // The machine was suspended for longer than the lease.
+    clock.advance(by: 60)
+    #expect(new.owner != nil)
+    #expect(try await leases.claim(limit: 2, pollInterval: 60).map(\.id) == [job.id])
+    leases.start(new, job)
+    #expect(leases.takeCommitted(limit: 2).isEmpty)
+    #expect(await leases.isHeld(job))
+    #expect(leases.heldOrReserved == 1)
   }
 
   @Test func `releases a job whose handling failed as soon as the store works again`() async throws {

@@ -19,7 +19,7 @@ struct FaultyStore: OutboxStore, UserStore {
     guard process.isAlive else { throw Self.gone }
     let fault = drawFault()
     await world.park()
-    if case .delay(let before, _) = fault { await world.pause(before) }
+    if case .delay(let before, _) = fault { await stall(before) }
     // A request that is on its way when the process dies may arrive.
     guard process.isAlive || world.random.chance(0.5) else { throw Self.gone }
     if case .failure = fault {
@@ -30,8 +30,7 @@ struct FaultyStore: OutboxStore, UserStore {
     world.log("p\(process.id) \(name)")
     await world.park()
     if case .delay(_, let after) = fault {
-      await world.pause(after)
-      world.ledger.fault(of: process.id)
+      await stall(after)
       // The lease is checked between the reading of the user and the email.
       if name.hasPrefix("user") || name.hasPrefix("extend") { world.ledger.slowCheck[process.id] = world.ledger.event }
     }
@@ -41,6 +40,14 @@ struct FaultyStore: OutboxStore, UserStore {
       throw .unavailable(reason: "simulated, outcome unknown")
     }
     return value
+  }
+
+  /// Waits. A worker in this call does nothing else, such as extending its leases.
+  private func stall(_ seconds: Double) async {
+    world.ledger.slowCalls[process.id, default: 0] += 1
+    await world.pause(seconds)
+    world.ledger.slowCalls[process.id, default: 0] -= 1
+    world.ledger.fault(of: process.id)
   }
 
   private static let gone = StoreError.unavailable(reason: "the process is gone")
@@ -163,7 +170,8 @@ struct FaultyStore: OutboxStore, UserStore {
 
   /// Checks the wait before the next attempt, when its outcome is first recorded.
   private func checkRetry(_ outcome: JobOutcome, _ job: Job, at now: Date) {
-    guard case .retry(let date, let reason) = outcome, process.checkedRetries.insert([job.id, Int64(job.attempts)]).inserted, !world.plan.interrupts
+    guard case .retry(let date, let reason) = outcome, process.checkedRetries.insert([job.id, Int64(job.attempts)]).inserted, !world.plan.interrupts,
+      world.ledger.lastClockChange == 0
     else { return }
     let policy = world.plan.policy
     let wait = date.timeIntervalSince(now)

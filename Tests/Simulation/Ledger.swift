@@ -68,6 +68,8 @@ struct Ledger {
   private var lastLeap = 0
   /// When the last checks before an email last took long.
   var slowCheck: [Int: Int] = [:]
+  /// How many calls of the store a process waits for that take long.
+  var slowCalls: [Int: Int] = [:]
   private(set) var lastClockChange = 0
   /// The seconds from the start to the last change of the clock.
   private var clockChangedAt = -Double.infinity
@@ -316,7 +318,8 @@ struct Ledger {
   }
 
   mutating func sendBegan(
-    _ key: String, _ job: MemoryStore.Record?, _ process: Int, _ channel: JobChannel, requestID: String, at now: Date, isPunctual: Bool
+    _ key: String, _ job: MemoryStore.Record?, _ process: Int, _ channel: JobChannel, requestID: String, at now: Date, _ elapsed: Double,
+    isPunctual: Bool
   ) {
     sendCount += 1
     // An operator's retry ends the lease, which the worker need not notice.
@@ -324,6 +327,8 @@ struct Ledger {
     // The clock may be set between the check of the lease and the email.
     guard isPunctual || lastClockChange == 0 else { return }
     if let job, lateClaims.contains(job.id) { return }
+    // The lease may be one of before the clock was set, by which it is not over, or that another process took by the clock as it was then.
+    if lastLeap < lastClockChange ? elapsed - clockChangedAt < 60 : lastClockChange > 0 { return }
     // If a former holder of the lease has recorded that it sent this, only the rule for duplicates applies.
     if job == nil, deliveries[key] != nil { return }
     guard let job, let owner = owners[process]?[channel], job.owner == owner, job.deadLetteredAt == nil else {
@@ -347,7 +352,8 @@ struct Ledger {
       duplicateCount += 1
       let faults = max(lastFault[earlier.process] ?? 0, lastFault[delivery.process] ?? 0)
       let excuse = max(lastLeap, lastClockChange, faults)
-      if earlier.isUnknown || retried[requestID] != nil { return deliveries[key] = delivery }
+      let isSlow = [earlier.process, delivery.process].contains { slowCalls[$0] ?? 0 > 0 }
+      if earlier.isUnknown || isSlow || retried[requestID] != nil { return deliveries[key] = delivery }
       if excuse < min(earlier.start, delivery.start) { violate("\(key) was sent twice without a reason") }
     }
     deliveries[key] = delivery

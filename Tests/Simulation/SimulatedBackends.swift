@@ -85,7 +85,7 @@ struct ServerBackend: MailBackend {
       }
     }.min { $0.id < $1.id }
     let isPunctual = !world.plan.interrupts
-    world.ledger.sendBegan(key, job, process.id, .email, requestID: requestID, at: world.now, isPunctual: isPunctual)
+    world.ledger.sendBegan(key, job, process.id, .email, requestID: requestID, at: world.now, world.elapsed, isPunctual: isPunctual)
     if isNotice {
       let change = world.ledger.changes[requestID]
       if change == nil || change?.user != user { world.ledger.violate("a notice was sent and no password was changed") }
@@ -110,7 +110,7 @@ struct ReceiverBackend: WebhookBackend {
     let start = world.ledger.next()
     world.log("p\(process.id) sends webhook \(message.type) of \(message.requestID)")
     let isPunctual = !world.plan.interrupts
-    world.ledger.sendBegan(message.id, job, process.id, .webhook, requestID: message.requestID, at: world.now, isPunctual: isPunctual)
+    world.ledger.sendBegan(message.id, job, process.id, .webhook, requestID: message.requestID, at: world.now, world.elapsed, isPunctual: isPunctual)
     if message.type == WebhookEvent.completed.rawValue, world.ledger.changes[message.requestID] == nil {
       world.ledger.violate("a webhook reports that a password was changed")
     }

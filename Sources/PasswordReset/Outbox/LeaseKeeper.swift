@@ -87,6 +87,8 @@ public final class LeaseKeeper: Sendable {
         return new.due < state.sleep.until
       }
       state.reserved -= 1
+      // If the commit took longer than the lease, the worker may have claimed the job, and handles it.
+      guard state.held[job.id] == nil else { return false }
       state.held[job.id] = new.due
       state.committed.append((job, start))
       return start < state.sleep.until

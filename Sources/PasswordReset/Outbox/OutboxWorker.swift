@@ -118,7 +118,7 @@ public final class OutboxWorker: Service {
       let nextWork = min(leases.nextStart ?? .distantFuture, hasRoom ? leases.nextClaim : .distantFuture)
       let wakeTime = min(nextExtension, nextPoll ?? .distantFuture, nextWork)
       leases.beginSleep(.init(until: wakeTime, heldBelow: hasRoom ? 0 : limit - limit / 2))
-      await alarm.wait(until: wakeTime, now: now())
+      await alarm.wait(until: wakeTime, atMost: policy.pollInterval, now: now())
     } while !Task.isShuttingDownGracefully && !Task.isCancelled
     for job in leases.takeCommitted(limit: 0) { group.addTask { [self] in await handle(job) } }
   }

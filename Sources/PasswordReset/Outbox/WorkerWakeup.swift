@@ -54,8 +54,10 @@ struct WorkerAlarm {
     signals = wakeup.signals.makeAsyncIterator()
   }
 
-  /// Waits for a signal, until `date` at the latest.
-  mutating func wait(until date: Date, now: Date) async {
+  /// Waits for a signal, until `date` at the latest, and not for longer than `longest` seconds: if the clock was set back since `date` was
+  /// calculated, it is far away.
+  mutating func wait(until date: Date, atMost longest: TimeInterval, now: Date) async {
+    let date = min(date, now.addingTimeInterval(longest))
     let isSet = timer.map { $0.isRunning && $0.time <= date && $0.time > now } ?? false
     if !isSet { timer = Timer(date, seconds: max(date.timeIntervalSince(now), 0.001), self) }
     await signals.next()

@@ -23,8 +23,15 @@ from certificates import Authority  # noqa: E402
 from django_site import migrate, on_database  # noqa: E402
 from mail_server import MailServer, receiving  # noqa: E402
 from postgres import Cluster, Database, django_on, migrate_site, running_cluster  # noqa: E402
-from service import Service, serving  # noqa: E402
+from service import Service, SiteDatabase, run_command, serving  # noqa: E402
 
+
+STORES = ["SQLite", "PostgreSQL"]
+# These modules test what the store could change.
+ON_BOTH_STORES = {
+    "test_account_selection", "test_cancel_links", "test_clock", "test_crashes", "test_health", "test_outbox", "test_reset_by_mail", "test_tokens",
+    "test_two_services", "test_users", "test_worker",
+}  # fmt: skip
 
 # These modules measure what the service costs.
 MEASURING = {"test_crowd", "test_slow"}
@@ -45,9 +52,29 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames and metafunc.module.__name__ in ON_BOTH_STORES:
+        metafunc.parametrize("store", STORES)
+
+
 @pytest.fixture
-def database(migrated_file: Path, tmp_path: Path) -> Iterator[Path]:
+def store() -> str:
+    return STORES[0]
+
+
+@pytest.fixture
+def database(store: str, request: pytest.FixtureRequest) -> SiteDatabase:
     """Returns a new database of the Django site, which Django uses."""
+    if store == STORES[0]:
+        return request.getfixturevalue("sqlite")
+    database: Database = request.getfixturevalue("postgres")
+    run_command(database, "migrate")
+    return database
+
+
+@pytest.fixture
+def sqlite(migrated_file: Path, tmp_path: Path) -> Iterator[Path]:
+    """Returns a new SQLite database of the Django site, which Django uses."""
     path = tmp_path / "db.sqlite3"
     shutil.copy(migrated_file, path)
     with on_database(path):
@@ -71,7 +98,7 @@ def module_service(module_database: Path) -> Iterator[Service]:
 
 
 @pytest.fixture
-def serve(database: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+def serve(database: SiteDatabase, tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Returns a function that starts the service on `database` with the given settings. Call it once per test."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(serving(database, tmp_path, **settings))

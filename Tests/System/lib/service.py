@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 import site_settings
@@ -158,13 +158,24 @@ class Service:
             connection.close()
 
 
-def environment_of(database: Path, **settings: str) -> dict[str, str]:
+class OnServer(Protocol):
+    """A database on a PostgreSQL server."""
+
+    @property
+    def socket_url(self) -> str: ...
+
+
+# A file is an SQLite database.
+SiteDatabase = Path | OnServer
+
+
+def environment_of(database: SiteDatabase, **settings: str) -> dict[str, str]:
     """Returns the environment of a process on `database`, with `settings` over the default values of the tests."""
     defaults = {
         "HTTP_PORT": "0",
         "ADMIN_HOST": ADMIN_HOST,
         "ADMIN_PORT": "0",
-        "DATABASE_URL": f"sqlite:{database}",
+        "DATABASE_URL": f"sqlite:{database}" if isinstance(database, Path) else database.socket_url,
         "SECRET_KEY": site_settings.SECRET_KEY,
         "PASSWORD_RESET_TIMEOUT": str(site_settings.PASSWORD_RESET_TIMEOUT),
         "RESET_URL": "https://frontend.example.com/reset/{uid}/{token}/",
@@ -184,7 +195,7 @@ def _limited(limits: str | None) -> list[str]:
 
 
 @contextmanager
-def serving(database: Path, folder: Path, *options: str, limits: str | None = None, **settings: str) -> Iterator[Service]:
+def serving(database: SiteDatabase, folder: Path, *options: str, limits: str | None = None, **settings: str) -> Iterator[Service]:
     """Runs the service on `database`, with `settings` over the default values of the tests. Its log goes into `folder`.
 
     `limits` are arguments of the shell's `ulimit`. At the end, the log must not contain anything that `log_search` finds.
@@ -219,7 +230,7 @@ def _listener(log: Path, host: str) -> re.Match[str] | None:
 
 
 def command(
-    database: Path, *arguments: str, stdin: str = "", limits: str | None = None, **settings: str
+    database: SiteDatabase, *arguments: str, stdin: str = "", limits: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command on `database` until it ends. `limits` are as for `serving`."""
     return run_program(environment_of(database, **settings), *arguments, stdin=stdin, limits=limits)
@@ -239,7 +250,7 @@ def run_program(
     return subprocess.CompletedProcess(done.args, done.returncode, stdout, stderr)
 
 
-def run_command(database: Path, *arguments: str, stdin: str = "", **settings: str) -> str:
+def run_command(database: SiteDatabase, *arguments: str, stdin: str = "", **settings: str) -> str:
     """Runs a command that must succeed, and returns its standard output."""
     done = command(database, *arguments, stdin=stdin, **settings)
     assert done.returncode == 0, done.stderr

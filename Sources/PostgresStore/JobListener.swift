@@ -10,7 +10,7 @@ import Synchronization
 final class JobListener: Sendable {
   private typealias Continuations = [JobChannel: AsyncStream<Void>.Continuation]
 
-  /// Returns the command that tells other instances of new jobs. They notice it by its origin.
+  /// Returns the command that tells other instances of new jobs. An instance ignores those of its origin.
   static func notify(_ channel: JobChannel, origin: String) -> Command {
     Command(
       Statement("password_reset_notify_\(channel)", "SELECT pg_notify('password_reset_jobs', $1::text)", sharing: .once), "\(channel) \(origin)")

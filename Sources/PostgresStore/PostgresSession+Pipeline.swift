@@ -46,8 +46,7 @@ extension PostgresSession {
   /// fails because of one of them, each has its own, and an error ends the transaction, so that the requests after it run in
   /// another one.
   func runEach(_ requests: [[Command]], until deadline: ContinuousClock.Instant) throws(Failure) -> [Result<[Rows], SQLError>] {
-    let batch = Batch(requests)
-    guard batch.sharesStatements else { return try runEachAlone(requests, until: deadline) }
+    guard requests.count > 1, case let batch = Batch(requests), batch.sharesStatements else { return try runEachAlone(requests, until: deadline) }
     let commands = batch.commands
     for command in commands { try send(command) }
     try sync()

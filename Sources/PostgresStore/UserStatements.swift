@@ -90,7 +90,7 @@ struct UserStatements: Sendable {
       """
   }
 
-  /// The form of ``userOrNearest(_:_:)`` for several keys. There is none if a key may have several rows: with allauth's addresses, and
+  /// The form of ``userOrNearest(_:_:)`` for several keys: each searches for the highest key up to it, or for the lowest one. There is none if a key may have several rows: with allauth's addresses, and
   /// with a text whose collation takes different spellings for equal.
   private static func sharing(_ select: String, _ sql: UserSQL) -> Statement.Sharing {
     guard !sql.mapping.usesAllauth, sql.keyType == "bigint" || sql.keyType == "uuid" else { return .none }

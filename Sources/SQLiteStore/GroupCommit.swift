@@ -104,10 +104,10 @@ final class GroupCommit: Sendable {
         // Run the writes one by one, so that one bad write does not fail the others.
         if batch.count == 1 { batch[0].fail(StoreError(error)) } else { writeEach(of: batch) }
       } catch {
-        let works = overwritesFailedFrames(after: error)
+        let isDiskBack = overwriteFailedFrames(after: error)
         let error = reason(for: error)
         for write in batch { write.fail(error) }
-        if !works { failPending(error) }
+        if !isDiskBack { failPending(error) }
       }
     }
   }
@@ -131,7 +131,7 @@ final class GroupCommit: Sendable {
   ///
   /// After a failed fsync the frames are still in the log, and look committed to the next process that opens the file
   /// after a crash: a write that was reported as failed would reappear. The next write overwrites them.
-  private func overwritesFailedFrames(after error: any Error) -> Bool {
+  private func overwriteFailedFrames(after error: any Error) -> Bool {
     guard let error = error as? DatabaseError else { return false }
     if ![.SQLITE_BUSY, .SQLITE_LOCKED].contains(error.resultCode) { state.withLock { $0.hasDiskFailed = true } }
     guard [.SQLITE_IOERR, .SQLITE_FULL].contains(error.resultCode) else { return false }
@@ -146,10 +146,11 @@ final class GroupCommit: Sendable {
       } catch let error where Self.isOfOneWrite(error) {
         write.fail(StoreError(error))
       } catch {
-        let works = overwritesFailedFrames(after: error)
+        let isDiskBack = overwriteFailedFrames(after: error)
         let error = reason(for: error)
         for write in batch[index...] { write.fail(error) }
-        return works ? () : failPending(error)
+        if !isDiskBack { failPending(error) }
+        return
       }
     }
   }

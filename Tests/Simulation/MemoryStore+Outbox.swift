@@ -87,9 +87,9 @@ extension MemoryStore: OutboxStore {
     async throws(StoreError) -> Int
   {
     state.withLock { state in
+      let now = now()
       var count = 0
       for index in state.jobs.indices where state.jobs[index].kind.channel == channel {
-        let now = now()
         if state.jobs[index].correct(at: now.milliseconds, leaseEnd: now.addingTimeInterval(lease).milliseconds, longestWait) { count += 1 }
       }
       return count

@@ -29,8 +29,8 @@ from service import Service, SiteDatabase, run_command, serving  # noqa: E402
 STORES = ["SQLite", "PostgreSQL"]
 # These modules test what the store could change.
 ON_BOTH_STORES = {
-    "test_account_selection", "test_cancel_links", "test_clock", "test_crashes", "test_health", "test_outbox", "test_reset_by_mail", "test_tokens",
-    "test_two_services", "test_users", "test_worker",
+    "test_cancel_links", "test_clock", "test_crashes", "test_health", "test_outbox", "test_reset_by_mail", "test_tokens", "test_two_services",
+    "test_worker",
 }  # fmt: skip
 
 # These modules measure what the service costs.

@@ -81,7 +81,9 @@ struct DelayedStore: AuditStore, OutboxStore, UserStore {
 
   func nextDue(_ channel: JobChannel, owner: String) async throws(StoreError) -> Date? { try await store.nextDue(channel, owner: owner) }
 
-  func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }
+  func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance {
+    try await store.reserve(email, now: now)
+  }
 
   func append(_ lines: [AuditLine]) async throws(StoreError) { try await store.append(lines) }
 

@@ -43,8 +43,9 @@ extension PostgresStore {
     SELECT EXISTS (SELECT FROM counted), EXISTS (SELECT FROM refused), (SELECT at FROM later)
     """)
 
-  public func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance {
+  public func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance {
     let key = email.addressKey ?? ""
+    let now = now()
     let results = try await write([
       Command(Self.lock, email.totalLimits.isEmpty ? key : ""), Command(Self.purge, now.addingTimeInterval(-86400).milliseconds),
       Command(

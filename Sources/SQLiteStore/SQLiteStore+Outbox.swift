@@ -139,8 +139,9 @@ extension SQLiteStore: OutboxStore {
     }
   }
 
-  public func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance {
+  public func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance {
     try await write { db in
+      let now = now()
       // No limit looks further back than a day. If the clock was set back, a time in the future must not count for
       // longer than the limit.
       try db.cachedStatement(sql: "DELETE FROM password_reset_mail_window WHERE at < ? OR at > ?")

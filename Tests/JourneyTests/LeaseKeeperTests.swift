@@ -87,6 +87,34 @@ import Testing
     #expect(leases.clockWasSetBack())
   }
 
+  @Test func `notices that a job was to start at a time from before the clock was set back`() async throws {
+    let clock = TestClock()
+    let leases = LeaseKeeper(outbox: store, duration: 6, now: { clock.now })
+    let new = leases.makeJob(.resetRequest(.email("a@example.com")), locale: "en", requestID: "r")
+    let job = try await store.enqueue(new, audit: AuditRecord(.requested))
+    // The machine was suspended for a day during the commit.
+    clock.advance(by: 86400)
+    leases.start(new, job)
+    clock.advance(by: -3600)
+    #expect(leases.clockWasSetBack())
+  }
+
+  @Test func `asks the store about the leases from before the clock was set back`() async throws {
+    let clock = TestClock()
+    let leases = LeaseKeeper(outbox: store, duration: 6, now: { clock.now })
+    #expect(try await add("a@example.com") == false)
+    clock.advance(by: 1)
+    let job = try #require(try await leases.claim(limit: 1, pollInterval: 60).first)
+    clock.advance(by: -3600)
+    #expect(leases.clockWasSetBack())
+    // The clock is right again after another process has corrected the end of the lease by it, and has claimed the job.
+    _ = try await store.correctTimes(.email, lease: 6, longestWait: .zero) { clock.now }
+    clock.advance(by: 3600)
+    let claimed = try await store.claim(.email, limit: 1, owner: "other", at: clock.now, leaseEnd: clock.now.addingTimeInterval(60))
+    #expect(claimed.map(\.id) == [job.id])
+    #expect(await leases.isHeld(job) == false)
+  }
+
   @Test func `does not pass a job in memory that was claimed before its commit was known`() async throws {
     let clock = TestClock()
     let leases = LeaseKeeper(outbox: store, duration: 6, now: { clock.now })
@@ -222,5 +250,7 @@ extension WrappedOutboxStore {
 
   func lastRetry(_ channel: JobChannel) async throws(StoreError) -> Date? { try await store.lastRetry(channel) }
 
-  func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance { try await store.reserve(email, at: now) }
+  func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance {
+    try await store.reserve(email, now: now)
+  }
 }

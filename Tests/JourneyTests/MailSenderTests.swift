@@ -87,6 +87,31 @@ import Testing
     #expect(try harness.count("SELECT count(*) FROM password_reset_outbox WHERE due_at <= \(now)") == 9)
   }
 
+  @Test func `extends the lease of the email in progress at shutdown, so that no other process sends it`() async throws {
+    let harness = try Harness()
+    let isEnding = Mutex(false)
+    let isExtended = Mutex(false)
+    harness.mails.hold { [unowned harness] in
+      try? await eventually("the shutdown to release the other email") {
+        try isEnding.withLock { $0 } && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NULL") == 1
+      }
+      guard let end = try? harness.count("SELECT max(due_at) FROM password_reset_outbox WHERE owner IS NOT NULL") else { return }
+      try? await eventually("a longer lease") {
+        try harness.count("SELECT max(due_at) FROM password_reset_outbox WHERE owner IS NOT NULL") > end
+      }
+      isExtended.withLock { $0 = true }
+    }
+    try await harness.run(["EMAIL_CONNECTIONS": "1"], policy: .oneAfterTheOther, logLevel: .error) { client in
+      for index in 0..<2 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
+      for index in 0..<2 { _ = try await client.requestReset(email: "user\(index)@example.com") }
+      try await eventually("an email in progress and leases on both") {
+        try harness.mails.tried == 1 && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NOT NULL") == 2
+      }
+      isEnding.withLock { $0 = true }
+    }
+    #expect(isExtended.withLock { $0 } && harness.mails.sent.count == 1)
+  }
+
   @Test func `keeps the rate after the server has stalled`() async throws {
     let harness = try Harness()
     let times = Mutex<[Date]>([])

@@ -213,7 +213,7 @@ import Testing
           let email = EmailReservation(
             addressKey: isOfAll ? "k\(index)" : "k", requestID: "r\(index)", userID: 1, limits: isOfAll ? [] : limit,
             totalLimits: isOfAll ? limit : [])
-          return try await stores[index % 2].reserve(email, at: Date()) == .granted
+          return try await stores[index % 2].reserve(email) { Date() } == .granted
         }
       }
       return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }

@@ -270,6 +270,29 @@ import Testing
     #expect(try harness.count("SELECT count(*) FROM password_reset_outbox WHERE request_id = 'held' AND due_at = \(due)") == 1)
   }
 
+  @Test func `locked while an email is counted keeps what others count meanwhile`() async throws {
+    let statements = harness.statements
+    let store = try SQLiteStore(path: harness.path, onStatement: { statements.add($0) })
+    try store.migrate()
+    let clock = TestClock()
+    let other = try harness.openQueue()
+    try other.inDatabase { db in try db.execute(sql: "BEGIN IMMEDIATE") }
+    let before = statements.lines.count
+    let email = EmailReservation(addressKey: "k", requestID: "waits", userID: 1, limits: [RateLimit(count: 1, seconds: 3600)], totalLimits: [])
+    async let allowance = store.reserve(email) { clock.now }
+    try await eventually("the email to wait for the lock") { statements.lines.dropFirst(before).contains { $0.hasPrefix("BEGIN IMMEDIATE") } }
+    // The store waits for five seconds at most; this clock shows more, as after a pause of the machine.
+    clock.advance(by: 600)
+    try other.inDatabase { db in
+      try db.execute(
+        sql: "INSERT INTO password_reset_mail_window (address_key, request_id, user_id, at) VALUES ('k', 'counted', '1', ?)",
+        arguments: [clock.now.milliseconds])
+      try db.execute(sql: "COMMIT")
+    }
+    #expect(try await allowance == .refused)
+    #expect(try harness.count("SELECT count(*) FROM password_reset_mail_window WHERE request_id = 'counted'") == 1)
+  }
+
   @Test func `locked by another program makes a request wait, then answers it`() async throws {
     let harness = harness
     try await harness.run { client in

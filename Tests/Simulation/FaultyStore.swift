@@ -86,7 +86,7 @@ struct FaultyStore: OutboxStore, UserStore {
         try await store.claim(channel, limit: limit, owner: owner, at: now, leaseEnd: leaseEnd)
       }
       if !jobs.isEmpty { world.log("p\(process.id) claimed \(jobs.map(\.id)) for \(leaseEnd.timeIntervalSince(world.now)) s") }
-      if abs(world.now.timeIntervalSince(now)) > 1 { world.ledger.lateClaims.formUnion(jobs.map(\.id)) }
+      if abs(world.now.timeIntervalSince(now)) > 1 { world.ledger.lateClaims.formUnion(jobs.map(\.requestID)) }
       world.ledger.claimed(jobs, owner: owner, at: now, leaseEnd: leaseEnd)
       return jobs
     }
@@ -156,10 +156,10 @@ struct FaultyStore: OutboxStore, UserStore {
     }
   }
 
-  func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance {
+  func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance {
     try await call("reserve \(email.requestID)") { () async throws(StoreError) in
-      let allowance = try await store.run(in: world) { store async throws(StoreError) in try await store.reserve(email, at: now) }
-      world.ledger.reserved(email, allowance, at: now)
+      let allowance = try await store.run(in: world) { store async throws(StoreError) in try await store.reserve(email, now: now) }
+      world.ledger.reserved(email, allowance, at: now())
       return allowance
     }
   }

@@ -44,8 +44,8 @@ struct Ledger {
   /// The outbox as it was committed, dead letters included.
   var jobs: [Int64: MemoryStore.Record] = [:]
   var lastJob: Int64 = 0
-  /// The events at which jobs were last leased.
-  var leasedAt: [Int64: Int] = [:]
+  /// The events since which processes may be handling jobs, by the job and the owner of its lease.
+  private var handledSince: [Int64: [String: Int]] = [:]
   var fates: [Int64: Fate] = [:]
   var owners: [Int: [JobChannel: String]] = [:]
   var accounts: [UserID: Account] = [:]
@@ -73,8 +73,10 @@ struct Ledger {
   private(set) var lastClockChange = 0
   /// The seconds from the start to the last change of the clock.
   private var clockChangedAt = -Double.infinity
-  /// Jobs that were claimed with a time from before a change of the clock, maybe from a process that held them.
-  var lateClaims: Set<Int64> = []
+  /// The requests whose jobs were claimed with a time from before a change of the clock, maybe from a process that held them.
+  var lateClaims: Set<String> = []
+  /// The webhooks with several jobs.
+  private var repeatedReports: Set<String> = []
   private var lastUserChange = 0
   private var retried: [String: Int] = [:]
 
@@ -101,7 +103,8 @@ struct Ledger {
 
   mutating func added(_ job: Job, _ new: NewJob) {
     lastJob = max(lastJob, job.id)
-    leasedAt[job.id] = next()
+    if case .webhook(_, _, let id) = new.kind, jobs.values.contains(where: { $0.kind.webhookID == id }) { repeated(id, new.requestID) }
+    if let owner = new.owner { handledSince[job.id, default: [:]][owner] = next() }
     jobs[job.id] = MemoryStore.Record(
       id: job.id, kind: new.kind, locale: new.locale, requestID: new.requestID, createdAt: new.createdAt.milliseconds, dueAt: new.due.milliseconds,
       owner: new.owner, attempts: new.owner == nil ? 0 : 1)
@@ -119,6 +122,12 @@ struct Ledger {
           id: row.id, kind: new.kind, locale: new.locale, requestID: new.requestID, createdAt: new.createdAt, ttlStart: new.createdAt, attempts: 0),
         new)
     }
+  }
+
+  /// A job becomes a dead letter twice, with the same report, if the clock was set back or an operator retried it while the reply was on its way.
+  private mutating func repeated(_ webhookID: String, _ requestID: String) {
+    if lastClockChange == 0, retried[requestID] == nil { violate("\(webhookID) was added twice") }
+    repeatedReports.insert(webhookID)
   }
 
   mutating func claimed(_ claimed: [Job], owner: String, at now: Date, leaseEnd: Date) {
@@ -139,7 +148,8 @@ struct Ledger {
       if (expected.attempts, expected.ttlStart, expected.kind) != (job.attempts, job.ttlStart, job.kind) {
         violate("job \(job.id) was claimed as \(job), not as \(expected)")
       }
-      leasedAt[job.id] = next()
+      // A process that claims the job again may still be handling it.
+      if handledSince[job.id]?[owner] == nil { handledSince[job.id, default: [:]][owner] = next() }
       jobs[job.id] = record
     }
   }
@@ -155,6 +165,7 @@ struct Ledger {
 
   mutating func released(_ ids: [Int64], owner: String) {
     for id in ids where jobs[id]?.owner == owner { release(id) }
+    for id in ids { handledSince[id]?[owner] = nil }
   }
 
   private mutating func release(_ id: Int64) {
@@ -171,6 +182,7 @@ struct Ledger {
     if isRecorded != (isHeld || jobs[job.id] != nil && outcome.isSent) {
       violate("job \(job.id): an outcome was \(isRecorded ? "recorded without the lease" : "not recorded")")
     }
+    defer { handledSince[job.id]?[owner] = nil }
     guard isRecorded, let record = jobs[job.id] else { return }
     checkReports(outcome, job, following)
     var children: [NewJob] = []
@@ -253,8 +265,10 @@ struct Ledger {
     if users != Array(all.prefix(users.count)) || all.count < 2 { violate("job \(record.id) was split into \(users), not \(all)") }
   }
 
-  /// Whether a user has changed since the job was leased, so that the worker may have seen another state.
-  private func mayHaveChanged(_ record: MemoryStore.Record) -> Bool { lastUserChange > leasedAt[record.id] ?? 0 }
+  /// Whether a user has changed since the owner of the lease may have read it.
+  private func mayHaveChanged(_ record: MemoryStore.Record) -> Bool {
+    lastUserChange > record.owner.flatMap { handledSince[record.id]?[$0] } ?? 0
+  }
 
   /// Returns who should get an email for a job.
   private func recipients(of kind: JobKind) -> [UserID] {
@@ -326,7 +340,7 @@ struct Ledger {
     guard retried[requestID] == nil else { return }
     // The clock may be set between the check of the lease and the email.
     guard isPunctual || lastClockChange == 0 else { return }
-    if let job, lateClaims.contains(job.id) { return }
+    if lateClaims.contains(requestID) { return }
     // The lease may be one of before the clock was set, by which it is not over, or that another process took by the clock as it was then.
     if lastLeap < lastClockChange ? elapsed - clockChangedAt < 60 : lastClockChange > 0 { return }
     // If a former holder of the lease has recorded that it sent this, only the rule for duplicates applies.
@@ -353,7 +367,8 @@ struct Ledger {
       let faults = max(lastFault[earlier.process] ?? 0, lastFault[delivery.process] ?? 0)
       let excuse = max(lastLeap, lastClockChange, faults)
       let isSlow = [earlier.process, delivery.process].contains { slowCalls[$0] ?? 0 > 0 }
-      if earlier.isUnknown || isSlow || retried[requestID] != nil { return deliveries[key] = delivery }
+      let isExcused = earlier.isUnknown || isSlow || retried[requestID] != nil || lateClaims.contains(requestID) || repeatedReports.contains(key)
+      if isExcused { return deliveries[key] = delivery }
       if excuse < min(earlier.start, delivery.start) { violate("\(key) was sent twice without a reason") }
     }
     deliveries[key] = delivery

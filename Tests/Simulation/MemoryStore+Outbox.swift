@@ -110,8 +110,9 @@ extension MemoryStore: OutboxStore {
     }
   }
 
-  package func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance {
-    state.withLock { state in
+  package func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance {
+    let now = now()
+    return state.withLock { state in
       func start(of seconds: Int) -> Int64 { now.addingTimeInterval(-Double(seconds)).milliseconds }
       let (oldest, future) = (start(of: 86400), now.addingTimeInterval(60).milliseconds)
       state.counted.removeAll { $0.at < oldest || $0.at > future }

@@ -108,7 +108,9 @@ struct ReceiverBackend: WebhookBackend {
     guard process.isAlive else { throw WebhookError("the process is gone", isOutage: true) }
     let job = world.ledger.jobs.values.first { $0.kind.webhookID == message.id }
     let start = world.ledger.next()
-    world.log("p\(process.id) sends webhook \(message.type) of \(message.requestID)")
+    // A webhook's id is random, so the log names the job.
+    let name = "webhook \(job.map { "\($0.id)" } ?? "?") \(message.type) of \(message.requestID)"
+    world.log("p\(process.id) sends \(name)")
     let isPunctual = !world.plan.interrupts
     world.ledger.sendBegan(message.id, job, process.id, .webhook, requestID: message.requestID, at: world.now, world.elapsed, isPunctual: isPunctual)
     if message.type == WebhookEvent.completed.rawValue, world.ledger.changes[message.requestID] == nil {
@@ -118,6 +120,7 @@ struct ReceiverBackend: WebhookBackend {
     defer { process.webhooks -= 1 }
     if process.webhooks > OutboxPolicy.webhookConnections { world.ledger.violate("process \(process.id) sent \(process.webhooks) webhooks at once") }
     let reply = await world.exchange(process, isDown: world.isReceiverDown) { isUnknown in
+      world.log("p\(process.id) \(name) is delivered")
       world.ledger.delivered(
         message.id, requestID: message.requestID, Ledger.Delivery(process: process.id, start: start, isUnknown: isUnknown))
     }
@@ -134,7 +137,7 @@ struct ReceiverBackend: WebhookBackend {
 }
 
 extension JobKind {
-  fileprivate var webhookID: String? { if case .webhook(_, _, let id) = self { id } else { nil } }
+  var webhookID: String? { if case .webhook(_, _, let id) = self { id } else { nil } }
 }
 
 /// Composes emails without text.

@@ -231,7 +231,7 @@ public let outboxStorePromises: [StorePromise] = [
       let email = EmailReservation(
         addressKey: key, requestID: request, userID: user, limits: key == nil ? [] : [RateLimit(count: 1, seconds: 60)],
         totalLimits: [RateLimit(count: 2, seconds: 600)])
-      return try await store.reserve(email, at: start.addingTimeInterval(seconds))
+      return try await store.reserve(email) { start.addingTimeInterval(seconds) }
     }
     #expect(try await reserve("r1", key: "k") == .granted)
     // The second attempt to send the same email.

@@ -79,9 +79,10 @@ public final class LeaseKeeper: Sendable {
 
   /// Passes a committed job to the worker: in memory if it is leased to this process, otherwise by a claim.
   public func start(_ new: NewJob, _ job: Job) {
-    let start = OutboxPolicy.start(after: now(), random)
+    let now = now()
+    let start = OutboxPolicy.start(after: now, random)
     let isEarlier = state.withLock { state in
-      state.latest = max(state.latest, new.createdAt)
+      state.latest = max(state.latest, new.createdAt, now)
       if new.owner == nil {
         state.nextClaim = min(state.nextClaim, new.due)
         return new.due < state.sleep.until
@@ -106,13 +107,15 @@ public final class LeaseKeeper: Sendable {
   /// Notes a time of the clock that may have been recorded only now: if the clock was set back meanwhile, it must be corrected.
   func recorded(at time: Date) { state.withLock { $0.latest = max($0.latest, time) } }
 
-  /// Whether the clock has been set back since the last call. If so, no job waits for a start in the future.
+  /// Whether the clock has been set back since the last call. If so, no job waits for a start in the future, and the store is asked before
+  /// anything is sent: another process may have corrected the end of a lease.
   func clockWasSetBack() -> Bool {
     let now = now()
     return state.withLock { state in
       defer { state.latest = now }
       guard now < state.latest.addingTimeInterval(-Self.clockTolerance) else { return false }
       for index in state.committed.indices { state.committed[index].start = now }
+      for id in state.held.keys { state.held[id] = .distantPast }
       return true
     }
   }
@@ -163,14 +166,15 @@ public final class LeaseKeeper: Sendable {
 
   /// Claims up to `limit` due jobs, and sets when to claim next.
   func claim(limit: Int, pollInterval: TimeInterval) async throws(StoreError) -> [Job] {
-    let end = now().addingTimeInterval(duration)
-    let poll = now().addingTimeInterval(pollInterval)
+    let start = readClock()
+    let end = start.addingTimeInterval(duration)
+    let poll = start.addingTimeInterval(pollInterval)
     let heldBefore = state.withLock { state in
       // Set before the claim: a job that becomes due meanwhile moves it closer.
       state.nextClaim = poll
       return Set(state.held.keys)
     }
-    let jobs = try await outbox.claim(channel, limit: limit, owner: owner, at: now(), leaseEnd: end)
+    let jobs = try await outbox.claim(channel, limit: limit, owner: owner, at: start, leaseEnd: end)
     let next = jobs.count == limit ? now() : await nextDue() ?? poll
     return state.withLock { state in
       state.nextClaim = min(state.nextClaim, next)
@@ -218,7 +222,7 @@ public final class LeaseKeeper: Sendable {
 
   /// Commits how a job ended, with the jobs that follow; returns `false` if another worker has it or it was deleted.
   func finish(_ job: Job, _ outcome: JobOutcome, adding jobs: [NewJob] = []) async throws(StoreError) -> Bool {
-    let isRecorded = try await outbox.finish(job, owner: owner, outcome, adding: jobs, at: now())
+    let isRecorded = try await outbox.finish(job, owner: owner, outcome, adding: jobs, at: readClock())
     state.withLock { state in
       state.held[job.id] = nil
       switch outcome {
@@ -239,9 +243,16 @@ public final class LeaseKeeper: Sendable {
     }
   }
 
+  /// Reads the clock for a time that is recorded.
+  private func readClock() -> Date {
+    let now = now()
+    recorded(at: now)
+    return now
+  }
+
   private func extend(_ ids: [Int64]) async throws(StoreError) {
     guard !ids.isEmpty else { return }
-    let end = now().addingTimeInterval(duration)
+    let end = readClock().addingTimeInterval(duration)
     let ours = try await outbox.extendLeases(of: ids, owner: owner, to: end)
     state.withLock { state in
       for id in ids where state.held[id] != nil { state.held[id] = ours.contains(id) ? end : .distantPast }

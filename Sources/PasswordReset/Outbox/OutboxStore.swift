@@ -51,7 +51,9 @@ public protocol OutboxStore: Sendable {
   /// Counts an email against the limits of its address and those of all emails.
   ///
   /// An email counts once, however often it is attempted, and the count survives a restart.
-  func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance
+  /// - Parameter now: Returns the time. The store asks when it writes: by an earlier time, the emails that other processes counted meanwhile
+  ///   would be in the future.
+  func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance
 }
 
 extension OutboxStore {

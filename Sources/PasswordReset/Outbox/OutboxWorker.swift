@@ -72,7 +72,7 @@ public final class OutboxWorker: Service {
         listener.cancel()
       } onGracefulShutdown: { [sender, leases] in
         sender.stop()
-        leases.wakeup.finish()
+        leases.wakeup.wake()
       }
     }
   }
@@ -98,10 +98,7 @@ public final class OutboxWorker: Service {
       }
       // Each of the three also if the clock was set back.
       if nextPurge <= now() || nextPurge > now().addingTimeInterval(Self.purgeInterval) { nextPurge = await purge() }
-      if nextExtension <= now() || nextExtension > now().addingTimeInterval(policy.lease / 3) {
-        await extendLeases()
-        nextExtension = now().addingTimeInterval(policy.lease / 3)
-      }
+      nextExtension = await extendLeases(ifDue: nextExtension)
       if sender.gate.opensAt != nil { await probeIfRetried() }
       let opensAt = sender.gate.opensAt
       // While the breaker is half-open, a few jobs suffice to probe the receiver; all others stay untouched.
@@ -120,7 +117,13 @@ public final class OutboxWorker: Service {
       leases.beginSleep(.init(until: wakeTime, heldBelow: hasRoom ? 0 : limit - limit / 2))
       await alarm.wait(until: wakeTime, atMost: policy.pollInterval, now: now())
     } while !Task.isShuttingDownGracefully && !Task.isCancelled
-    for job in leases.takeCommitted(limit: 0) { group.addTask { [self] in await handle(job) } }
+    leases.endSleep()
+    // The process that takes over must not claim and send what is still being sent.
+    repeat {
+      for job in leases.takeCommitted(limit: 0) { group.addTask { [self] in await handle(job) } }
+      nextExtension = await extendLeases(ifDue: nextExtension)
+      if leases.heldOrReserved > 0 { await alarm.wait(until: nextExtension, atMost: policy.pollInterval, now: now()) }
+    } while leases.heldOrReserved > 0 && !Task.isCancelled
   }
 
   /// Claims at once when another process adds jobs, so that they do not wait for the next poll. The worker for emails listens for the one for
@@ -166,12 +169,18 @@ public final class OutboxWorker: Service {
     }
   }
 
-  private func extendLeases() async {
+  /// Extends the leases if it is time, and returns when to do so again.
+  private func extendLeases(ifDue date: Date) async -> Date {
+    // Read before the extension: the new leases count from then.
+    let start = now()
+    let interval = policy.lease / 3
+    guard date <= start || date > start.addingTimeInterval(interval) else { return date }
     do {
       try await leases.extend()
     } catch {
       logger.error("Cannot write to the outbox; jobs wait", metadata: ["reason": "\(error)"])
     }
+    return start.addingTimeInterval(interval)
   }
 
   /// Deletes a batch of old dead letters, and returns when to do so again.

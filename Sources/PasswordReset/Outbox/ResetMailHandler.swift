@@ -107,7 +107,7 @@ public struct ResetMailHandler: JobHandler {
     let email = EmailReservation(
       addressKey: kind == .passwordReset ? addressKey : nil, requestID: job.requestID, userID: user.id, limits: limits,
       totalLimits: policy.totalEmailLimits)
-    return try await context.outbox.reserve(email, at: context.now())
+    return try await context.outbox.reserve(email, now: context.now)
   }
 
   private func email(_ kind: MailContext.Kind, to recipient: String, _ user: User, _ job: Job) -> MailContext {

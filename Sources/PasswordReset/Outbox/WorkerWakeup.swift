@@ -9,9 +9,6 @@ struct WorkerWakeup: Sendable {
   init() { (signals, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
 
   func wake() { continuation.yield() }
-
-  /// Ends the stream of signals.
-  func finish() { continuation.finish() }
 }
 
 /// Waits for signals and for a time, in the worker's loop.

@@ -111,17 +111,14 @@ enum MIMEEncoder {
   private static func append(_ text: String, to lines: inout [UInt8]) { lines += text.utf8 }
 
   /// Ends each line with CR LF instead of LF.
-  private static func withCRLF(_ lines: [UInt8]) -> [UInt8] {
-    let ends = lines.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
-    return [UInt8](unsafeUninitializedCapacity: lines.count + ends) { result, count in
-      for byte in lines {
-        if byte == UInt8(ascii: "\n") {
-          result.initializeElement(at: count, to: UInt8(ascii: "\r"))
-          count += 1
-        }
-        result.initializeElement(at: count, to: byte)
-        count += 1
-      }
+  private static func withCRLF(_ text: [UInt8]) -> [UInt8] {
+    var result: [UInt8] = []
+    // Lines of quoted-printable have about 76 characters.
+    result.reserveCapacity(text.count * 21 / 20)
+    text.forEachLine { line, isEnded in
+      result += line
+      if isEnded { result += [UInt8(ascii: "\r"), UInt8(ascii: "\n")] }
     }
+    return result
   }
 }

@@ -25,17 +25,14 @@ struct MIMEText {
 
   /// Returns the encoding that makes the text shortest, or base64 if it contains NUL.
   private static func encoding(of lines: [UInt8]) -> GMimeContentEncoding {
-    let above127 = lines.reduce(0) { $0 + ($1 >= 0x80 ? 1 : 0) }
-    let zeros = lines.reduce(0) { $0 + ($1 == 0 ? 1 : 0) }
-    let longest = above127 > 0 ? 0 : longestLine(in: lines)
+    let above127 = lines.withUnsafeBytes { bytes in bytes.reduce(0) { $0 &+ Int($1 &>> 7) } }
     // Quoted-printable writes three characters for each such byte, and base64 four for every three bytes.
-    if zeros > 0 || above127 * 6 > lines.count { return GMIME_CONTENT_ENCODING_BASE64 }
+    if above127 * 6 > lines.count || lines.contains(byte: 0) { return GMIME_CONTENT_ENCODING_BASE64 }
+    if above127 > 0 { return GMIME_CONTENT_ENCODING_QUOTEDPRINTABLE }
+    var longest = 0
+    lines.forEachLine { line, _ in longest = max(longest, line.count) }
     // No line may be longer (RFC 5322 section 2.1.1).
-    return above127 > 0 || longest > 998 ? GMIME_CONTENT_ENCODING_QUOTEDPRINTABLE : GMIME_CONTENT_ENCODING_7BIT
-  }
-
-  private static func longestLine(in lines: [UInt8]) -> Int {
-    lines.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: true).map(\.count).max() ?? 0
+    return longest > 998 ? GMIME_CONTENT_ENCODING_QUOTEDPRINTABLE : GMIME_CONTENT_ENCODING_7BIT
   }
 
   private static func encoded(_ bytes: [UInt8], _ encoding: GMimeContentEncoding) -> [UInt8] {
@@ -53,10 +50,7 @@ struct MIMEText {
   /// Returns the text in UTF-8 with one kind of line end. A CR alone is a line end as well, because no message may contain one.
   private static func lines(of text: String, end: String) -> [UInt8] {
     let given = Array(text.utf8)
-    // The C function compares many bytes at once.
-    if end == "\n", given.withUnsafeBytes({ bytes in bytes.baseAddress.flatMap { memchr($0, 0x0D, bytes.count) } }) == nil {
-      return given
-    }
+    if end == "\n", !given.contains(byte: UInt8(ascii: "\r")) { return given }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(given.count * 21 / 20)
     var last: UInt8 = 0
@@ -69,5 +63,30 @@ struct MIMEText {
       last = byte
     }
     return bytes
+  }
+}
+
+// The C function compares many bytes at once.
+extension [UInt8] {
+  /// Calls `body` with each line, without the LF at its end, and whether it has one. Only the last line may have none.
+  func forEachLine(_ body: (_ line: UnsafeRawBufferPointer.SubSequence, _ isEnded: Bool) -> Void) {
+    withUnsafeBytes { bytes in
+      var rest = bytes[...]
+      while let end = rest.firstIndex(ofByte: UInt8(ascii: "\n")) {
+        body(rest[..<end], true)
+        rest = rest[(end + 1)...]
+      }
+      if !rest.isEmpty { body(rest, false) }
+    }
+  }
+
+  fileprivate func contains(byte: UInt8) -> Bool { withUnsafeBytes { $0[...].firstIndex(ofByte: byte) != nil } }
+}
+
+extension UnsafeRawBufferPointer.SubSequence {
+  fileprivate func firstIndex(ofByte byte: UInt8) -> Int? {
+    let bytes = UnsafeRawBufferPointer(rebasing: self)
+    guard let start = bytes.baseAddress, let found = memchr(start, CInt(byte), bytes.count) else { return nil }
+    return startIndex + (UnsafeRawPointer(found) - start)
   }
 }

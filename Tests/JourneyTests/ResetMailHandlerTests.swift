@@ -110,7 +110,7 @@ private final class SlowStores: WrappedOutboxStore, UserStore {
 
   func duringSecondReading(_ work: @escaping Work) { state.withLock { $0.duringSecondReading = work } }
 
-  func reserve(_ email: EmailReservation, at now: Date) async throws(StoreError) -> EmailAllowance {
+  func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance {
     await state.withLock { $0.duringReservation }(self)
     return .granted
   }

@@ -82,7 +82,12 @@ import Testing
       network.repair()
       let isReached = network.failure != nil
       try await network.closed()
-      if isMigrated { #expect(try contents(network.url) == expected, comment) }
+      if isMigrated {
+        // If the users table is in use for too long, a later start creates its index.
+        let isIndexOptional = fault.kind == .error("57014")
+        let found = try contents(network.url)
+        #expect(found == expected || isIndexOptional && found == withoutEmailIndex(expected), comment)
+      }
       #expect(throws: Never.self, comment) { try migrate(network.proxyURL) }
       #expect(try contents(network.url) == expected, comment)
       return (isReached, isMigrated ? "done" : "refused")
@@ -110,6 +115,11 @@ import Testing
     if isUpgrade { try makeOld(url) }
     try migrate(url)
     return try contents(url)
+  }
+
+  private func withoutEmailIndex(_ contents: String) -> String {
+    contents.split(separator: "\n", omittingEmptySubsequences: false).filter { !$0.contains("INDEX password_reset_auth_user_email ") }
+      .joined(separator: "\n")
   }
 
   private func contents(_ url: String) throws -> String {

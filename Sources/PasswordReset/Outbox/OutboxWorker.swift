@@ -111,9 +111,8 @@ public final class OutboxWorker: Service {
       if hasRoom, isClaimDue, let jobs = await claim(free) {
         for job in jobs { group.addTask { [self] in await handle(job) } }
       }
-      let nextPoll = opensAt.map { min($0, now().addingTimeInterval(policy.pollInterval)) }
       let nextWork = min(leases.nextStart ?? .distantFuture, hasRoom ? leases.nextClaim : .distantFuture)
-      let wakeTime = min(nextExtension, nextPoll ?? .distantFuture, nextWork)
+      let wakeTime = min(nextExtension, opensAt ?? .distantFuture, nextWork)
       leases.beginSleep(.init(until: wakeTime, heldBelow: hasRoom ? 0 : limit - limit / 2))
       await alarm.wait(until: wakeTime, atMost: policy.pollInterval, now: now())
     } while !Task.isShuttingDownGracefully && !Task.isCancelled

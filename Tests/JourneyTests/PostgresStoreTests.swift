@@ -221,49 +221,6 @@ import Testing
     #expect(granted == 5)
   }
 
-  @Test func `whose outbox was empty when it was analyzed does not read all of the outbox for each job`() async throws {
-    let store = try open()
-    try sql("VACUUM ANALYZE password_reset.outbox")
-    let scans = "FROM pg_stat_user_tables WHERE relid = 'password_reset.outbox'::regclass"
-    let before = try sql("SELECT seq_scan \(scans)")
-    // The server decides on a statement's final plan when it runs for the sixth time.
-    for _ in 0..<20 {
-      let job = try await store.enqueue(.request(owner: "a"), audit: AuditRecord(.requested))
-      #expect(try await store.finish(job, owner: "a", .done(AuditRecord(.mailed)), at: Date()))
-    }
-    // A session publishes its statistics at the latest when it ends.
-    try sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
-    try await eventually("the session publishes its statistics") { try sql("SELECT idx_scan >= 20 \(scans)") == "t" }
-    #expect(try sql("SELECT seq_scan \(scans)") == before)
-  }
-
-  @Test(arguments: JobChannel.allCases) func `whose outbox was empty when it was analyzed does not read all of it for each claim`(channel: JobChannel)
-    async throws
-  {
-    let store = try open()
-    try sql("VACUUM ANALYZE password_reset.outbox")
-    // The server decides on a statement's final plan when it runs for the sixth time.
-    for _ in 0..<10 { _ = try await store.claim(channel, limit: 5, owner: "a", at: Date(), leaseEnd: Date()) }
-    let reads = "(SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relid = 'password_reset.outbox'::regclass)"
-    try sql(
-      """
-      INSERT INTO password_reset.outbox (kind, identifier, request_id, created_at, due_at)
-      SELECT 'request_email', 'a@example.com', 'r', 0, 0 FROM generate_series(1, 1000)
-      """)
-    let before = try sql("SELECT \(reads)")
-    for _ in 0..<20 {
-      let jobs = try await store.claim(channel, limit: 5, owner: "a", at: Date(), leaseEnd: Date().addingTimeInterval(60))
-      #expect(jobs.count == (channel == .email ? 5 : 0))
-    }
-    // A session publishes its statistics at the latest when it ends.
-    try sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
-    try await eventually("the session publishes its statistics") {
-      try sql("SELECT sum(idx_scan) >= 20 FROM pg_stat_user_indexes WHERE relid = 'password_reset.outbox'::regclass") == "t"
-    }
-    // Each of 100 jobs was read by its time, with those that were claimed before, and by its id.
-    #expect(try sql("SELECT \(reads) - \(before) < 3000") == "t")
-  }
-
   // MARK: - The server
 
   @Test func `is used again when the server has closed all connections`() async throws {

@@ -113,7 +113,7 @@ enum MIMEEncoder {
   /// Ends each line with CR LF instead of LF.
   private static func withCRLF(_ text: [UInt8]) -> [UInt8] {
     var result: [UInt8] = []
-    // Lines of quoted-printable have about 76 characters.
+    // Room for one more byte in every 20. If lines are shorter, the array grows.
     result.reserveCapacity(text.count * 21 / 20)
     text.forEachLine { line, isEnded in
       result += line

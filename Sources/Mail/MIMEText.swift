@@ -66,9 +66,9 @@ struct MIMEText {
   }
 }
 
-// The C function compares many bytes at once.
 extension [UInt8] {
-  /// Calls `body` with each line, without the LF at its end, and whether it has one. Only the last line may have none.
+  /// Calls `body` with each line, without the LF at its end, and whether it has one. Only the last line may have none. The line is valid
+  /// only during the call.
   func forEachLine(_ body: (_ line: UnsafeRawBufferPointer.SubSequence, _ isEnded: Bool) -> Void) {
     withUnsafeBytes { bytes in
       var rest = bytes[...]
@@ -84,6 +84,7 @@ extension [UInt8] {
 }
 
 extension UnsafeRawBufferPointer.SubSequence {
+  /// Looks for a byte with `memchr`, which compares many at once.
   fileprivate func firstIndex(ofByte byte: UInt8) -> Int? {
     let bytes = UnsafeRawBufferPointer(rebasing: self)
     guard let start = bytes.baseAddress, let found = memchr(start, CInt(byte), bytes.count) else { return nil }

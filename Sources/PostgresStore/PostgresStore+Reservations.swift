@@ -45,6 +45,7 @@ extension PostgresStore {
 
   public func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance {
     let key = email.addressKey ?? ""
+    // The statement counts emails that are up to a minute in the future, which is longer than it waits.
     let now = now()
     let results = try await write([
       Command(Self.lock, email.totalLimits.isEmpty ? key : ""), Command(Self.purge, now.addingTimeInterval(-86400).milliseconds),

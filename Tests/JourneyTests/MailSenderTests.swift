@@ -112,6 +112,34 @@ import Testing
     #expect(isExtended.withLock { $0 } && harness.mails.sent.count == 1)
   }
 
+  @Test func `records at shutdown what it sent, although the database cannot be written at first`() async throws {
+    let harness = try Harness()
+    let isEnding = Mutex(false)
+    harness.mails.hold { [unowned harness] in
+      try? await eventually("the shutdown to release the other email") {
+        try isEnding.withLock { $0 } && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NULL") == 1
+      }
+      try? harness.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON password_reset_audit WHEN NEW.event = 'mailed' BEGIN SELECT RAISE(ABORT, 'refused'); END")
+    }
+    async let repaired: Void = {
+      try await eventually("a failed attempt to record") { harness.log.lines.contains { $0.contains("is not yet recorded") } }
+      try harness.execute("DROP TRIGGER refuse")
+    }()
+    try await harness.run(["EMAIL_CONNECTIONS": "1"], logLevel: .error) { client in
+      for index in 0..<2 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
+      for index in 0..<2 { _ = try await client.requestReset(email: "user\(index)@example.com") }
+      try await eventually("an email in progress and leases on both") {
+        try harness.mails.tried == 1 && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NOT NULL") == 2
+      }
+      isEnding.withLock { $0 = true }
+    }
+    try await repaired
+    #expect(harness.mails.sent.count == 1)
+    #expect(try harness.count("SELECT count(*) FROM password_reset_outbox") == 1)
+    #expect(try harness.count("SELECT count(*) FROM password_reset_audit WHERE event = 'mailed'") == 1)
+  }
+
   @Test func `keeps the rate after the server has stalled`() async throws {
     let harness = try Harness()
     let times = Mutex<[Date]>([])

@@ -22,7 +22,7 @@ public final class LeaseKeeper: Sendable {
     var sleep = Sleep(until: .distantFuture, heldBelow: .max)
     /// When the worker has to look for due jobs.
     var nextClaim = Date.distantPast
-    /// The latest time that the clock showed.
+    /// The latest time that the clock has shown since it was set back.
     var latest = Date.distantPast
   }
 
@@ -99,13 +99,15 @@ public final class LeaseKeeper: Sendable {
 
   /// Ends the lease of a job that was not committed.
   public func cancel(_ new: NewJob) {
-    if new.owner != nil { state.withLock { $0.reserved -= 1 } }
+    guard new.owner != nil else { return }
+    state.withLock { $0.reserved -= 1 }
+    wakeIfWaiting()
   }
 
   // MARK: - For the worker
 
-  /// Notes a time of the clock that may have been recorded only now: if the clock was set back meanwhile, it must be corrected.
-  func recorded(at time: Date) { state.withLock { $0.latest = max($0.latest, time) } }
+  /// Notes a time of the clock that may be in the store from now on: if the clock is set back, or was set back meanwhile, the row must be corrected.
+  func note(_ time: Date) { state.withLock { $0.latest = max($0.latest, time) } }
 
   /// Whether the clock has been set back since the last call. If so, no job waits for a start in the future, and the store is asked before
   /// anything is sent: another process may have corrected the end of a lease.
@@ -166,7 +168,9 @@ public final class LeaseKeeper: Sendable {
 
   /// Claims up to `limit` due jobs, and sets when to claim next.
   func claim(limit: Int, pollInterval: TimeInterval) async throws(StoreError) -> [Job] {
-    let start = readClock()
+    let start = now()
+    note(start)
+    defer { note(start) }
     let end = start.addingTimeInterval(duration)
     let poll = start.addingTimeInterval(pollInterval)
     let heldBefore = state.withLock { state in
@@ -196,17 +200,17 @@ public final class LeaseKeeper: Sendable {
     do { return try await outbox.nextDue(channel, owner: owner) } catch { return nil }
   }
 
-  /// Extends all leases, and drops those that another process has taken.
+  /// Extends all leases, and releases the jobs whose handling failed.
   func extend() async throws(StoreError) {
     let (ids, abandoned) = state.withLock { ($0.held.map(\.key), $0.abandoned) }
-    if !abandoned.isEmpty {
-      try await outbox.release(abandoned, owner: owner)
-      state.withLock { state in
-        state.abandoned.removeAll { abandoned.contains($0) }
-        state.nextClaim = .distantPast
-      }
-    }
+    // The leases first: they run out.
     try await extend(ids)
+    guard !abandoned.isEmpty else { return }
+    try await outbox.release(abandoned, owner: owner)
+    state.withLock { state in
+      state.abandoned.removeAll { abandoned.contains($0) }
+      state.nextClaim = .distantPast
+    }
   }
 
   /// Whether this process still holds the job for long enough to send its email or webhook.
@@ -222,7 +226,10 @@ public final class LeaseKeeper: Sendable {
 
   /// Commits how a job ended, with the jobs that follow; returns `false` if another worker has it or it was deleted.
   func finish(_ job: Job, _ outcome: JobOutcome, adding jobs: [NewJob] = []) async throws(StoreError) -> Bool {
-    let isRecorded = try await outbox.finish(job, owner: owner, outcome, adding: jobs, at: readClock())
+    let now = now()
+    note(now)
+    defer { note(now) }
+    let isRecorded = try await outbox.finish(job, owner: owner, outcome, adding: jobs, at: now)
     state.withLock { state in
       state.held[job.id] = nil
       switch outcome {
@@ -243,16 +250,13 @@ public final class LeaseKeeper: Sendable {
     }
   }
 
-  /// Reads the clock for a time that is recorded.
-  private func readClock() -> Date {
-    let now = now()
-    recorded(at: now)
-    return now
-  }
-
+  /// Extends leases. The store is asked again before anything is sent for a job that another process has taken.
   private func extend(_ ids: [Int64]) async throws(StoreError) {
     guard !ids.isEmpty else { return }
-    let end = readClock().addingTimeInterval(duration)
+    let now = now()
+    note(now)
+    defer { note(now) }
+    let end = now.addingTimeInterval(duration)
     let ours = try await outbox.extendLeases(of: ids, owner: owner, to: end)
     state.withLock { state in
       for id in ids where state.held[id] != nil { state.held[id] = ours.contains(id) ? end : .distantPast }

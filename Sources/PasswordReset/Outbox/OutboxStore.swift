@@ -4,8 +4,8 @@ public import Foundation
 /// The durable job queue between a request and its email, and between an event and its webhook.
 ///
 /// A lease is a job's `owner`, a random value per process, and the time until which no other process may claim it. A process does not
-/// claim its own jobs again, so an owner that is late can tell whether a job is still its own. After ``orphanAge`` it does: it then has
-/// leases that it does not know of, because the commit that took them seemed to have failed.
+/// claim its own jobs again, so an owner that is late can tell whether a job is still its own. The exception: after ``orphanAge`` it claims
+/// them, because it may have leases that it does not know of, if the commit that took them seemed to have failed.
 public protocol OutboxStore: Sendable {
   /// Adds a job together with its audit record, and returns it when both are on disk.
   func enqueue(_ job: NewJob, audit: AuditRecord) async throws(StoreError) -> Job
@@ -51,7 +51,7 @@ public protocol OutboxStore: Sendable {
   /// Counts an email against the limits of its address and those of all emails.
   ///
   /// An email counts once, however often it is attempted, and the count survives a restart.
-  /// - Parameter now: Returns the time. The store asks when it writes: by an earlier time, the emails that other processes counted meanwhile
+  /// - Parameter now: Returns the time. The store asks as late as it can: by an earlier time, the emails that other processes counted meanwhile
   ///   would be in the future.
   func reserve(_ email: EmailReservation, now: @escaping @Sendable () -> Date) async throws(StoreError) -> EmailAllowance
 }

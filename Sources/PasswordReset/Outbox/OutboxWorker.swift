@@ -63,7 +63,7 @@ public final class OutboxWorker: Service {
     self.sleep = sleep
   }
 
-  /// Works until the graceful shutdown. Then it finishes what is being sent and releases the jobs that have not begun.
+  /// Works until the graceful shutdown. Then it finishes what is being sent, whose leases it keeps, and releases the jobs that have not begun.
   public func run() async {
     await withTaskExecutorPreference(executor) {
       await withGracefulShutdownHandler {
@@ -96,7 +96,7 @@ public final class OutboxWorker: Service {
         longestWait = nil
         nextCorrection = now().addingTimeInterval(Self.correctionInterval)
       }
-      // Each of the three also if the clock was set back.
+      // A next time that is too far ahead dates from before the clock was set back.
       if nextPurge <= now() || nextPurge > now().addingTimeInterval(Self.purgeInterval) { nextPurge = await purge() }
       nextExtension = await extendLeases(ifDue: nextExtension)
       if sender.gate.opensAt != nil { await probeIfRetried() }
@@ -170,7 +170,7 @@ public final class OutboxWorker: Service {
 
   /// Extends the leases if it is time, and returns when to do so again.
   private func extendLeases(ifDue date: Date) async -> Date {
-    // Read before the extension: the new leases count from then.
+    // Read before the extension: the new leases end no earlier than a lease after this.
     let start = now()
     let interval = policy.lease / 3
     guard date <= start || date > start.addingTimeInterval(interval) else { return date }
@@ -196,7 +196,7 @@ public final class OutboxWorker: Service {
   private func handle(_ job: Job) async {
     let wasProbing = sender.gate.isProbing
     let start = now()
-    defer { leases.recorded(at: start) }
+    defer { leases.note(start) }
     do {
       let outcome = try await handler.handle(job)
       await record(outcome, of: job)
@@ -228,8 +228,8 @@ public final class OutboxWorker: Service {
         }
         isFirstAttempt = false
       }
-      // A shutdown cannot wait: the lease will run out, and what was already sent may be sent again.
-      guard !Task.isShuttingDownGracefully else { return leases.abandon(job) }
+      // At a shutdown, another process can handle a job that sent nothing. What was sent is recorded if there is time: it would be sent again.
+      guard outcome.isSent || !Task.isShuttingDownGracefully else { return leases.abandon(job) }
       do { try await sleep(Self.recordPause) } catch { return leases.abandon(job) }
     }
   }

@@ -98,7 +98,7 @@ public struct PasswordResetService: Sendable {
       record(.linkInvalid, user.id, origin)
       throw .invalidLink
     }
-    for (new, job) in zip(change.jobs, jobs) { leases(of: new).start(new, job) }
+    start(change.jobs, jobs)
   }
 
   /// Makes all reset links of a user dead that were made until now, if the link is that user's cancel link or a valid reset link.
@@ -128,8 +128,7 @@ public struct PasswordResetService: Sendable {
     cancellation.jobs = webhooks.makeJobs(.cancelled, userID: id, requestID: origin.requestID)
     do {
       let jobs = try await context.users.cancelLinks(cancellation, at: context.now())
-      for (new, job) in zip(cancellation.jobs, jobs) { webhooks.leases.start(new, job) }
-      for new in cancellation.jobs.dropFirst(jobs.count) { webhooks.leases.cancel(new) }
+      start(cancellation.jobs, jobs)
     } catch {
       for job in cancellation.jobs { webhooks.leases.cancel(job) }
       throw PasswordResetError(error)
@@ -204,6 +203,12 @@ public struct PasswordResetService: Sendable {
     } catch {
       throw .unavailable(reason: "password hashing: \(error)")
     }
+  }
+
+  /// Passes committed jobs to their workers. The store may have added only the first ones.
+  private func start(_ jobs: [NewJob], _ committed: [Job]) {
+    for (new, job) in zip(jobs, committed) { leases(of: new).start(new, job) }
+    for new in jobs.dropFirst(committed.count) { leases(of: new).cancel(new) }
   }
 
   private func leases(of job: NewJob) -> LeaseKeeper { job.kind.channel == .webhook ? webhooks.leases : leases }

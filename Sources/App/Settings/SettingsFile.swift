@@ -88,24 +88,35 @@ struct SettingsFile {
     budget -= 1
     guard budget > 0 else { return nil }
     switch node {
-    case .scalar(let scalar) where scalar.style == .plain: return node.null ?? node.bool ?? node.int ?? node.float ?? scalar.string
-    case .scalar(let scalar): return scalar.string
-    case .sequence(let items):
-      var list: [Any] = []
-      for item in items {
-        guard let value = plain(item, &budget) else { return nil }
-        list.append(value)
-      }
-      return list
-    case .mapping(let pairs):
-      var object: [String: Any] = [:]
-      for (key, item) in pairs {
-        guard let name = key.scalar?.string, let value = plain(item, &budget) else { return nil }
-        object[name] = value
-      }
-      return object
+    case .scalar(let scalar): return plain(scalar)
+    case .sequence(let items): return plain(items, &budget)
+    case .mapping(let pairs): return plain(pairs, &budget)
     default: return nil
     }
+  }
+
+  private static func plain(_ scalar: Node.Scalar) -> Any? {
+    guard scalar.style == .plain else { return scalar.string }
+    let node = Node.scalar(scalar)
+    return node.null ?? node.bool ?? node.int ?? node.float ?? scalar.string
+  }
+
+  private static func plain(_ items: Node.Sequence, _ budget: inout Int) -> [Any]? {
+    var list: [Any] = []
+    for item in items {
+      guard let value = plain(item, &budget) else { return nil }
+      list.append(value)
+    }
+    return list
+  }
+
+  private static func plain(_ pairs: Node.Mapping, _ budget: inout Int) -> [String: Any]? {
+    var object: [String: Any] = [:]
+    for (key, item) in pairs {
+      guard let name = key.scalar?.string, let value = plain(item, &budget) else { return nil }
+      object[name] = value
+    }
+    return object
   }
 
   /// Describes a parser error. The parser's own description is not used, because it quotes the line, which may contain a secret.

@@ -12,6 +12,8 @@ public final class OutboxWorker: Service {
   private static let purgeBatch = 500
   /// How long to wait before an outcome that could not be recorded is recorded again.
   private static let recordPause = Duration.milliseconds(200)
+  /// How often the outcome of what was sent is recorded again during a shutdown.
+  private static let recordsAtShutdown = 10
 
   private let outbox: any OutboxStore
   private let leases: LeaseKeeper
@@ -211,6 +213,8 @@ public final class OutboxWorker: Service {
   private func record(_ outcome: JobOutcome, of job: Job) async {
     let following = reports?.jobs(after: outcome, of: job, at: now()) ?? []
     var isFirstAttempt = true
+    // During a shutdown, another process can handle a job that sent nothing. What was sent would be sent again.
+    var attemptsAtShutdown = outcome.isSent ? Self.recordsAtShutdown : 0
     while true {
       do {
         if try await leases.finish(job, outcome, adding: following) {
@@ -228,8 +232,10 @@ public final class OutboxWorker: Service {
         }
         isFirstAttempt = false
       }
-      // At a shutdown, another process can handle a job that sent nothing. What was sent is recorded if there is time: it would be sent again.
-      guard outcome.isSent || !Task.isShuttingDownGracefully else { return leases.abandon(job) }
+      if Task.isShuttingDownGracefully {
+        guard attemptsAtShutdown > 0 else { return leases.abandon(job) }
+        attemptsAtShutdown -= 1
+      }
       do { try await sleep(Self.recordPause) } catch { return leases.abandon(job) }
     }
   }

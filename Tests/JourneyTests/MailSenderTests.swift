@@ -1,4 +1,5 @@
 import Foundation
+import HummingbirdTesting
 import PasswordReset
 import Synchronization
 import Testing
@@ -64,6 +65,15 @@ import Testing
     #expect(sorted.count == 20 && last.timeIntervalSince(first) >= 0.185)
   }
 
+  /// Requests emails for new users, and waits until one is being sent and this process holds all.
+  private func startEmails(_ count: Int, _ harness: Harness, _ client: any TestClientProtocol) async throws {
+    for index in 0..<count { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
+    for index in 0..<count { _ = try await client.requestReset(email: "user\(index)@example.com") }
+    try await eventually("an email in progress and leases on all") {
+      try harness.mails.tried == 1 && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NOT NULL") == count
+    }
+  }
+
   @Test func `releases unsent emails at shutdown, for the next start`() async throws {
     let harness = try Harness()
     let isEnding = Mutex(false)
@@ -74,11 +84,7 @@ import Testing
       }
     }
     try await harness.run(["EMAIL_CONNECTIONS": "1"], logLevel: .error) { client in
-      for index in 0..<10 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
-      for index in 0..<10 { _ = try await client.requestReset(email: "user\(index)@example.com") }
-      try await eventually("an email in progress and leases on all") {
-        try harness.mails.tried == 1 && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NOT NULL") == 10
-      }
+      try await startEmails(10, harness, client)
       isEnding.withLock { $0 = true }
     }
     // No row has a lease, which would delay its email after the next start.
@@ -102,11 +108,7 @@ import Testing
       isExtended.withLock { $0 = true }
     }
     try await harness.run(["EMAIL_CONNECTIONS": "1"], policy: .oneAfterTheOther, logLevel: .error) { client in
-      for index in 0..<2 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
-      for index in 0..<2 { _ = try await client.requestReset(email: "user\(index)@example.com") }
-      try await eventually("an email in progress and leases on both") {
-        try harness.mails.tried == 1 && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NOT NULL") == 2
-      }
+      try await startEmails(2, harness, client)
       isEnding.withLock { $0 = true }
     }
     #expect(isExtended.withLock { $0 } && harness.mails.sent.count == 1)
@@ -127,11 +129,7 @@ import Testing
       if isRepaired { try harness.execute("DROP TRIGGER refuse") }
     }()
     try await harness.run(["EMAIL_CONNECTIONS": "1"], logLevel: .error) { client in
-      for index in 0..<2 { try await harness.addUser("user\(index)", email: "user\(index)@example.com") }
-      for index in 0..<2 { _ = try await client.requestReset(email: "user\(index)@example.com") }
-      try await eventually("an email in progress and leases on both") {
-        try harness.mails.tried == 1 && harness.count("SELECT count(*) FROM password_reset_outbox WHERE owner IS NOT NULL") == 2
-      }
+      try await startEmails(2, harness, client)
       isEnding.withLock { $0 = true }
     }
     try await repaired
